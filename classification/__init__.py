@@ -1,0 +1,1 @@
+"""Image data, mixing, classifiers, the training loop, checkpoints and seeding."""

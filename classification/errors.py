@@ -1,0 +1,31 @@
+"""What can go wrong in a way a person can mend.
+
+    PipelineError
+    ├── ConfigError      a key, value or command-line argument
+    ├── DataError        a folder, image or label
+    ├── ArtifactError    a checkpoint, genotype, subset or other file
+    └── DeviceError      a device that is absent or too small
+
+Each message is one line: where, what was found, what is allowed. The command line prints it
+and exits with status 2.
+"""
+
+
+class PipelineError(Exception):
+    """Root of every error whose message is meant for the user."""
+
+
+class ConfigError(PipelineError):
+    """A setting that cannot be honoured; the message names its key."""
+
+
+class DataError(PipelineError):
+    """Images or labels that cannot be used; the message names the file or folder."""
+
+
+class ArtifactError(PipelineError):
+    """A file made earlier, here or elsewhere, that cannot be used; the message names it."""
+
+
+class DeviceError(PipelineError):
+    """A device that is absent, or too small for what was asked of it."""

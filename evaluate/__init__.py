@@ -1,0 +1,1 @@
+"""What a network is worth: retraining, complexity, figures and the published rows."""

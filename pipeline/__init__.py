@@ -1,0 +1,1 @@
+"""The stages composed: configuration, graph, artifact store, runner, ledger and report."""

@@ -1,0 +1,1 @@
+"""Which training images are worth searching on: losses under mixing, and selection."""
