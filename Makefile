@@ -1,0 +1,54 @@
+# The two commands of the README are `make quickstart` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help quickstart test test-long test-cuda check format benchmarks clean-venv
+
+help:
+	@echo "make quickstart   set up .venv and run configs/quickstart.yaml on the CPU or a GPU"
+	@echo "make test         set up .venv and run the tests"
+	@echo "make check        formatting, lint and types"
+	@echo "make test-long    the tests that take minutes"
+	@echo "make test-cuda    the tests that need a CUDA device"
+	@echo "make benchmarks   every benchmark, one after the other"
+	@echo "make format       format the sources"
+
+quickstart: .venv/run
+	@$(BIN)/python run_pipeline.py run configs/quickstart.yaml
+	@echo; cat runs/quickstart/report/report.md; echo
+	@echo "The report lies in runs/quickstart/report/report.md"
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+test-long: .venv/dev
+	$(BIN)/python -m pytest -m long
+
+test-cuda: .venv/dev
+	$(BIN)/python -m pytest -m cuda
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: .venv/dev
+	for script in benchmarks/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+
+.venv/run: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean-venv:
+	rm -rf .venv

@@ -1,0 +1,151 @@
+"""A classifier trained with image mixing: the scorer, and the recipes of Tables 1 and 2."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from classification.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.loaders import DeviceLoader
+from classification.mixing import Mixer, MixingConfig
+from classification.models import MODELS, build_classifier
+from classification.models.weights import load_classifier_weights
+from classification.schedules import Schedule, cosine_decay, one_cycle, step_decay
+from classification.seeding import seeded
+from classification.trainer import Recipe, evaluate, fit
+from classification.transforms import Augmentation
+from classification.workspace import Workspace
+
+_EVALUATION_BATCH = 512
+
+
+class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
+    """The network whose losses rank the images, and how it is trained.
+
+    The defaults are the CutMix setting for PyramidNet (Yun et al. 2019; spec of Table 1).
+    """
+
+    model: str = Field("pyramidnet110", description="name of the classifier")
+    weights: Path | None = Field(
+        None, description="load this trained scorer (safetensors or a torch checkpoint) instead"
+    )
+    mixing: MixingConfig = Field(MixingConfig(), description="image mixing during training")
+    epochs: int = Field(300, gt=0, description="passes over the training images")
+    batch_size: int = Field(64, gt=1, description="images")
+    learning_rate: float = Field(0.25, gt=0, description="of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
+    weight_decay: float = Field(1e-4, ge=0, description="of SGD; 4e-5 in the authors' recipe")
+    schedule: Literal["step", "cosine", "one_cycle"] = Field(
+        "step", description="course of the learning rate"
+    )
+    milestones: tuple[float, ...] = Field(
+        (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="training only, never scoring")
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        if model not in MODELS:
+            raise ValueError(f"unknown classifier; allowed: {', '.join(MODELS)}")
+        return model
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "ScorerConfig":
+        shares = self.milestones
+        if list(shares) != sorted(shares) or not all(0 < share < 1 for share in shares):
+            raise ValueError(f"milestones {shares} must ascend between 0 and 1")
+        return self
+
+    def make_schedule(self) -> Schedule:
+        """The learning rate's course over the epochs, as a share of `learning_rate`."""
+        if self.schedule == "step":
+            return step_decay(self.epochs, self.milestones)
+        return cosine_decay(self.epochs) if self.schedule == "cosine" else one_cycle(self.epochs)
+
+
+def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> nn.Module:
+    """The untrained classifier, its weights drawn from `seed`."""
+    with seeded(seed, "scorer-weights"):
+        return build_classifier(config.model, num_classes)
+
+
+def load_scorer(config: ScorerConfig, num_classes: int, path: Path) -> nn.Module:
+    """The classifier with the weights stored at `path`. Raises ArtifactError if they do not fit."""
+    model = build_scorer(config, num_classes, seed=0)
+    load_classifier_weights(model, path)
+    return model
+
+
+def train_classifier(
+    dataset: ImageDataset,
+    config: ScorerConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    workspace: Workspace,
+) -> nn.Module:
+    """Train a classifier on `dataset.train`, resuming from the workspace.
+
+    The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
+    `test_*` columns for the curve.
+    """
+    dataset = dataset.to(device)
+    model = build_scorer(config, dataset.num_classes, seed).to(device)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay,
+    )
+    train = DeviceLoader(dataset.train.images, dataset.train.labels, config.batch_size)
+    test = DeviceLoader(dataset.test.images, dataset.test.labels, _EVALUATION_BATCH)
+    smoothing = config.label_smoothing
+    recipe = Recipe(
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        schedule=config.make_schedule(),
+        prepare=AugmentAndMix(dataset.augmentation(), config.mixing.build(dataset.num_classes)),
+        objective=lambda output, targets: F.cross_entropy(
+            output, targets, label_smoothing=smoothing
+        ),
+    )
+    fit(
+        model,
+        optimizer,
+        train,
+        recipe,
+        {"test": lambda: evaluate(model, test, dataset.normalization)},
+        seed=seed,
+        purpose="scorer",
+        workspace=workspace,
+    )
+    return model
+
+
+class AugmentAndMix:
+    """Augment a batch, then mix it: the `prepare` of a training recipe."""
+
+    def __init__(self, augmentation: Augmentation, mixer: Mixer | None) -> None:
+        self.augmentation, self.mixer = augmentation, mixer
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """(uint8 images, labels) to (normalised float images, labels or soft targets)."""
+        inputs = self.augmentation(images, generator)
+        return self.mixer(inputs, labels, generator) if self.mixer else (inputs, labels)
+
+
+def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError, naming the key, if this classifier cannot be trained on `dataset`."""
+    if config.weights is None and len(dataset.train) < config.batch_size:
+        raise ConfigError(
+            f"scorer.batch_size: {config.batch_size} exceeds the {len(dataset.train)} training "
+            "images; allowed: at most that many"
+        )

@@ -1,0 +1,165 @@
+"""The one training loop, and evaluation."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from classification.errors import PipelineError
+from classification.loaders import Loader
+from classification.schedules import Schedule, set_learning_rate
+from classification.seeding import make_generator, seeded
+from classification.workspace import Workspace
+
+Prepare = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Objective = Callable[[Any, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy in nats, and the shares of images classified rightly."""
+
+    loss: float
+    top1_accuracy: float
+    top5_accuracy: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: what becomes of a batch, the loss, the optimizer's course.
+
+    `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
+    (model output, targets) into a scalar; `before_epoch` sets what follows the epoch, such as
+    path dropout.
+    """
+
+    epochs: int
+    learning_rate: float
+    schedule: Schedule
+    prepare: Prepare
+    objective: Objective
+    gradient_clip: float | None = None
+    before_epoch: Callable[[nn.Module, int], None] | None = None
+
+
+def fit(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: Loader,
+    recipe: Recipe,
+    evaluations: dict[str, Callable[[], Evaluation]],
+    *,
+    seed: int,
+    purpose: str,
+    workspace: Workspace,
+) -> None:
+    """Train `model` in place, resuming from the workspace's checkpoint if it holds one.
+
+    After every epoch the workspace gets a checkpoint and a metrics row: epoch (from 1), loss and
+    accuracy over the epoch's augmented batches, learning rate, and for each name in `evaluations`
+    `<name>_loss`, `<name>_accuracy` and `<name>_top5_accuracy`. All randomness follows from
+    (seed, purpose, epoch), so on a CPU a resumed run ends bit for bit as an uninterrupted one.
+
+    Raises PipelineError when the loss is no longer finite.
+    """
+    first, state = workspace.resume()
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    for epoch in range(first, recipe.epochs):
+        started = time.perf_counter()
+        row: dict[str, Any] = {"epoch": epoch + 1}
+        row |= _train_epoch(model, optimizer, train, recipe, epoch, seed, purpose, workspace)
+        rate = train.num_images / (time.perf_counter() - started)
+        if not math.isfinite(row["loss"]):
+            raise PipelineError(
+                f"{purpose}.learning_rate: the loss is {row['loss']} in epoch {epoch + 1} at "
+                f"{recipe.learning_rate}; allowed: a rate at which it stays finite"
+            )
+        for name, evaluation in evaluations.items():
+            result = evaluation()
+            row[f"{name}_loss"] = result.loss
+            row[f"{name}_accuracy"] = result.top1_accuracy
+            row[f"{name}_top5_accuracy"] = result.top5_accuracy
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        workspace.save(epoch + 1, state, row)
+        shown = {key: row[key] for key in ("loss", "accuracy", "test_accuracy") if key in row}
+        workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: Loader,
+    recipe: Recipe,
+    epoch: int,
+    seed: int,
+    purpose: str,
+    workspace: Workspace,
+) -> dict[str, float]:
+    device = next(model.parameters()).device
+    order = make_generator(seed, f"{purpose}-order", epoch)
+    augmentation = make_generator(seed, f"{purpose}-augmentation", epoch, device=device)
+    totals = torch.zeros(3, device=device)  # loss, correct, images; read once, after the epoch
+    model.train()
+    if recipe.before_epoch:
+        recipe.before_epoch(model, epoch)
+    learning_rate = 0.0
+    with seeded(seed, f"{purpose}-modules", epoch, device=device):
+        for step, (images, labels) in enumerate(train.epoch(order)):
+            learning_rate = recipe.learning_rate * recipe.schedule(epoch + step / len(train))
+            set_learning_rate(optimizer, learning_rate)
+            inputs, targets = recipe.prepare(images, labels, augmentation)
+            output = model(inputs)
+            loss = recipe.objective(output, targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if recipe.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+            optimizer.step()
+            totals += _count(loss.detach(), logits_of(output).detach(), targets)
+            workspace.progress(step + 1, len(train), "step")
+    loss_sum, correct, images_seen = totals.tolist()
+    return {
+        "loss": loss_sum / images_seen,
+        "accuracy": correct / images_seen,
+        "learning_rate": learning_rate,
+    }
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, loader: Loader, normalize: Callable[[Tensor], Tensor]) -> Evaluation:
+    """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored."""
+    was_training = model.training
+    model.eval()
+    totals: Tensor | None = None
+    for images, labels in loader.epoch():
+        logits = logits_of(model(normalize(images))).float()
+        ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        counts = torch.stack([loss, ranked[:, 0].sum(), ranked.sum()])
+        totals = counts if totals is None else totals + counts
+    model.train(was_training)
+    if totals is None:
+        raise PipelineError("evaluation: the loader holds no images; at least one is needed")
+    loss_sum, top1, top5 = totals.tolist()
+    return Evaluation(
+        loss_sum / loader.num_images, top1 / loader.num_images, top5 / loader.num_images
+    )
+
+
+def logits_of(output: Any) -> Tensor:
+    """The main logits of a model's output, which may be (logits, auxiliary logits)."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _count(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    labels = targets.argmax(1) if targets.ndim == 2 else targets
+    correct = (logits.argmax(1) == labels).sum()
+    images = torch.full_like(loss, len(logits))
+    return torch.stack([loss * len(logits), correct.to(loss), images])

@@ -1,0 +1,240 @@
+"""The found network trained from scratch on the target images (Xu et al. 2020; Liu et al. 2019)."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, Field, model_validator
+from torch import Tensor, nn
+
+from classification.classifier import AugmentAndMix
+from classification.datasets import ImageDataset, split_validation
+from classification.errors import ConfigError
+from classification.loaders import DeviceLoader, Loader
+from classification.mixing import MixingConfig
+from classification.schedules import cosine_decay, linear_decay
+from classification.seeding import make_generator, seeded
+from classification.trainer import Recipe, evaluate, fit
+from classification.workspace import Workspace
+from evaluate.complexity import Complexity, measure_complexity
+from pcdarts.genotype import Genotype
+from pcdarts.network import CifarNetwork, ImageNetNetwork, minimum_image_size
+
+_EVALUATION_BATCH = 256
+# What a network kind brings along where the config is silent: spec section 4 of the method.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "cifar": {
+        "channels": 36,
+        "cells": 20,
+        "epochs": 600,
+        "batch_size": 128,
+        "learning_rate": 0.025,
+        "schedule": "cosine",
+        "warmup_epochs": 0,
+        "weight_decay": 3e-4,
+        "label_smoothing": 0.0,
+        "drop_path": 0.3,
+    },
+    "imagenet": {
+        "channels": 48,
+        "cells": 14,
+        "epochs": 250,
+        "batch_size": 1024,
+        "learning_rate": 0.5,
+        "schedule": "linear",
+        "warmup_epochs": 5,
+        "weight_decay": 3e-5,
+        "label_smoothing": 0.1,
+        "drop_path": 0.0,
+        "cutout": 0,
+    },
+}
+
+
+class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
+    """The network built from the genotype, and its training. Defaults follow `network`."""
+
+    network: Literal["cifar", "imagenet"] = Field("cifar", description="stem and stage layout")
+    channels: int = Field(gt=0, multiple_of=2, description="initial channels; 36 or 48")
+    cells: int = Field(ge=3, description="20 or 14")
+    epochs: int = Field(gt=0, description="passes over the target's training images; 600 or 250")
+    batch_size: int = Field(gt=1, description="images; 128 or 1024")
+    learning_rate: float = Field(gt=0, description="of SGD; 0.025 or 0.5")
+    schedule: Literal["cosine", "linear"] = Field(description="decay to zero")
+    warmup_epochs: int = Field(ge=0, description="linear warm-up before a linear decay; 0 or 5")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(ge=0, description="of SGD; 3e-4 or 3e-5")
+    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
+    auxiliary_weight: float = Field(0.4, ge=0, description="of the auxiliary head's loss; 0: none")
+    drop_path: float = Field(ge=0, lt=1, description="path dropout at the last epoch; 0.3 or 0")
+    cutout: int | None = Field(
+        None, ge=0, description="side of the blanked square, pixels; half the image (16 at 32×32)"
+    )
+    label_smoothing: float = Field(ge=0, lt=1, description="0 or 0.1")
+    mixing: MixingConfig = Field(MixingConfig(kind="none"), description="image mixing, if any")
+    validation_fraction: float = Field(
+        0.0, ge=0, lt=1, description="of train, held out to choose the best epoch; 0: none chosen"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return _DEFAULTS.get(str(values.get("network", "cifar")), {}) | values
+
+    @model_validator(mode="after")
+    def _decays(self) -> "RetrainConfig":
+        if self.schedule == "linear" and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"epochs must exceed warmup_epochs ({self.warmup_epochs}), got {self.epochs}"
+            )
+        return self
+
+
+def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -> nn.Module:
+    """The CIFAR or ImageNet network of a genotype."""
+    kind = CifarNetwork if config.network == "cifar" else ImageNetNetwork
+    return kind(
+        genotype,
+        num_classes,
+        channels=config.channels,
+        cells=config.cells,
+        auxiliary=config.auxiliary_weight > 0,
+    )
+
+
+def network_complexity(
+    genotype: Genotype, config: RetrainConfig, dataset: ImageDataset
+) -> Complexity:
+    """Parameters and multiply-adds of the network as it would be used, auxiliary head apart."""
+    return measure_complexity(
+        lambda: build_network(genotype, config, dataset.num_classes), dataset.image_size
+    )
+
+
+def retrain(
+    genotype: Genotype,
+    dataset: ImageDataset,
+    config: RetrainConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    workspace: Workspace,
+) -> nn.Module:
+    """Train the genotype's network from scratch, resuming from the workspace.
+
+    Metrics rows carry `test_*`, and `validation_*` where a validation part is held out. The
+    weights returned are the last epoch's; test images choose nothing.
+    """
+    dataset = dataset.to(device)
+    with seeded(seed, "retrain-weights"):
+        network = build_network(genotype, config, dataset.num_classes)
+    network = network.to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    train, held_out = _loaders(dataset, config, seed)
+    evaluations = {
+        name: lambda loader=loader: evaluate(network, loader, dataset.normalization)
+        for name, loader in held_out.items()
+    }
+    fit(
+        network,
+        optimizer,
+        train,
+        _recipe(dataset, config),
+        evaluations,
+        seed=seed,
+        purpose="retrain",
+        workspace=workspace,
+    )
+    return network
+
+
+def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError, naming the key, if the network cannot be trained on `dataset`."""
+    smallest = minimum_image_size(config.network)
+    if dataset.image_size < smallest:
+        raise ConfigError(
+            f"target.image_size: {dataset.image_size} is too small for the {config.network} "
+            f"network's reductions; allowed: at least {smallest}"
+        )
+    if len(dataset.train) < config.batch_size:
+        raise ConfigError(
+            f"retrain.batch_size: {config.batch_size} exceeds the target's {len(dataset.train)} "
+            "training images; allowed: at most that many"
+        )
+
+
+def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Errors in percent of the last epoch and of the best, and what the best was chosen by.
+
+    With a validation part the best epoch is the one of its lowest error (the first of equals).
+    Without one it is the lowest test error seen, as papers print it: an optimistic figure, which
+    chooses no weights and is labelled so.
+    """
+    chooser = "validation" if "validation_accuracy" in rows[-1] else "test"
+    best = max(rows, key=lambda row: row[f"{chooser}_accuracy"])
+    return {
+        "top1_error_last": _percent_error(rows[-1]["test_accuracy"]),
+        "top1_error_best": _percent_error(best["test_accuracy"]),
+        "top5_error_last": _percent_error(rows[-1]["test_top5_accuracy"]),
+        "best_epoch": int(best["epoch"]),
+        "best_chosen_by": chooser,
+    }
+
+
+def _loaders(
+    dataset: ImageDataset, config: RetrainConfig, seed: int
+) -> tuple[Loader, dict[str, Loader]]:
+    train = dataset.train
+    held_out: dict[str, Loader] = {
+        "test": DeviceLoader(dataset.test.images, dataset.test.labels, _EVALUATION_BATCH)
+    }
+    if config.validation_fraction:
+        generator = make_generator(seed, "retrain-validation")
+        kept, chosen = split_validation(train.labels.cpu(), config.validation_fraction, generator)
+        validation, train = train.take(chosen), train.take(kept)
+        held_out["validation"] = DeviceLoader(
+            validation.images, validation.labels, _EVALUATION_BATCH
+        )
+    return DeviceLoader(train.images, train.labels, config.batch_size), held_out
+
+
+def _recipe(dataset: ImageDataset, config: RetrainConfig) -> Recipe:
+    cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
+
+    def objective(output: tuple[Tensor, Tensor | None], targets: Tensor) -> Tensor:
+        logits, auxiliary = output
+        loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+        if auxiliary is not None:
+            extra = F.cross_entropy(auxiliary, targets, label_smoothing=config.label_smoothing)
+            loss = loss + config.auxiliary_weight * extra
+        return loss
+
+    def before_epoch(network: nn.Module, epoch: int) -> None:
+        network.drop_path_prob = config.drop_path * epoch / config.epochs
+
+    return Recipe(
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        schedule=(
+            cosine_decay(config.epochs)
+            if config.schedule == "cosine"
+            else linear_decay(config.epochs, config.warmup_epochs)
+        ),
+        prepare=AugmentAndMix(
+            dataset.augmentation(cutout), config.mixing.build(dataset.num_classes)
+        ),
+        objective=objective,
+        gradient_clip=config.gradient_clip,
+        before_epoch=before_epoch,
+    )
+
+
+def _percent_error(accuracy: float) -> float:
+    return round(100 * (1 - accuracy), 4)

@@ -1,0 +1,104 @@
+"""What a person sees while work goes on: a live line in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+
+from classification.workspace import Progress
+
+_PLAIN_SECONDS = 2.0  # between two plain lines of one stage, so that a log stays readable
+_STEP_SECONDS = 0.2
+
+
+class Console:
+    """Messages and progress, to a stream and to a log file."""
+
+    def __init__(self, stream: TextIO | None = None, log: Path | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._rich = RichConsole(file=self._stream, highlight=False, soft_wrap=True)
+        self.log = log
+
+    def say(self, message: str) -> None:
+        """One line for the person and the log."""
+        self._rich.print(message, markup=False)
+        self._record(message)
+
+    @contextmanager
+    def progress(self, stage: str, device: str) -> Iterator[Progress]:
+        """A callable that shows how far `stage` is, until the block ends."""
+        if not self._rich.is_terminal:
+            yield _Reporter(stage, device, self._plain)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
+        with RichProgress(
+            *columns, TextColumn("{task.fields[detail]}"), console=self._rich, transient=True
+        ) as live:
+            bar = live.add_task(stage, total=None, detail="")
+            steps = live.add_task("  step", total=None, detail="", visible=False)
+            yield _Reporter(stage, device, self._record, _Live(live, bar, steps))
+
+    def _plain(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+        self._record(line)
+
+    def _record(self, line: str) -> None:
+        if self.log is not None:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+class _Live:
+    """The two bars of a terminal: the stage's own unit, and the steps within one of it."""
+
+    def __init__(self, live: RichProgress, bar: TaskID, steps: TaskID) -> None:
+        self._live, self._bar, self._steps = live, bar, steps
+
+    def show(self, unit: str, done: int, total: int, detail: str) -> None:
+        task = self._steps if unit == "step" else self._bar
+        self._live.update(task, completed=done, total=total, detail=detail, visible=True)
+
+
+class _Reporter:
+    """Turns progress calls into lines, no more of them than a person can read."""
+
+    def __init__(
+        self, stage: str, device: str, line: Callable[[str], None], live: _Live | None = None
+    ) -> None:
+        self._stage, self._device, self._line, self._live = stage, device, line, live
+        self._begin = time.monotonic()
+        self._first: int | None = None
+        self._last_line = self._last_step = float("-inf")
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        now = time.monotonic()
+        if unit == "step":
+            if self._live and now - self._last_step > _STEP_SECONDS:
+                self._last_step = now
+                self._live.show(unit, done, total, "")
+            return
+        if self._first is None:
+            self._first = done - 1 if unit == "epoch" else 0
+        rate = (now - self._begin) / max(done - self._first, 1)
+        left = timedelta(seconds=round(rate * (total - done)))
+        detail = "  ".join([*map(_format, metrics.items()), f"left {left}", self._device])
+        if self._live:
+            self._live.show(unit, done, total, detail)
+        if done == total or now - self._last_line > _PLAIN_SECONDS:
+            self._last_line = now
+            self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")
+
+
+def _format(metric: tuple[str, float]) -> str:
+    name, value = metric
+    if name == "images_per_second":
+        return f"{value:,.0f} images/s"
+    return f"{name.replace('_', ' ')} {value:.4f}"

@@ -1,0 +1,50 @@
+"""The device a run computes on, and its name."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from classification.errors import DeviceError
+
+CHOICES = ("auto", "cpu", "cuda")
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is any, else the CPU. Raises DeviceError for what is not there."""
+    kind, _, index = name.partition(":")
+    if kind not in CHOICES or (index and not (kind == "cuda" and index.isdigit())):
+        raise DeviceError(f"--device: found {name!r}; allowed: {', '.join(CHOICES)}, cuda:N")
+    available = torch.cuda.is_available()
+    if kind == "cpu" or (kind == "auto" and not available):
+        return torch.device("cpu")
+    if not available:
+        raise DeviceError(f"--device: found {name!r}, but torch sees no CUDA device; allowed: cpu")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"--device: found {name!r}; allowed: cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )
+    return torch.device("cuda", int(index or 0))
+
+
+def device_kind(device: torch.device) -> Literal["cpu", "gpu"]:
+    """Which unit its hours are counted in."""
+    return "gpu" if device.type == "cuda" else "cpu"
+
+
+def device_name(device: torch.device) -> str:
+    """The model as its maker calls it; for a CPU with the number of threads torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or f"{platform.machine()}, {os.cpu_count()} cores"

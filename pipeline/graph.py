@@ -1,0 +1,97 @@
+"""The stages and what each needs, as a networkx DiGraph."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import torch
+
+from classification.datasets import ImageDataset
+from classification.workspace import Workspace
+from pipeline.config import PipelineConfig
+from pipeline.store import Artifact, fingerprint
+
+SOURCES = ("data", "target")  # the two datasets, which the graph shows beside the stages
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given: its config, the images, what earlier stages made, where to work."""
+
+    config: PipelineConfig
+    datasets: Mapping[str, ImageDataset]
+    inputs: Mapping[str, Artifact]
+    workspace: Workspace
+    device: torch.device
+    say: Callable[[str], None]
+
+    def input(self, stage: str, name: str) -> Path:
+        """The file called `name` in an earlier stage's artifact."""
+        return self.inputs[stage].path / name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the pipeline whose result is an artifact.
+
+    `needs` names the stages and datasets it reads under a config; `settings` is the part of the
+    config that decides its result. `version` rises when the code makes something else of the same
+    settings.
+    """
+
+    name: str
+    version: int
+    needs: Callable[[PipelineConfig], tuple[str, ...]]
+    settings: Callable[[PipelineConfig], Mapping[str, Any]]
+    run: Callable[[Context], None]
+
+
+def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> nx.DiGraph:
+    """Stages this config runs, with the datasets they read; each edge points along the data."""
+    graph = nx.DiGraph()
+    for name in _required(stages, config):
+        for need in stages[name].needs(config):
+            graph.add_edge(need, name)
+    graph.add_edges_from((name, "report") for name in list(graph) if name in stages)
+    return graph
+
+
+def stage_order(graph: nx.DiGraph, stages: Mapping[str, Stage]) -> list[str]:
+    """The graph's stages, each after all it needs."""
+    order = {name: rank for rank, name in enumerate(stages)}
+    ranked = nx.lexicographical_topological_sort(graph, key=lambda n: order.get(n, -1))
+    return [name for name in ranked if name in stages]
+
+
+def fingerprints(
+    stages: Mapping[str, Stage], config: PipelineConfig, content: Mapping[str, str]
+) -> dict[str, str]:
+    """The fingerprint of every stage, from its settings and the fingerprints of all it needs.
+
+    `content` maps dataset names to content hashes.
+    """
+    keys = dict(content)
+    for name in stage_order(build_graph(stages, config), stages):
+        stage = stages[name]
+        keys[name] = fingerprint(
+            {
+                "stage": name,
+                "version": stage.version,
+                "settings": dict(stage.settings(config)),
+                "inputs": {need: keys[need] for need in stage.needs(config)},
+            }
+        )
+    return {name: key for name, key in keys.items() if name in stages}
+
+
+def _required(stages: Mapping[str, Stage], config: PipelineConfig) -> list[str]:
+    """The last stage and all that it needs, in the order of `stages`."""
+    wanted, open_ = set(), [list(stages)[-1]]
+    while open_:
+        name = open_.pop()
+        if name in stages and name not in wanted:
+            wanted.add(name)
+            open_ += stages[name].needs(config)
+    return [name for name in stages if name in wanted]

@@ -1,0 +1,214 @@
+"""What each attempt at a stage cost: one JSON line an attempt, whatever became of it.
+
+The ledger lies in the artifact store, beside what the cost bought, so a run that reuses an artifact
+can still say what it cost. A report sums lines and nothing else.
+"""
+
+import json
+import os
+import resource
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+
+Outcome = Literal["done", "interrupted", "failed", "killed"]
+_OPEN = "attempt.json"
+_HEARTBEAT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a stage. `seconds` is wall-clock time in which it held `devices` devices."""
+
+    stage: str
+    fingerprint: str
+    run: str
+    started: str
+    seconds: float
+    device: str
+    device_kind: Literal["cpu", "gpu"]
+    devices: int
+    outcome: Outcome
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    peak_memory_bytes: int = 0
+
+    @property
+    def device_hours(self) -> float:
+        """Wall-clock hours × devices held."""
+        return self.seconds / 3600 * self.devices
+
+    @property
+    def how_far(self) -> str:
+        """` at epoch n of m`, or nothing for work without steps."""
+        return f" at {self.unit} {self.done} of {self.total}" if self.total else ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Hours by device kind: GPU-hours and CPU-hours are never converted into each other."""
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+
+    @classmethod
+    def of(cls, attempts: Iterable[Attempt]) -> "Cost":
+        """The sum over attempts."""
+        hours = {"gpu": 0.0, "cpu": 0.0}
+        for attempt in attempts:
+            hours[attempt.device_kind] += attempt.device_hours
+        return cls(hours["gpu"], hours["cpu"])
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.gpu_hours + other.gpu_hours, self.cpu_hours + other.cpu_hours)
+
+    def __str__(self) -> str:
+        parts = [f"{format_hours(h)} {unit}" for h, unit in self._parts() if h]
+        return " + ".join(parts) or f"0 {self.unit}"
+
+    @property
+    def unit(self) -> str:
+        """GPU-hours, CPU-hours, or both joined where a run moved between devices."""
+        return " + ".join(unit for hours, unit in self._parts() if hours) or "CPU-hours"
+
+    @property
+    def hours(self) -> float | None:
+        """The figure when only one kind of device was used; None for a mixture."""
+        used = [hours for hours, _ in self._parts() if hours]
+        return None if len(used) > 1 else sum(used)
+
+    def _parts(self) -> list[tuple[float, str]]:
+        return [(self.gpu_hours, "GPU-hours"), (self.cpu_hours, "CPU-hours")]
+
+
+def format_hours(hours: float) -> str:
+    """Four significant digits, without exponents."""
+    return f"{hours:.4g}" if hours >= 1e-4 or hours == 0 else f"{hours:.2g}"
+
+
+class Ledger:
+    """The file of attempts. Appending is one write, so concurrent runs do not mix their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, attempt: Attempt) -> None:
+        """Add one line, flushed to the disk."""
+        line = (json.dumps(asdict(attempt)) + "\n").encode()
+        if self.path.exists() and not self.path.read_bytes()[-1:] in (b"", b"\n"):
+            line = b"\n" + line  # a torn last line must not swallow this one
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def attempts(self, fingerprints: Iterable[str] | None = None) -> list[Attempt]:
+        """All attempts, or those at the given artifacts, oldest first. A torn line is left out."""
+        wanted = None if fingerprints is None else set(fingerprints)
+        attempts = []
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        for line in filter(str.strip, lines):
+            try:
+                attempt = Attempt(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+            if wanted is None or attempt.fingerprint in wanted:
+                attempts.append(attempt)
+        return attempts
+
+
+class Stopwatch:
+    """Times an attempt, and keeps its cost on disk so that not even SIGKILL can hide it.
+
+    While it runs, a thread writes the attempt so far into the stage's folder twice a second; the
+    next attempt finds that file and books it as killed.
+    """
+
+    def __init__(self, ledger: Ledger, folder: Path, attempt: Attempt) -> None:
+        self._ledger, self._path, self._attempt = ledger, folder / _OPEN, attempt
+        self._begin = time.monotonic()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        book_killed_attempt(ledger, folder)
+        if attempt.device_kind == "gpu":
+            torch.cuda.reset_peak_memory_stats()
+        self._write()
+        self._thread.start()
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Note how far the attempt has come."""
+        with self._lock:
+            self._attempt = _replace(self._attempt, done=done, total=total, unit=unit)
+
+    def finish(self, outcome: Outcome) -> Attempt:
+        """Stop the clock and book the attempt."""
+        self._stop.set()
+        self._thread.join()
+        attempt = _replace(self._now(), outcome=outcome)
+        self._ledger.append(attempt)
+        self._path.unlink(missing_ok=True)
+        return attempt
+
+    def _now(self) -> Attempt:
+        with self._lock:
+            return _replace(
+                self._attempt,
+                seconds=round(time.monotonic() - self._begin, 3),
+                peak_memory_bytes=_peak_memory(self._attempt.device_kind),
+            )
+
+    def _write(self) -> None:
+        write_atomically(self._path, json.dumps(asdict(self._now())))
+
+    def _beat(self) -> None:
+        while not self._stop.wait(_HEARTBEAT_SECONDS):
+            self._write()
+
+
+def open_attempt(folder: Path) -> Attempt | None:
+    """The attempt that is running in `folder`, or was killed there and is not yet booked."""
+    path = folder / _OPEN
+    if not path.exists():
+        return None
+    try:
+        return Attempt(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{path}: not an attempt record ({error})") from error
+
+
+def book_killed_attempt(ledger: Ledger, folder: Path) -> None:
+    """Book what a killed process left behind in `folder`, which the caller has locked."""
+    attempt = open_attempt(folder)
+    if attempt is not None:
+        ledger.append(_replace(attempt, outcome="killed"))
+        (folder / _OPEN).unlink()
+
+
+def start_time() -> str:
+    """Now, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _peak_memory(kind: str) -> int:
+    """Peak bytes allocated on the GPU in this attempt, or resident in this process."""
+    if kind == "gpu":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _replace(attempt: Attempt, **changes: object) -> Attempt:
+    return Attempt(**(asdict(attempt) | changes))

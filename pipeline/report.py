@@ -1,0 +1,229 @@
+"""The report of a finished run: report.md, its figures and results.json, from the artifacts."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from classification.checkpoint import write_atomically
+from classification.datasets import ImageDataset
+from classification.workspace import read_metrics
+from evaluate.complexity import Complexity, complexity_warning
+from evaluate.cost_figures import cost_bars
+from evaluate.figures import (
+    architecture_trajectories,
+    cv_histogram,
+    learning_curves,
+    save_figure,
+    subset_gallery,
+)
+from evaluate.published import TABLE_6
+from pcdarts.drawing import draw_genotype
+from pcdarts.genotype import Genotype
+from pcdarts.operations import OPERATIONS
+from pcdarts.search import search_warnings
+from pipeline.config import PipelineConfig
+from pipeline.ledger import Cost, format_hours
+from pipeline.results import RESULTS, SELECTION, SERIES, collect_results
+from pipeline.stages.scores import LOSSES
+from pipeline.stages.subset import SUBSET
+from pipeline.store import Artifact, Store
+from subsample.selection import Subset
+from subsample.uncertainty import summarise
+
+REPORT = "report.md"
+_CURVES = {
+    "scorer": "Scorer: training with image mixing",
+    "search": "Search: supernet weights and architecture",
+    "retrain": "Retraining the found network",
+}
+
+
+def write_report(
+    folder: Path,
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    full_search: str,
+) -> dict[str, Any]:
+    """Write report.md, PNG figures and results.json into `folder`; return the results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = datasets["data"]
+    results = collect_results(config, artifacts, store, full_search, len(data.train))
+    drawn = _draw_curves(folder, artifacts)
+    gallery = _draw_subset(folder, config, data, artifacts)
+    save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
+    stages = {name: _plain(hours) for name, hours in results["cost"]["stages"].items()}
+    save_figure(cost_bars(stages, results["cost"]["unit"]), folder / "cost.png")
+    text = _template().render(
+        **_summary(config, datasets, artifacts, store, results),
+        curves=drawn,
+        gallery=gallery,
+    )
+    write_atomically(folder / REPORT, text)
+    write_atomically(
+        folder / RESULTS, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    return results
+
+
+def _summary(
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    results: dict[str, Any],
+) -> dict[str, Any]:
+    """What the template prints, in its own words."""
+    network, cost = results["network"], results["cost"]
+    chooser = results["accuracy"]["best_chosen_by"]
+    return {
+        **{key: results[key] for key in ("name", "accuracy", "device", "seed")},
+        "num_train": len(datasets["data"].train),
+        "data": _describe(datasets["data"]),
+        "target": _describe(datasets["target"]),
+        "subset": results["subset"] | {"series": _series(config)},
+        "reliability": results["subset"]["reliability"],
+        "draws": config.scores.draws,
+        "network": network
+        | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"},
+        "best_label": (
+            "chosen on a held-out part of train"
+            if chooser == "validation"
+            else "lowest test error seen: optimistic, nothing was chosen by it"
+        ),
+        "unit": cost["unit"],
+        "cost_rows": [_cost_row(name, a, store, config) for name, a in artifacts.items()],
+        "costs": _cost_lines(cost, artifacts),
+        "published": TABLE_6,
+        "warnings": _warnings(config, datasets, artifacts, results),
+    }
+
+
+def _cost_row(
+    name: str, artifact: Artifact, store: Store, config: PipelineConfig
+) -> dict[str, Any]:
+    attempts = store.ledger.attempts([artifact.fingerprint])
+    makers = {attempt.run for attempt in attempts}
+    notes = []
+    if config.name not in makers and makers:
+        notes.append(f"reused from {', '.join(sorted(makers))}")
+    if name == "scorer" and config.scorer.weights is not None:
+        notes.append("loaded; what its training cost elsewhere is not counted")
+    hours = Cost.of(attempts)
+    return {
+        "stage": name,
+        "hours": str(hours) if hours.hours is None else format_hours(hours.hours),
+        "attempts": len(attempts),
+        "note": "; ".join(notes),
+    }
+
+
+def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+    unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
+    total = _hours(cost["total"])
+    names = " + ".join([*stages, "search"])
+    days = _hours(cost["search_alone"], 24)
+    return {
+        "search_alone": f"{_hours(cost['search_alone'])} {unit}",
+        "search_alone_figure": _hours(cost["search_alone"]),
+        "total_line": f"With all that went before ({names}): **{total} {unit}**.",
+        "total_figure": total,
+        "total_stages": names,
+        "days": days if unit == "GPU-hours" else f"{days} ({unit.replace('hours', 'days')})",
+        "break_even": _break_even(cost),
+    }
+
+
+def _break_even(cost: dict[str, Any]) -> str:
+    searches, basis = cost["break_even_searches"], cost["break_even_basis"]
+    if searches is None:
+        reason = basis if "full_search" not in cost else "the subset saves no search time"
+        return f"Break-even: none ({reason})."
+    return (
+        f"Break-even: the subset has paid for itself after **{searches} searches**, against "
+        f"{format_hours(cost['full_search'])} {cost['unit']} for one on the full data ({basis})."
+    )
+
+
+def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
+    drawn = []
+    for name, title in _CURVES.items():
+        rows = read_metrics(artifacts[name].path) if name in artifacts else []
+        if rows:
+            save_figure(learning_curves(rows, title), folder / f"{name}.png")
+            drawn.append({"title": title, "file": f"{name}.png"})
+    rows = read_metrics(artifacts["search"].path)
+    save_figure(architecture_trajectories(rows, OPERATIONS), folder / "architecture.png")
+    return drawn
+
+
+def _draw_subset(
+    folder: Path, config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
+) -> bool:
+    """The gallery and the histogram, where the images were scored."""
+    if "scores" not in artifacts:
+        return False
+    cv = summarise(np.load(artifacts["scores"].path / LOSSES), config.scores).cv
+    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    selected = np.zeros(len(cv), dtype=bool)
+    selected[list(subset.indices)] = True
+    images, labels = data.train.images.cpu().numpy(), data.train.labels.cpu().numpy()
+    save_figure(subset_gallery(images, labels, data.classes, cv), folder / "gallery.png")
+    save_figure(cv_histogram(cv, selected), folder / "cv.png")
+    return True
+
+
+def _warnings(
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    results: dict[str, Any],
+) -> list[str]:
+    network = results["network"]
+    reliability = results["subset"]["reliability"] or {}
+    rows = read_metrics(artifacts["search"].path)
+    found = [
+        reliability.get("warning"),
+        *search_warnings(rows, datasets["data"].num_classes),
+        complexity_warning(Complexity(network["parameters"], 0, network["multiply_adds"])),
+    ]
+    return [warning for warning in found if warning]
+
+
+def _describe(dataset: ImageDataset) -> dict[str, Any]:
+    size = dataset.image_size
+    return {
+        "name": dataset.name,
+        "image_size": size,
+        "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test "
+        f"images of {dataset.num_classes} classes, {size}×{size}",
+    }
+
+
+def _series(config: PipelineConfig) -> str:
+    return SERIES.get(config.subset.measure, config.subset.measure)
+
+
+def _plain(hours: float | dict[str, float]) -> float:
+    """A bar's length; a stage that ran on both kinds of device shows its sum of hours."""
+    return sum(hours.values()) if isinstance(hours, dict) else hours
+
+
+def _hours(hours: float | dict[str, float], divisor: int = 1) -> str:
+    if isinstance(hours, dict):
+        gpu, cpu = (format_hours(hours[key] / divisor) for key in ("gpu_hours", "cpu_hours"))
+        return f"{gpu} GPU + {cpu} CPU"
+    return format_hours(hours / divisor)
+
+
+def _template() -> Any:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=False, autoescape=False
+    )
+    return environment.get_template("report.md.j2")

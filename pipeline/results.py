@@ -1,0 +1,174 @@
+"""results.json: what a run found and what it cost, for machines; the report prints the same."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from classification.errors import ArtifactError
+from evaluate.figures import CostPoint
+from pcdarts.genotype import Genotype
+from pipeline.config import PipelineConfig
+from pipeline.ledger import Attempt, Cost
+from pipeline.stages.retrain import SUMMARY
+from pipeline.stages.scores import RELIABILITY
+from pipeline.stages.search import GENOTYPE
+from pipeline.stages.subset import SUBSET
+from pipeline.store import Artifact, Store
+from subsample.selection import Subset
+
+RESULTS = "results.json"
+SELECTION = ("scorer", "scores", "subset")  # what a subset costs before any search
+SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
+_HOURS_DIGITS = 8
+
+
+def collect_results(
+    config: PipelineConfig,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    full_search: str,
+    num_train: int,
+) -> dict[str, Any]:
+    """The figures of a finished run.
+
+    `full_search` is the fingerprint that the same search on all `num_train` images would have: if
+    the ledger knows it, break-even is measured, else it is estimated from the number of steps.
+    """
+    costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
+    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    network = _read_json(artifacts["retrain"].path / SUMMARY)
+    attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
+    return {
+        "name": config.name,
+        "device": "; ".join(sorted({attempt.device for attempt in attempts})),
+        "seed": config.seed,
+        "subset": {
+            "measure": subset.measure,
+            "fraction": subset.fraction,
+            "size": len(subset.indices),
+            "reliability": _reliability(artifacts),
+        },
+        "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),
+        "network": {key: network[key] for key in ("parameters", "multiply_adds")},
+        "accuracy": network["accuracy"],
+        "cost": _cost(costs)
+        | _break_even(config, costs, len(subset.indices), num_train, store, full_search),
+        "search_epochs": config.search.epochs,
+    }
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """A run's results.json. Raises ArtifactError if the run has not got that far."""
+    if not path.exists():
+        raise ArtifactError(f"{path}: not there; the run has no report yet")
+    results = _read_json(path)
+    try:
+        cost_point(results, "search")
+        cost_point(results, "total")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
+    return results
+
+
+def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
+    """A run as a point: accuracy in percent over hours of the search alone or of all before it."""
+    subset = results["subset"]
+    hours = results["cost"]["search_alone" if axis == "search" else "total"]
+    if not isinstance(hours, int | float):
+        raise ArtifactError(
+            f"{results['name']}: ran on both CPU and GPU, whose hours are not added up; "
+            "allowed: runs on one kind of device"
+        )
+    return CostPoint(
+        series=SERIES.get(subset["measure"], subset["measure"]),
+        x=float(hours),
+        accuracy=100 - float(results["accuracy"]["top1_error_last"]),
+        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs",
+    )
+
+
+def _cost(costs: Mapping[str, Cost]) -> dict[str, Any]:
+    before = sum((costs[name] for name in SELECTION if name in costs), Cost())
+    total = before + costs["search"]
+    return {
+        "unit": sum(costs.values(), Cost()).unit,
+        "stages": {name: _figure(cost) for name, cost in costs.items()},
+        "search_alone": _figure(costs["search"]),
+        "total": _figure(total),
+        "total_with_retraining": _figure(total + costs["retrain"]),
+    }
+
+
+def _break_even(
+    config: PipelineConfig,
+    costs: Mapping[str, Cost],
+    subset_size: int,
+    num_train: int,
+    store: Store,
+    full_search: str,
+) -> dict[str, Any]:
+    """After how many searches the subset has paid for itself against searching on everything."""
+    if config.subset.measure == "full":
+        return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
+    selection = sum((costs[name] for name in SELECTION if name in costs), Cost()).hours
+    search = costs["search"].hours
+    full, basis = _full_search_hours(config, search, subset_size, num_train, store, full_search)
+    if selection is None or search is None or full is None or full <= search:
+        return {"break_even_searches": None, "break_even_basis": basis}
+    return {
+        "break_even_searches": math.ceil(selection / (full - search)),
+        "break_even_basis": basis,
+        "full_search": _round(full),
+    }
+
+
+def _full_search_hours(
+    config: PipelineConfig,
+    search: float | None,
+    subset_size: int,
+    num_train: int,
+    store: Store,
+    full_search: str,
+) -> tuple[float | None, str]:
+    attempts = store.ledger.attempts([full_search])
+    if any(attempt.outcome == "done" for attempt in attempts):
+        return Cost.of(attempts).hours, _measured_basis(attempts)
+    if search is None:
+        return None, "the search ran on both CPU and GPU, whose hours are not added up"
+    batch = config.search.batch_size
+    steps, full_steps = (math.ceil(n / 2 / batch) for n in (subset_size, num_train))
+    return search * full_steps / steps, f"estimated: {full_steps} steps an epoch for {steps} here"
+
+
+def _measured_basis(attempts: list[Attempt]) -> str:
+    return f"measured: the full-data search in this store, on {attempts[-1].device}"
+
+
+def _figure(cost: Cost) -> float | dict[str, float]:
+    """Hours; by device kind where both were used."""
+    hours = cost.hours
+    if hours is None:
+        return {"gpu_hours": _round(cost.gpu_hours), "cpu_hours": _round(cost.cpu_hours)}
+    return _round(hours)
+
+
+def _reliability(artifacts: Mapping[str, Artifact]) -> dict[str, Any] | None:
+    if "scores" not in artifacts:
+        return None
+    return _read_json(artifacts["scores"].path / RELIABILITY)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
+    return value
+
+
+def _round(hours: float) -> float:
+    return round(hours, _HOURS_DIGITS)

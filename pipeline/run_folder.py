@@ -1,0 +1,98 @@
+"""runs/<name>/: what a run was asked, which artifacts answer it, its log and its report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+from pipeline.config import PipelineConfig, dump_config, load_config
+
+_CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
+_HISTORY = ".history"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; it refers to artifacts and holds none."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.path / _LOG
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / _REPORT
+
+    @classmethod
+    def open(cls, root: Path, run: str) -> "RunFolder":
+        """An existing run, by name or by path. Raises ArtifactError if there is none."""
+        for path in (root / run, Path(run)):
+            if (path / _CONFIG).is_file():
+                return cls(path)
+        names = ", ".join(sorted(p.parent.name for p in root.glob(f"*/{_CONFIG}"))) or "none yet"
+        raise ArtifactError(f"{root}: no run called {run!r}; there are: {names}")
+
+    @classmethod
+    def record(
+        cls,
+        root: Path,
+        config: PipelineConfig,
+        stages: dict[str, str],
+        artifacts: Path,
+        device: str,
+    ) -> "RunFolder":
+        """Write down what is about to run; `stages` maps stage names to fingerprints.
+
+        A folder of the same name that describes another config is moved to runs/.history, report
+        and all.
+        """
+        folder = cls(root / config.name)
+        text = dump_config(config)
+        written = folder.path / _CONFIG
+        try:
+            if written.exists() and written.read_text() != text:
+                folder._retire()
+            folder.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(written, text)
+            manifest = {
+                "name": config.name,
+                "seed": config.seed,
+                "device": device,
+                "artifacts": str(artifacts),
+                "stages": stages,
+            }
+            write_atomically(folder.path / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        except OSError as error:
+            raise ArtifactError(
+                f"{folder.path}: cannot be written ({error.strerror}); name another with --runs"
+            ) from error
+        return folder
+
+    def config(self) -> PipelineConfig:
+        """The resolved config of the run."""
+        return load_config(self.path / _CONFIG)
+
+    def manifest(self) -> dict[str, Any]:
+        """Name, seed, device, artifact store and the fingerprint of each stage."""
+        path = self.path / _MANIFEST
+        try:
+            manifest = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error})") from error
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("stages"), dict):
+            raise ArtifactError(f"{path}: not a run's manifest (no `stages`)")
+        return manifest
+
+    def _retire(self) -> None:
+        history = self.path.parent / _HISTORY
+        history.mkdir(exist_ok=True)
+        number = 1
+        while (kept := history / f"{self.path.name}-{number}").exists():
+            number += 1
+        self.path.rename(kept)

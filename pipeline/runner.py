@@ -1,0 +1,261 @@
+"""Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books it all."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from classification.checkpoint import write_atomically
+from classification.datasets import ImageDataset
+from classification.errors import ArtifactError, ConfigError, DeviceError, PipelineError
+from classification.workspace import Progress, Workspace
+from pipeline.config import PipelineConfig
+from pipeline.console import Console
+from pipeline.device import device_kind, device_name
+from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
+from pipeline.ledger import (
+    Attempt,
+    Cost,
+    Stopwatch,
+    book_killed_attempt,
+    start_time,
+)
+from pipeline.store import Artifact, Store
+
+Action = Literal["reuse", "resume", "run", "blocked"]
+
+
+class Interrupted(PipelineError):
+    """The person stopped the run; what was finished is kept."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a person asked for."""
+
+    until: str | None = None
+    only: str | None = None
+    force: str | None = None
+
+    def check(self, order: list[str]) -> None:
+        """Raise ConfigError, naming the option, for a stage that this config does not run."""
+        for option, stage in vars(self).items():
+            if stage is not None and stage not in order:
+                raise ConfigError(f"--{option}: found {stage!r}; allowed: {', '.join(order)}")
+        if self.until and self.only:
+            raise ConfigError("--only: found together with --until; allowed: one of the two")
+
+    def of(self, order: list[str]) -> list[str]:
+        """The stages to walk."""
+        if self.only:
+            return [self.only]
+        return order[: order.index(self.until) + 1] if self.until else order
+
+
+@dataclass(frozen=True)
+class Step:
+    """What would happen to a stage, and why."""
+
+    stage: str
+    fingerprint: str
+    action: Action
+    reason: str
+
+
+class Runner:
+    """One config, one store, one device."""
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        config: PipelineConfig,
+        datasets: Mapping[str, ImageDataset],
+        store: Store,
+        device: torch.device,
+        console: Console,
+    ) -> None:
+        self.stages, self.config, self.datasets = stages, config, datasets
+        self.store, self.device, self.console = store, device, console
+        self.order = stage_order(build_graph(stages, config), stages)
+        content = {name: dataset.content_hash for name, dataset in datasets.items()}
+        self.keys = fingerprints(stages, config, content)
+        self._damaged: set[str] = set()
+
+    def plan(self, selection: Selection) -> list[Step]:
+        """What `run` would do, in order; nothing is started."""
+        selection.check(self.order)
+        standing: dict[str, Artifact] = {}
+        steps = []
+        for name in selection.of(self.order):
+            if selection.only:
+                standing = self._standing(name)
+            step = self._step(name, standing, forced=name == selection.force)
+            steps.append(step)
+            if step.action == "reuse":
+                standing[name] = self._require(name)
+        return steps
+
+    def run(self, selection: Selection) -> dict[str, Artifact]:
+        """Make what is missing. Returns the artifacts of the stages walked.
+
+        Raises Interrupted, naming the stage and how far it came, when the person stops it.
+        """
+        selection.check(self.order)
+        artifacts: dict[str, Artifact] = {}
+        for name in selection.of(self.order):
+            if selection.only:
+                artifacts = self._standing(name)
+            artifact = None if name == selection.force else self._find(name, artifacts)
+            if artifact is not None:
+                cost = Cost.of(self.store.ledger.attempts([self.keys[name]]))
+                self.console.say(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
+            artifacts[name] = artifact or self._obtain(name, artifacts, name == selection.force)
+        return artifacts
+
+    def _step(self, name: str, standing: Mapping[str, Artifact], forced: bool) -> Step:
+        key = self.keys[name]
+        missing = [n for n in self._stage_needs(name) if n not in standing]
+        work = self.store.workspace(name, key)
+        if forced:
+            return Step(name, key, "run", "forced")
+        if missing:
+            return Step(name, key, "run", f"needs {' and '.join(missing)}, to be made first")
+        if self._find(name, standing) is not None:
+            return Step(name, key, "reuse", str(self.store.path(name, key)))
+        if name in self._damaged:
+            return Step(name, key, "run", "the artifact that stands is damaged")
+        if any(work.glob("checkpoint-*")):
+            return Step(name, key, "resume", f"begun in {work}")
+        return Step(name, key, "run", "not made yet under these settings")
+
+    def _find(self, name: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
+        """The stage's artifact if it stands, is whole, and was made from these very inputs."""
+        try:
+            artifact = self.store.find(name, self.keys[name])
+        except ArtifactError as error:
+            if name not in self._damaged:
+                self.console.say(f"{error}; {name} is made again")
+            self._damaged.add(name)
+            return None
+        if artifact is None or artifact.manifest.get("inputs") != self._inputs(name, inputs):
+            return None
+        return artifact
+
+    def _require(self, name: str) -> Artifact:
+        artifact = self.store.find(name, self.keys[name])
+        if artifact is None:
+            raise ArtifactError(
+                f"--only: {name} is needed and not made yet; run without --only, or --until {name}"
+            )
+        return artifact
+
+    def _standing(self, name: str) -> dict[str, Artifact]:
+        """What `name` needs, all of which must stand already."""
+        return {need: self._require(need) for need in self._stage_needs(name)}
+
+    def _obtain(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
+        """Make the stage's artifact, unless another process makes it while this one waits."""
+        key = self.keys[name]
+        if self.store.is_locked(name, key):
+            self.console.say(f"{name:8} another run is making it; waiting")
+        with self.store.lock(name, key):
+            found = None if forced else self._find(name, artifacts)
+            return found or self._make(name, artifacts, forced)
+
+    def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
+        key, work = self.keys[name], self.store.workspace(name, self.keys[name])
+        inputs = self._inputs(name, artifacts)
+        self._prepare(work, inputs, forced)
+        description = {
+            "version": self.stages[name].version,
+            "settings": dict(self.stages[name].settings(self.config)),
+            "inputs": inputs,
+        }
+        stopwatch = Stopwatch(self.store.ledger, work, self._attempt(name))
+        with self.console.progress(name, self.device.type) as show:
+            progress = _Both(stopwatch, show)
+            context = Context(
+                self.config,
+                self.datasets,
+                {need: artifacts[need] for need in self._stage_needs(name)},
+                Workspace(work, progress),
+                self.device,
+                self.console.say,
+            )
+            try:
+                self.stages[name].run(context)
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+            except KeyboardInterrupt as stop:
+                attempt = stopwatch.finish("interrupted")
+                raise Interrupted(f"interrupted in {name}{attempt.how_far}") from stop
+            except torch.OutOfMemoryError as error:
+                stopwatch.finish("failed")
+                raise DeviceError(
+                    f"{name}: the device ran out of memory; lower {_batch_key(name)} "
+                    "or choose another --device"
+                ) from error
+            except BaseException:
+                stopwatch.finish("failed")
+                raise
+        attempt = stopwatch.finish("done")
+        artifact = self.store.publish(name, key, description)
+        cost = Cost.of([attempt])
+        self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
+        return artifact
+
+    def _prepare(self, work: Path, inputs: Mapping[str, Any], forced: bool) -> None:
+        """Clear a workspace that was begun from other inputs, or that is to be begun anew."""
+        marker, text = work / ".inputs.json", json.dumps(inputs, sort_keys=True)
+        begun_from = marker.read_text() if marker.exists() else None
+        if work.exists() and (forced or begun_from != text):
+            book_killed_attempt(self.store.ledger, work)
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        write_atomically(marker, text)
+
+    def _attempt(self, name: str) -> Attempt:
+        return Attempt(
+            stage=name,
+            fingerprint=self.keys[name],
+            run=self.config.name,
+            started=start_time(),
+            seconds=0.0,
+            device=device_name(self.device),
+            device_kind=device_kind(self.device),
+            devices=1,
+            outcome="killed",
+        )
+
+    def _inputs(self, name: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+        described: dict[str, Any] = {}
+        for need in self.stages[name].needs(self.config):
+            if need in SOURCES:
+                described[need] = {"content_hash": self.datasets[need].content_hash}
+            else:
+                artifact = artifacts[need]
+                described[need] = {"fingerprint": artifact.fingerprint, "digest": artifact.digest}
+        return described
+
+    def _stage_needs(self, name: str) -> list[str]:
+        return [need for need in self.stages[name].needs(self.config) if need not in SOURCES]
+
+
+class _Both:
+    """Progress for the ledger and for the person."""
+
+    def __init__(self, stopwatch: Stopwatch, show: Progress) -> None:
+        self._stopwatch, self._show = stopwatch, show
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        if unit != "step":
+            self._stopwatch.progress(done, total, unit)
+        self._show(done, total, unit, **metrics)
+
+
+def _batch_key(stage: str) -> str:
+    return {"subset": "scores.batch_size"}.get(stage, f"{stage}.batch_size")

@@ -1,0 +1,9 @@
+"""The stages, in the order in which data flows through them."""
+
+from pipeline.graph import Stage
+from pipeline.stages import retrain, scorer, scores, search, subset
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (scorer.STAGE, scores.STAGE, subset.STAGE, search.STAGE, retrain.STAGE)
+}

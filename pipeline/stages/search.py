@@ -1,0 +1,46 @@
+"""Search: PC-DARTS on the subset."""
+
+import torch
+
+from classification.workspace import read_metrics
+from pcdarts.genotype import Genotype
+from pcdarts.search import search, search_warnings
+from pipeline.graph import Context, Stage
+from pipeline.stages.subset import SUBSET
+from subsample.selection import Subset
+
+GENOTYPE = "genotype.json"
+
+
+def run(context: Context) -> None:
+    """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch)."""
+    config = context.config
+    data = context.datasets["data"]
+    subset = Subset.load(context.input("subset", SUBSET))
+    subset.check_against(data.content_hash, len(data.train))
+    images = data.train.take(torch.tensor(subset.indices)).to(context.device)
+    genotype: Genotype = search(
+        images.images,
+        images.labels,
+        data.num_classes,
+        data.augmentation(),
+        config.search,
+        config.seed,
+        context.workspace,
+    )
+    for warning in search_warnings(read_metrics(context.workspace.directory), data.num_classes):
+        context.say(f"warning: {warning}")
+    genotype.save(context.workspace.path(GENOTYPE))
+
+
+STAGE = Stage(
+    "search",
+    1,
+    lambda config: ("data", "subset"),
+    lambda config: {
+        "search": config.search.model_dump(mode="json"),
+        "seed": config.seed,
+        **config.data.augmentation_settings(),
+    },
+    run,
+)

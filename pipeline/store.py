@@ -1,0 +1,145 @@
+"""Artifacts by fingerprint: made in a workspace, published whole, verified before use.
+
+artifacts/
+  <stage>/<fingerprint>/            published: its files and artifact.json
+  <stage>/.work-<fingerprint>/      in the making: checkpoints, metrics, partial results
+  <stage>/.lock-<fingerprint>       held by the process that makes it
+  ledger.jsonl                      what every attempt cost
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+from pipeline.ledger import Ledger
+
+MANIFEST = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published artifact. `digest` is taken over the checksums of its files."""
+
+    stage: str
+    fingerprint: str
+    path: Path
+    digest: str
+    manifest: dict[str, Any]
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    """16 hex digits over a JSON-able description of everything that decides the content."""
+    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """The artifact folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ledger = Ledger(root / "ledger.jsonl")
+
+    def path(self, stage: str, key: str) -> Path:
+        """Where the published artifact lies, if it does."""
+        return self.root / stage / key
+
+    def workspace(self, stage: str, key: str) -> Path:
+        """Where the artifact is made."""
+        return self.root / stage / f".work-{key}"
+
+    def lock(self, stage: str, key: str) -> FileLock:
+        """Held while the artifact is made; released by the system if the process dies.
+
+        Raises ArtifactError at once if the store cannot be written.
+        """
+        folder = self.root / stage
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(
+                f"{folder}: cannot be written ({error.strerror}); name another with --artifacts"
+            ) from error
+        return FileLock(folder / f".lock-{key}")
+
+    def is_locked(self, stage: str, key: str) -> bool:
+        """Whether a living process is making the artifact now."""
+        if not (self.root / stage / f".lock-{key}").exists():
+            return False
+        try:
+            with self.lock(stage, key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The artifact, every file checked against its checksum; None if it was never made.
+
+        Raises ArtifactError, naming the file, if it is damaged.
+        """
+        path = self.path(stage, key)
+        if not path.exists():
+            return None
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+            files = manifest["files"]
+            for name, expected in files.items():
+                if file_digest(path / name) != expected:
+                    raise ArtifactError(f"{path / name}: damaged; its checksum differs")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{path}: damaged ({error})") from error
+        return Artifact(stage, key, path, fingerprint(files), manifest)
+
+    def publish(self, stage: str, key: str, description: Mapping[str, Any]) -> Artifact:
+        """Move the finished workspace to its place; readers see all of it or nothing.
+
+        What stood there before (a damaged or a forced artifact) is replaced. Checkpoints stay
+        until the move is done: a process killed before it resumes at the last epoch.
+        """
+        work, path = self.workspace(stage, key), self.path(stage, key)
+        results = [p for p in work.rglob("*") if p.is_file() and not _is_scaffolding(p)]
+        files = {p.relative_to(work).as_posix(): file_digest(p) for p in sorted(results)}
+        manifest = {"stage": stage, "fingerprint": key, **description, "files": files}
+        write_atomically(work / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        if path.exists():
+            retired = self.root / stage / f".old-{key}"
+            shutil.rmtree(retired, ignore_errors=True)
+            path.rename(retired)
+            work.rename(path)
+            shutil.rmtree(retired)
+        else:
+            work.rename(path)
+        _sync_folder(path.parent)
+        for file in filter(_is_scaffolding, path.iterdir()):
+            if file.name != MANIFEST:
+                file.unlink()
+        return Artifact(stage, key, path, fingerprint(files), manifest)
+
+
+def _is_scaffolding(path: Path) -> bool:
+    """Whether a file serves the making of an artifact and is no part of it."""
+    return path.name == MANIFEST or path.name.startswith(("checkpoint-", "attempt.", "."))
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,156 @@
+"""The command line: `python run_pipeline.py --help`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from classification.errors import PipelineError
+from pipeline import commands
+from pipeline.runner import Interrupted, Selection
+
+app = typer.Typer(
+    help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, see configs/")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a key, e.g. search.epochs=10"),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="name under --runs, or its path")]
+Runs = Annotated[Path, typer.Option(help="folder of runs")]
+Artifacts = Annotated[Path, typer.Option(help="folder of artifacts, shared by runs")]
+StoreOf = Annotated[
+    Path | None, typer.Option(help="folder of artifacts; the one the run was made with")
+]
+Name = Annotated[str | None, typer.Option(help="the run's name; the config's if absent")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+StageName = Annotated[str | None, typer.Option(metavar="STAGE")]
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    set_: Overrides = None,
+    name: Name = None,
+    until: StageName = None,
+    only: StageName = None,
+    force: StageName = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[bool, typer.Option(help="print what would run, and why")] = False,
+) -> None:
+    """Run a config, or go on with it: what is already made is reused.
+
+    --until stops after a stage, --only runs one from the artifacts that stand, --force makes one
+    again.
+
+    Example: python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
+    """
+    commands.run(
+        config, set_ or [], name, Selection(until, only, force), device, artifacts, runs, dry_run
+    )
+
+
+@app.command()
+def status(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -> None:
+    """Show each stage of a run: reused, done, interrupted, pending; and the cost so far.
+
+    Example: python run_pipeline.py status quickstart
+    """
+    commands.status(run, runs, artifacts)
+
+
+@app.command()
+def report(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -> None:
+    """Write a finished run's report again from its artifacts.
+
+    Example: python run_pipeline.py report quickstart
+    """
+    commands.report(run, runs, artifacts)
+
+
+@app.command()
+def plot(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="names or paths of runs")],
+    output: Annotated[Path, typer.Option("-o", "--output", help=".png, .svg or .pdf")],
+    x: Annotated[str, typer.Option(metavar="search|total", help="which cost")] = "search",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Draw accuracy against GPU-hours over runs: a curve a series, error bars over seeds.
+
+    Example: python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
+    """
+    commands.plot(names, output, x, runs)
+
+
+@app.command()
+def graph(
+    config: ConfigPath,
+    set_: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="also as a picture: .png, .svg, .pdf")
+    ] = None,
+) -> None:
+    """Print the stages a config runs and what each needs.
+
+    Example: python run_pipeline.py graph configs/quickstart.yaml -o graph.png
+    """
+    commands.graph(config, set_ or [], output)
+
+
+@app.command("config")
+def config_(
+    config: ConfigPath,
+    set_: Overrides = None,
+    schema: Annotated[bool, typer.Option(help="the JSON schema, for editors")] = False,
+) -> None:
+    """Print the resolved config: defaults, base files and overrides applied.
+
+    Example: python run_pipeline.py config configs/quickstart.yaml --set search.epochs=10
+    """
+    commands.show_config(config, set_ or [], schema)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by the person."""
+    signal.signal(signal.SIGTERM, _terminate)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _invoke(arguments)
+    except Interrupted as stop:
+        again = " ".join(["python run_pipeline.py", *arguments])
+        return _complain(f"{stop}; to go on: {again}", 130)
+    except PipelineError as error:
+        return _complain(f"error: {error}", 2)
+    except click.ClickException as error:
+        return _complain(f"error: {error.format_message()}", 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted before any stage began; nothing was lost", 130)
+
+
+def _invoke(arguments: list[str]) -> int:
+    result: Any = app(arguments, prog_name="run_pipeline.py", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    """SIGTERM is what a cluster sends before it takes the machine: stop as for Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _complain(message: str, status: int) -> int:
+    print(" ".join(message.split()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
