@@ -10,7 +10,7 @@ import typer
 
 from classification.errors import PipelineError
 from pipeline import commands
-from pipeline.runner import Interrupted, Selection
+from pipeline.runner import InterruptedRunError, Selection
 
 app = typer.Typer(
     help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _invoke(arguments)
-    except Interrupted as stop:
+    except InterruptedRunError as stop:
         again = " ".join(["python run_pipeline.py", *arguments])
         return _complain(f"{stop}; to go on: {again}", 130)
     except PipelineError as error:

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from classification.classifier import check_scorer
-from classification.datasets import DataConfig, ImageDataset, load_dataset
+from classification.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError
 from evaluate.cost_figures import accuracy_against_cost
 from evaluate.figures import check_figure_path, save_figure

@@ -105,7 +105,7 @@ class Ledger:
     def append(self, attempt: Attempt) -> None:
         """Add one line, flushed to the disk."""
         line = (json.dumps(asdict(attempt)) + "\n").encode()
-        if self.path.exists() and not self.path.read_bytes()[-1:] in (b"", b"\n"):
+        if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
             line = b"\n" + line  # a torn last line must not swallow this one
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from classification.errors import ArtifactError
-from evaluate.figures import CostPoint
+from evaluate.cost_figures import CostPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.ledger import Attempt, Cost

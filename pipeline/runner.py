@@ -1,4 +1,4 @@
-"""Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books it all."""
+"""Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books all."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from pipeline.store import Artifact, Store
 Action = Literal["reuse", "resume", "run", "blocked"]
 
 
-class Interrupted(PipelineError):
+class InterruptedRunError(PipelineError):
     """The person stopped the run; what was finished is kept."""
 
 
@@ -102,7 +102,7 @@ class Runner:
     def run(self, selection: Selection) -> dict[str, Artifact]:
         """Make what is missing. Returns the artifacts of the stages walked.
 
-        Raises Interrupted, naming the stage and how far it came, when the person stops it.
+        Raises InterruptedRunError, naming the stage and how far it came, when the person stops it.
         """
         selection.check(self.order)
         artifacts: dict[str, Artifact] = {}
@@ -192,7 +192,7 @@ class Runner:
                     torch.cuda.synchronize(self.device)
             except KeyboardInterrupt as stop:
                 attempt = stopwatch.finish("interrupted")
-                raise Interrupted(f"interrupted in {name}{attempt.how_far}") from stop
+                raise InterruptedRunError(f"interrupted in {name}{attempt.how_far}") from stop
             except torch.OutOfMemoryError as error:
                 stopwatch.finish("failed")
                 raise DeviceError(

@@ -25,7 +25,7 @@ class Fixed(nn.Module):
         return 10.0 * F.one_hot(images[:, 0, 0, 0].long(), self.num_classes) + self.bias
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -94,10 +94,10 @@ def test_a_stopped_training_ends_as_an_uninterrupted_one(tmp_path, stop_at):
     def stop(done, total, unit, **metrics):
         seen.append(unit)
         if unit == stop_at and seen.count(unit) == 2:
-            raise Stop
+            raise StopError
 
     seen = []
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(Workspace(tmp_path / "stopped", stop))
     resumed = train(Workspace(tmp_path / "stopped"))
     for (name, a), b in zip(

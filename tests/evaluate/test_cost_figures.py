@@ -9,8 +9,8 @@ from matplotlib.container import ErrorbarContainer
 from evaluate.cost_figures import CostPoint, accuracy_against_cost, cost_bars
 from evaluate.figures import save_figure
 
-# Two seeds: costs 1 and 3 (mean 2, std √2), accuracies 0.5 and 0.7 (mean 60 %, std √2 · 10 %).
-TWO_SEEDS = [CostPoint("high-CV", 1, 0.5, "t = 0.1"), CostPoint("high-CV", 3, 0.7, "t = 0.1")]
+# Two seeds: costs 1 and 3 (mean 2, std √2), accuracies 50 and 70 (mean 60, std 10·√2).
+TWO_SEEDS = [CostPoint("high-CV", 1, 50, "t = 0.1"), CostPoint("high-CV", 3, 70, "t = 0.1")]
 
 
 def curves(axes: Axes) -> dict[str, ErrorbarContainer]:
@@ -48,13 +48,20 @@ def test_seeds_of_a_setting_become_mean_and_sample_deviation() -> None:
     assert vertical[:, 1].tolist() == pytest.approx([60 - 10 * sqrt(2), 60 + 10 * sqrt(2)])
 
 
+def test_a_single_seed_has_no_error_bar(tmp_path: Path) -> None:
+    figure = accuracy_against_cost([CostPoint("random", 1, 50, "t = 0.1")], "GPU-hours")
+    _, _, bars = curves(figure.axes[0])["random (n = 1)"].lines
+    assert [segment.size for bar in bars for segment in bar.get_segments()] == [0, 0]
+    save_figure(figure, tmp_path / "single.png")
+
+
 def test_each_series_is_one_curve_ordered_by_cost() -> None:
     points = [
-        CostPoint("full data", 9, 0.8, "50 epochs"),
-        CostPoint("random", 2, 0.6, "t = 0.2"),
-        CostPoint("full data", 5, 0.7, "10 epochs"),
-        CostPoint("random", 1, 0.5, "t = 0.1"),
-        CostPoint("random", 4, 0.65, "t = 0.2"),
+        CostPoint("full data", 9, 80, "50 epochs"),
+        CostPoint("random", 2, 60, "t = 0.2"),
+        CostPoint("full data", 5, 70, "10 epochs"),
+        CostPoint("random", 1, 50, "t = 0.1"),
+        CostPoint("random", 4, 65, "t = 0.2"),
     ]
     axes = accuracy_against_cost(points, "GPU-hours").axes[0]
     found = {name: item.lines[0] for name, item in curves(axes).items()}
@@ -66,7 +73,7 @@ def test_each_series_is_one_curve_ordered_by_cost() -> None:
 
 
 def test_the_same_label_in_two_series_is_two_settings() -> None:
-    points = [CostPoint("random", 1, 0.5, "t = 0.1"), CostPoint("high-CV", 1, 0.6, "t = 0.1")]
+    points = [CostPoint("random", 1, 50, "t = 0.1"), CostPoint("high-CV", 1, 60, "t = 0.1")]
     assert len(curves(accuracy_against_cost(points, "GPU-hours").axes[0])) == 2
 
 
@@ -76,7 +83,7 @@ def test_the_same_label_in_two_series_is_two_settings() -> None:
 def test_the_cost_axis_is_logarithmic_over_a_factor_of_ten(
     costs: tuple[float, float], scale: str
 ) -> None:
-    points = [CostPoint("random", cost, 0.5, str(cost)) for cost in costs]
+    points = [CostPoint("random", cost, 50, str(cost)) for cost in costs]
     assert accuracy_against_cost(points, "GPU-hours").axes[0].get_xscale() == scale
 
 
@@ -90,7 +97,7 @@ def test_axes_are_labelled_with_units() -> None:
 
 def test_wide_error_bars_on_a_logarithmic_axis_can_be_drawn(tmp_path: Path) -> None:
     # Mean 50.5, deviation 70: the lower end is negative.
-    points = [CostPoint("random", 1, 0.5, "a"), CostPoint("random", 100, 0.6, "a")]
+    points = [CostPoint("random", 1, 50, "a"), CostPoint("random", 100, 60, "a")]
     figure = accuracy_against_cost(points, "GPU-hours")
     save_figure(figure, tmp_path / "wide.png")
     assert figure.axes[0].get_xlim()[0] > 1e-3

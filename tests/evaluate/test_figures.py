@@ -86,6 +86,12 @@ def test_learning_curves_of_a_search_start_the_architecture_loss_after_the_warm_
     assert warm_up_extent(loss) == warm_up_extent(accuracy) == (0.5, 2.5)
 
 
+def test_the_accuracy_axis_ends_near_100_percent() -> None:
+    rows = [{"epoch": epoch, "loss": 0.0, "accuracy": 1.0} for epoch in (1, 2)]
+    low, high = learning_curves(rows, "retrain").axes[1].get_ylim()
+    assert low < 100 < high <= 101
+
+
 def test_learning_curves_without_warm_up_are_not_shaded() -> None:
     assert warm_up_extent(learning_curves(ROWS, "retrain").axes[0]) is None
 
@@ -202,6 +208,12 @@ def test_an_unknown_suffix_names_those_allowed(tmp_path: Path, name: str) -> Non
     with pytest.raises(ConfigError, match=r"a figure ends in \.png, \.svg, \.pdf, got"):
         save_figure(Figure(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_place_for_a_figure(tmp_path: Path) -> None:
+    (tmp_path / "figure.png").mkdir()
+    with pytest.raises(ConfigError, match="is a folder"):
+        save_figure(Figure(), tmp_path / "figure.png")
 
 
 def test_class_names_are_not_read_as_formulae(tmp_path: Path) -> None:

@@ -1,0 +1,277 @@
+"""Image datasets as uint8 tensors: digits, CIFAR-10 and CIFAR-100, image folders.
+
+Every dataset has a train and a test split. Test images choose nothing; where something is to be
+chosen, `split_validation` holds a part of train out.
+"""
+
+import hashlib
+import http.client
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, Field, model_validator
+from torch import Tensor
+
+from classification.errors import ConfigError, DataError
+from classification.folders import decode_images, list_images, native_size
+from classification.transforms import Augmentation, Normalization
+
+_CIFAR_ROOT = Path(".data")
+_DIGITS_LEVELS = 16  # the scans count dark pixels in blocks of 4×4
+_DIGITS_TEST_EVERY = 5
+_PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
+_MAX_BYTES = 8 << 30
+_RESIZE_CHUNK = 1024  # images
+
+
+class DataConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which images, how many, how large, and how training augments them."""
+
+    kind: Literal["digits", "cifar10", "cifar100", "folder"] = Field(
+        description="digits: scikit-learn's 1,797 scans; cifar: downloads when absent; "
+        "folder: train/<class>/* beside val/<class>/* or test/<class>/*"
+    )
+    root: Path | None = Field(
+        None, description="folder of the images; for cifar where they are stored (.data)"
+    )
+    classes: int | None = Field(None, ge=2, description="only the first n classes")
+    images_per_class: int | None = Field(
+        None, ge=2, description="at most the first n training images of each class; test is whole"
+    )
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="side, pixels; the dataset's own (digits 8, cifar 32)"
+    )
+    crop_padding: int | None = Field(
+        None, ge=0, le=128, description="zeros around a random crop, pixels; an eighth of the side"
+    )
+    flip: bool | None = Field(
+        None, description="mirror every second training image; digits false, others true"
+    )
+
+    @model_validator(mode="after")
+    def _folder_has_root(self) -> "DataConfig":
+        if self.kind == "folder" and self.root is None:
+            raise ValueError("kind folder needs root: a folder that holds train/ and val/ or test/")
+        return self
+
+    @property
+    def flips(self) -> bool:
+        """`flip`, or what suits the kind: a mirrored digit is no digit."""
+        return self.kind != "digits" if self.flip is None else self.flip
+
+    def augmentation_settings(self) -> dict[str, Any]:
+        """What augmentation depends on beside the images: part of a trained thing's identity."""
+        return {"crop_padding": self.crop_padding, "flip": self.flips}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Square RGB images, uint8 [N, 3, H, H], and their class indices, int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same images on `device`."""
+        return ImageSet(self.images.to(device), self.labels.to(device))
+
+    def take(self, indices: Tensor) -> "ImageSet":
+        """The images at `indices`, int64 [n], in that order."""
+        indices = indices.to(self.labels.device)
+        return ImageSet(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Both splits, what the labels mean, and how training sees the images."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+    normalization: Normalization  # of the train split
+    crop_padding: int
+    flip: bool
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return self.train.images.shape[-1]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256, in hex, over the class names and both splits' shapes, pixels and labels."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for split in (self.train, self.test):
+            digest.update(repr(tuple(split.images.shape)).encode())
+            for tensor in (split.images, split.labels):
+                digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def augmentation(self, cutout: int = 0) -> Augmentation:
+        """Crop, flip, normalise and, with a side in pixels, Cutout."""
+        return Augmentation(self.normalization, self.crop_padding, self.flip, cutout)
+
+    def to(self, device: torch.device | str) -> "ImageDataset":
+        """The same dataset with its images on `device`."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -> ImageDataset:
+    """Read the images that `config` names, on the CPU.
+
+    `key` is where `config` stands in the whole configuration; it opens messages about settings.
+    Raises DataError for images that are missing or unreadable, ConfigError for settings that these
+    images cannot honour.
+    """
+    if config.kind == "folder":
+        classes, train, test = _read_folder(config, key)
+    elif config.kind == "digits":
+        classes, train, test = _read_digits(config, key)
+    else:
+        classes, train, test = _read_cifar(config, key, download)
+    side = train.images.shape[-1]
+    return ImageDataset(
+        name=config.root.resolve().name if config.kind == "folder" and config.root else config.kind,
+        classes=classes,
+        train=train,
+        test=test,
+        normalization=Normalization.of(train.images),
+        crop_padding=side // _PADDING_SHARE if config.crop_padding is None else config.crop_padding,
+        flip=config.flips,
+    )
+
+
+def split_validation(
+    labels: Tensor, fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Hold out `fraction` of every class, at least one image of each: (train, validation) indices.
+
+    `labels` is int64 [N] on the CPU; the results are ascending, int64, disjoint and cover all N.
+    Raises DataError if a class would keep no training image.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        number = max(1, round(fraction * len(members)))
+        if number >= len(members):
+            raise DataError(
+                f"validation: class {int(label)} has {len(members)} images, of which {number} are "
+                "to be held out; allowed: to leave at least one for training"
+            )
+        held_out[members[:number]] = True
+    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+_Splits = tuple[tuple[str, ...], ImageSet, ImageSet]
+
+
+def _read_digits(config: DataConfig, key: str) -> _Splits:
+    """Every fifth scan of each class is test, in scikit-learn's order: 1,442 and 355 images."""
+    from sklearn.datasets import load_digits  # slow to import, and needed for this kind alone
+
+    digits = load_digits()
+    scaled = np.rint(digits.images * (255 / _DIGITS_LEVELS)).astype(np.uint8)  # [N, 8, 8]
+    images = torch.from_numpy(scaled)[:, None].repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    is_test = _rank_in_class(labels) % _DIGITS_TEST_EVERY == _DIGITS_TEST_EVERY - 1
+    everything = ImageSet(images, labels)
+    train, test = (everything.take(part.nonzero().flatten()) for part in (~is_test, is_test))
+    return _reduce(tuple(map(str, digits.target_names)), train, test, config, key)
+
+
+def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
+    from torchvision import datasets  # slow to import, and needed for these kinds alone
+
+    kind = datasets.CIFAR10 if config.kind == "cifar10" else datasets.CIFAR100
+    root = config.root or _CIFAR_ROOT
+    try:
+        with warnings.catch_warnings():
+            # The files of 2009 describe their arrays in a way that some numpy versions deprecate.
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            train, test = (kind(root, train=train, download=download) for train in (True, False))
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{key}.root: {config.kind} is not in {root} and cannot be fetched ({reason}); "
+            f"allowed: a folder that holds {kind.base_folder}"
+        ) from error
+    train_set, test_set = (
+        ImageSet(torch.from_numpy(split.data).permute(0, 3, 1, 2), torch.tensor(split.targets))
+        for split in (train, test)
+    )
+    return _reduce(tuple(train.classes), train_set, test_set, config, key)
+
+
+def _read_folder(config: DataConfig, key: str) -> _Splits:
+    assert config.root is not None  # DataConfig's validator
+    found = list_images(config.root, key, config.classes, config.images_per_class)
+    resize = config.image_size is not None
+    side = config.image_size or native_size(found.train.paths[0])
+    _check_memory(len(found.train) + len(found.test), side, key)
+    train, test = (
+        ImageSet(decode_images(files.paths, side, resize), torch.tensor(files.labels))
+        for files in (found.train, found.test)
+    )
+    return found.classes, train, test
+
+
+def _reduce(
+    classes: tuple[str, ...], train: ImageSet, test: ImageSet, config: DataConfig, key: str
+) -> _Splits:
+    """The first classes and images that `config` asks for, at its image size."""
+    number = len(classes) if config.classes is None else config.classes
+    if number > len(classes):
+        raise ConfigError(
+            f"{key}.classes: found {number}, allowed: at most {config.kind}'s {len(classes)}"
+        )
+    kept = train.labels < number
+    if config.images_per_class is not None:
+        kept &= _rank_in_class(train.labels) < config.images_per_class
+    train = train.take(kept.nonzero().flatten())
+    test = test.take((test.labels < number).nonzero().flatten())
+    side = config.image_size or train.images.shape[-1]
+    _check_memory(len(train) + len(test), side, key)
+    return classes[:number], _resize(train, side), _resize(test, side)
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """How many earlier images share each image's class, int64 [N]."""
+    order = labels.argsort(stable=True)
+    starts = labels.bincount().cumsum(0).roll(1)
+    starts[0] = 0
+    return torch.empty_like(labels).scatter_(0, order, torch.arange(len(labels))) - starts[labels]
+
+
+def _resize(split: ImageSet, side: int) -> ImageSet:
+    if split.images.shape[-1] == side:
+        return ImageSet(split.images.contiguous(), split.labels)
+    chunks = [
+        F.interpolate(chunk, size=(side, side), mode="bilinear", antialias=True)
+        for chunk in split.images.split(_RESIZE_CHUNK)
+    ]
+    return ImageSet(torch.cat(chunks), split.labels)
+
+
+def _check_memory(images: int, side: int, key: str) -> None:
+    needed = images * 3 * side * side
+    if needed > _MAX_BYTES:
+        raise ConfigError(
+            f"{key}: {images:,} images of {side}×{side} pixels take {needed / (1 << 30):.1f} GiB, "
+            f"allowed: at most {_MAX_BYTES >> 30}; lower image_size, classes or images_per_class"
+        )

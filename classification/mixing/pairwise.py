@@ -1,0 +1,62 @@
+"""Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019), drawn for each sample."""
+
+import torch
+from torch import Tensor
+
+from classification.mixing.boxes import Boxes
+from classification.mixing.dirichlet import DMixup, sample_fractions
+from classification.mixing.mixer import BatchMixer, draw_partners
+
+
+class Mixup(DMixup):
+    """Weighted sums of two images, the weight drawn from Beta(α, α): DMixup with K = 2."""
+
+    def __init__(
+        self, alpha: float = 1.0, prob: float = 1.0, num_classes: int | None = None
+    ) -> None:
+        super().__init__(2, alpha, prob, num_classes)
+
+
+class CutMix(BatchMixer):
+    """A patch of one image on another, labelled by the patch's exact area (Yun et al. 2019).
+
+    The patch has √(1 - λ) of the image's sides, λ from Beta(α, α); its centre is any pixel, and
+    what sticks out of the image is clipped. Images keep their type.
+    """
+
+    def __init__(
+        self, alpha: float = 1.0, prob: float = 1.0, num_classes: int | None = None
+    ) -> None:
+        super().__init__(2, alpha, prob, num_classes)
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """As `Mixer.__call__`."""
+        (size, _, height, width), device = images.shape, images.device
+        fractions = sample_fractions(self.alpha, (size, 2), generator, device)
+        fractions = self._only_first_if_unmixed(fractions, generator)
+        boxes = centred_boxes(fractions, height, width, generator)
+        partners = draw_partners(size, 2, generator, device)
+        targets = self._targets(labels, partners, boxes.weights())
+        return boxes.compose(images, partners), targets
+
+
+def centred_boxes(fractions: Tensor, height: int, width: int, generator: torch.Generator) -> Boxes:
+    """CutMix's box for `fractions` float32 [..., 2] of canvas and patch, as Boxes of K = 2.
+
+    Sides are rounded down and a box reaches half a side, rounded down, either way from its
+    centre, as in the authors' code: so before clipping both sides are even.
+    """
+    ratio = fractions[..., 1].sqrt()
+    axes = []
+    for length in (height, width):
+        half = (ratio * length).long() // 2
+        centre = torch.randint(length, ratio.shape, generator=generator, device=ratio.device)
+        start, end = (centre - half).clamp(min=0), (centre + half).clamp(max=length)
+        canvas = torch.zeros_like(start)
+        axes.append(
+            (torch.stack([canvas, start], -1), torch.stack([canvas + length, end - start], -1))
+        )
+    (top, rows), (left, columns) = axes
+    return Boxes(torch.stack([top, left]), torch.stack([rows, columns]), height, width)

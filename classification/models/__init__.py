@@ -1,0 +1,51 @@
+"""The classifiers, by the name a config gives them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from classification.errors import ConfigError
+from classification.models.pyramidnet import PyramidNet
+from classification.models.resnet import PreActResNet18, ResNet
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """`build` takes the number of classes; `reductions` counts how often maps are halved."""
+
+    build: Callable[[int], nn.Module]
+    reductions: int
+
+
+MODELS: dict[str, Architecture] = {
+    "resnet8": Architecture(partial(ResNet, 8), 2),
+    "resnet20": Architecture(partial(ResNet, 20), 2),
+    "preact_resnet18": Architecture(PreActResNet18, 3),
+    "pyramidnet110": Architecture(partial(PyramidNet, 110, 64), 2),
+    "pyramidnet200": Architecture(partial(PyramidNet, 200, 240), 2),
+}
+
+
+def build_classifier(name: str, num_classes: int) -> nn.Module:
+    """An untrained classifier: normalised images [N, 3, H, W] to logits [N, L].
+
+    Its weights come from torch's global generator. Raises ConfigError for an unknown name.
+    """
+    return _architecture(name).build(num_classes)
+
+
+def minimum_image_size(name: str) -> int:
+    """The smallest image side, in pixels, that leaves every reduction something to reduce.
+
+    Smaller ones still pass, but only through maps of one pixel. Raises ConfigError for an unknown
+    name.
+    """
+    return 2 ** _architecture(name).reductions
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in MODELS:
+        raise ConfigError(f"model: found {name!r}, allowed: {', '.join(MODELS)}")
+    return MODELS[name]

@@ -1,0 +1,119 @@
+"""A classifier's weights on disk: ours as safetensors, others' as torch checkpoints.
+
+A torch checkpoint may be a bare state_dict or hold one under `net` (the authors' PyramidNet-110),
+`state_dict` or `model`, with or without DataParallel's `module.` prefix. None may run code.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+
+_WRAPPERS = ("net", "state_dict", "model")
+_PREFIX = "module."
+_SHOWN = 3  # names in a message
+
+
+def save_classifier_weights(model: nn.Module, path: Path) -> None:
+    """Write the state_dict of `model` as safetensors, so that `path` is whole or absent."""
+    # Copies, since tensors that share memory cannot be stored twice.
+    state = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    write_atomically(path, save(state))
+
+
+def load_classifier_weights(model: nn.Module, path: Path) -> None:
+    """Load the weights stored at `path` into `model`, which stays on its device.
+
+    Raises ArtifactError, leaving `model` as it was, if the file is missing, not loadable without
+    running code, or does not fit in every name and shape.
+    """
+    state = _read(path)
+    _check_fit(model, state, path)
+    # A plain dict, without the version metadata, lets BatchNorm fill in a step counter that
+    # checkpoints of old torch versions lack.
+    model.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file; allowed: safetensors or a torch checkpoint")
+    try:
+        content = load_file(path) if _is_safetensors(path) else _load_torch(path)
+    except pickle.UnpicklingError as error:
+        raise ArtifactError(
+            f"{path}: not tensors alone: damaged, or it holds objects that could run code; "
+            "allowed: what torch.load reads with weights_only=True"
+        ) from error
+    # Neither reader has an exception of its own for a damaged file: it shows as nearly any.
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ArtifactError(f"{path}: not loadable ({reason})") from error
+    return _state_dict_in(content, path)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """A safetensors file is a length of eight bytes, then a JSON object."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _load_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _state_dict_in(content: Any, path: Path) -> dict[str, Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    whole = isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not whole or not content:
+        raise ArtifactError(
+            f"{path}: holds no state_dict; allowed: one at the top or under {', '.join(_WRAPPERS)}"
+        )
+    prefixed = all(name.startswith(_PREFIX) for name in content)
+    return {name.removeprefix(_PREFIX) if prefixed else name: v for name, v in content.items()}
+
+
+def _check_fit(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    _check_classes(model, state, path)
+    missing = [n for n in own if n not in state and not n.endswith("num_batches_tracked")]
+    unexpected = [n for n in state if n not in own]
+    reshaped = [
+        f"{n} {list(state[n].shape)} for {list(own[n].shape)}"
+        for n in own
+        if n in state and state[n].shape != own[n].shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    found = [f"{kind} {_shorten(names)}" for kind, names in problems.items() if names]
+    if found:
+        raise ArtifactError(f"{path}: does not fit {type(model).__name__}: {'; '.join(found)}")
+
+
+def _check_classes(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """The mistake that people make most gets its own words."""
+    for name, module in model.named_modules():
+        weight = state.get(f"{name}.weight")
+        if not isinstance(module, nn.Linear) or weight is None or weight.ndim != 2:
+            continue
+        if weight.shape[1] == module.in_features and weight.shape[0] != module.out_features:
+            raise ArtifactError(
+                f"{path}: scorer has {weight.shape[0]} classes, data has {module.out_features}"
+            )
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,88 @@
+"""How large a network is, known before any of it is trained: parameters and multiply-adds.
+
+Multiply-adds are those of convolutions and matrix products (the classifier) for one image.
+Normalisation, activations and pooling are not counted, so a published figure that follows another
+convention differs slightly: 597 M in Jeong et al. 2023, Table 6, for a genotype that counts
+581.6 M here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from classification.errors import ConfigError
+
+MOBILE_MULTIPLY_ADDS = 600e6
+"""Most multiply-adds of the mobile setting at 224×224 (Liu et al. 2019, DARTS)."""
+
+_AUXILIARY = "auxiliary"
+_IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Size of a network at inference, without its auxiliary head."""
+
+    parameters: int
+    auxiliary_parameters: int
+    """Parameters of the head that serves training only, not part of `parameters`."""
+    multiply_adds: int
+    """Of one image; half of what a count of floating-point operations gives."""
+
+
+def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Complexity:
+    """Measure the network that `build` returns on RGB images of `image_size` × `image_size` pixels.
+
+    Nothing is allocated: the network is built and run on the meta device, in eval mode. Whatever
+    lies in a submodule whose name starts with "auxiliary" is the auxiliary head.
+    Raises ConfigError if the images are too small for the network's reductions.
+    """
+    with torch.device("meta"), torch.no_grad():
+        network = build().eval()
+        images = torch.empty(1, _IMAGE_CHANNELS, image_size, image_size)
+        counter = FlopCounterMode(display=False)
+        try:
+            with counter:
+                network(images)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"image_size: {image_size} does not fit the network ({reason})"
+            ) from error
+
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    auxiliary = sum(size for name, size in sizes.items() if _is_auxiliary(name))
+    operations = counter.get_total_flops() - _auxiliary_operations(counter)
+    return Complexity(
+        parameters=sum(sizes.values()) - auxiliary,
+        auxiliary_parameters=auxiliary,
+        multiply_adds=operations // 2,
+    )
+
+
+def complexity_warning(complexity: Complexity, limit: float = MOBILE_MULTIPLY_ADDS) -> str | None:
+    """One line if the network exceeds `limit` multiply-adds, None if it keeps to it."""
+    if complexity.multiply_adds <= limit:
+        return None
+    return (
+        f"{complexity.multiply_adds / 1e6:.1f} M multiply-adds exceed "
+        f"the {limit / 1e6:.0f} M of the mobile setting"
+    )
+
+
+def _is_auxiliary(name: str) -> bool:
+    return any(part.startswith(_AUXILIARY) for part in name.split("."))
+
+
+def _auxiliary_operations(counter: FlopCounterMode) -> int:
+    """Floating-point operations in the outermost auxiliary modules, if the forward runs them."""
+    total = 0
+    for name, counts in counter.get_flop_counts().items():
+        # A module's count holds its children's, and the first part is the network's class.
+        parent, _, last = name.partition(".")[2].rpartition(".")
+        if last.startswith(_AUXILIARY) and not _is_auxiliary(parent):
+            total += sum(counts.values())
+    return total

@@ -1,0 +1,33 @@
+"""The architecture step: Adam on α and β, first order (Liu et al. 2019, Eq. 6 with ξ = 0)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pcdarts.supernet import Supernet
+
+_BETAS = (0.5, 0.999)  # of Adam, not of the edges
+
+
+class Architect:
+    """Moves α and β down the loss on images that the weights are not trained on."""
+
+    def __init__(self, model: Supernet, learning_rate: float, weight_decay: float) -> None:
+        self.model = model
+        self.optimizer = torch.optim.Adam(
+            model.architecture_parameters(),
+            lr=learning_rate,
+            betas=_BETAS,
+            weight_decay=weight_decay,
+        )
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on normalised images [N, 3, H, W]; returns the loss before it, on the device.
+
+        The gradient is that of α and β alone: the weights' is neither computed nor touched.
+        """
+        loss = F.cross_entropy(self.model(images), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.model.architecture_parameters())
+        self.optimizer.step()
+        return loss.detach()

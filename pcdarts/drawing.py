@@ -1,0 +1,155 @@
+"""A genotype's two cells as a picture.
+
+Inputs stand on the left, the nodes in their order, the output on the right. An edge's label stands
+right before the node that it enters, where it cannot meet another's.
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pcdarts.genotype import NUM_INPUTS, Genotype, Node
+
+Point = tuple[float, float]
+
+# Inches, which are the axes' units too: fonts and boxes then keep their proportion.
+_COLUMN, _ROW = 2.2, 0.55
+_LABEL_DISTANCE, _LABEL_RISE = 0.98, 0.15  # of a label's centre from its node's
+_LABEL_BOX, _NODE_BOX = (0.56, 0.13), (0.3, 0.3)  # half width, half height
+_NODE_SIZE = 1300  # square points
+_MARGIN, _TITLE = 0.5, 0.35
+_ROWS = (-3, -2, -1, 0, 1, 2, 3)
+_INPUT_ROWS = (3, -3)
+_SAMPLES = 40  # points of a line that are tested for what they run under
+
+_INPUTS, _OUTPUT = ("c_{k-2}", "c_{k-1}"), "c_{k}"
+_COLORS = {"input": "#cfe3c8", "node": "#c9dcf0", "output": "#f3e2b3"}
+_INK, _FAINT = "#3c4a57", "#b9c2ca"
+
+
+def draw_genotype(genotype: Genotype) -> Figure:
+    """A figure of both cells, the normal one above the reduction cell."""
+    width = (len(genotype.normal) + 1) * _COLUMN + 2 * _MARGIN
+    height = 2 * (_height() + _TITLE)
+    figure = Figure(figsize=(width, height))
+    for row, (nodes, title) in enumerate(
+        ((genotype.normal, "Normal cell"), (genotype.reduce, "Reduction cell"))
+    ):
+        bottom = (1 - row) * (_height() + _TITLE)
+        axes = figure.add_axes((0, bottom / height, 1, _height() / height))
+        draw_cell(nodes, title, axes)
+    return figure
+
+
+def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
+    """Draw one cell into `axes`; at its full size these need 12 by 4.3 inches."""
+    places = _arrange(nodes)
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    labels: dict[str, str] = {}
+    for key, start, label, end in _edges(nodes):
+        if label:
+            graph.add_edge(start, key)
+            graph.add_edge(key, end)
+            labels[key] = label
+        else:
+            graph.add_edge(start, end)
+    for lines, color, arrows in (
+        ([edge for edge in graph.edges if edge[1] in labels], _INK, "-"),
+        ([edge for edge in graph.edges if edge[0] in labels], _INK, "-|>"),
+        ([edge for edge in graph.edges if edge[1] == _OUTPUT], _FAINT, "-|>"),
+    ):
+        nx.draw_networkx_edges(
+            graph,
+            places,
+            lines,
+            nodelist=list(graph),
+            node_size=[0 if name in labels else _NODE_SIZE for name in graph],
+            edge_color=color,
+            arrowstyle=arrows,
+            arrows=True,
+            ax=axes,
+        )
+    states = [name for name in graph if name not in labels]
+    nx.draw_networkx_nodes(
+        graph,
+        places,
+        states,
+        ax=axes,
+        node_size=_NODE_SIZE,
+        edgecolors=_INK,
+        node_color=[_COLORS[_role(name)] for name in states],
+    )
+    nx.draw_networkx_labels(
+        graph, places, {name: f"${name}$" for name in states}, font_size=11, ax=axes
+    )
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": _FAINT}
+    nx.draw_networkx_labels(graph, places, labels, font_size=9, font_color=_INK, bbox=box, ax=axes)
+    axes.set_title(title, fontsize=12, loc="left", x=_MARGIN / (5 * _COLUMN + 2 * _MARGIN))
+    axes.set_xlim(-_MARGIN, (len(nodes) + 1) * _COLUMN + _MARGIN)
+    axes.set_ylim(-_height() / 2, _height() / 2)
+    axes.set_axis_off()
+
+
+def _height() -> float:
+    return (_ROWS[-1] - _ROWS[0]) * _ROW + 2 * _MARGIN
+
+
+def _role(name: str) -> str:
+    return "input" if name in _INPUTS else "output" if name == _OUTPUT else "node"
+
+
+def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
+    """(key, start, label, end) of every line; those to the output have no label."""
+    names = [*_INPUTS, *map(str, range(len(nodes)))]
+    lines = [
+        (f"{index}/{place}", names[edge.source], edge.operation, str(index))
+        for index, node in enumerate(nodes)
+        for place, edge in enumerate(node)
+    ]
+    return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
+
+
+def _arrange(nodes: Sequence[Node]) -> dict[str, Point]:
+    """The rows in which the fewest lines run under a node or a label that is not theirs."""
+    edges = _edges(nodes)
+    candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
+    return min(candidates, key=lambda places: _clutter(places, edges))
+
+
+def _places(nodes: Sequence[Node], rows: Sequence[float]) -> dict[str, Point]:
+    """Centres of inputs, nodes, output and labels."""
+    names = [*_INPUTS, *map(str, range(len(nodes)))]
+    heights = [*_INPUT_ROWS, *rows]
+    places = {_OUTPUT: ((len(nodes) + 1) * _COLUMN, 0.0)}
+    for number, (name, row) in enumerate(zip(names, heights, strict=True)):
+        places[name] = (max(0, number - 1) * _COLUMN, row * _ROW)
+    for index, node in enumerate(nodes):
+        x, y = places[str(index)]
+        # The edge that comes from higher up gets the upper label, so that the two do not cross.
+        upper = heights[node[0].source] >= heights[node[1].source]
+        for place in range(len(node)):
+            rise = _LABEL_RISE if (place == 0) == upper else -_LABEL_RISE
+            places[f"{index}/{place}"] = (x - _LABEL_DISTANCE, y + rise)
+    return places
+
+
+def _clutter(
+    places: dict[str, Point], edges: Sequence[tuple[str, str, str, str]]
+) -> tuple[int, float]:
+    """How much of the lines is hidden, then how far they climb."""
+    names = list(places)
+    centres = np.array([places[name] for name in names])
+    boxes = np.array([_LABEL_BOX if "/" in name else _NODE_BOX for name in names])
+    starts = np.array([places[start] for _, start, _, _ in edges])
+    stops = np.array([places[key if label else end] for key, _, label, end in edges])
+    others = np.array(
+        [[name not in (edge[0], edge[1], edge[3]) for name in names] for edge in edges]
+    )
+    share = np.linspace(0, 1, _SAMPLES)[:, None]
+    lines = starts[:, None] * (1 - share) + stops[:, None] * share  # [lines, samples, 2]
+    inside = (np.abs(lines[:, :, None] - centres) < boxes).all(3)  # [lines, samples, boxes]
+    return int((inside & others[:, None]).sum()), float(np.abs(starts - stops)[:, 1].sum())

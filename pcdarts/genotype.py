@@ -1,0 +1,203 @@
+"""The genotype: what a search finds and a network is built from (Liu et al. 2019; Xu et al. 2020).
+
+A cell has two inputs, sources 0 and 1, and four nodes, which are sources 2 to 5 for later nodes.
+A node is the sum of two edges; the cell's output is the concatenation of its nodes.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+from pcdarts.operations import CANDIDATES
+
+NUM_INPUTS = 2
+NUM_NODES = 4
+EDGES_PER_NODE = tuple(NUM_INPUTS + node for node in range(NUM_NODES))  # in the supernet
+NUM_EDGES = sum(EDGES_PER_NODE)
+_EDGES_KEPT = 2
+
+
+class Edge(NamedTuple):
+    """An operation and the source it is applied to."""
+
+    operation: str
+    source: int
+
+
+Node = tuple[Edge, Edge]
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The four nodes of the normal cell and of the reduction cell."""
+
+    normal: tuple[Node, ...]
+    reduce: tuple[Node, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: cell → node → edge → [operation, source]."""
+        return {
+            cell: [[list(edge) for edge in node] for node in nodes]
+            for cell, nodes in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, value: Any, where: str = "genotype") -> "Genotype":
+        """The inverse of `to_dict`. Raises ArtifactError, opening with `where`, if it is not."""
+        if not isinstance(value, dict) or set(value) != {"normal", "reduce"}:
+            found = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise ArtifactError(f"{where}: found {found}; a genotype has keys normal and reduce")
+        return cls(
+            _read_cell(value["normal"], f"{where}: normal"),
+            _read_cell(value["reduce"], f"{where}: reduce"),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the JSON form; `path` is whole or untouched."""
+        write_atomically(path, json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Genotype":
+        """Read the JSON form. Raises ArtifactError if the file is missing or no genotype."""
+        try:
+            value = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path}: not a readable genotype ({error})") from error
+        return cls.from_dict(value, where=str(path))
+
+
+def derive_genotype(
+    alphas_normal: Tensor, alphas_reduce: Tensor, betas_normal: Tensor, betas_reduce: Tensor
+) -> Genotype:
+    """The strongest two edges of each node, the stronger first, each with its best operation.
+
+    An edge is as strong as its best softmax(α)·softmax(β) over the operations other than none
+    (Xu et al. 2020, Section 3.3). α are [14, 8], β are [14].
+    """
+    return Genotype(
+        _derive_cell(alphas_normal, betas_normal), _derive_cell(alphas_reduce, betas_reduce)
+    )
+
+
+def normalize_edges(betas: Tensor) -> Tensor:
+    """Softmax of β [14] over the edges that enter the same node (Xu et al. 2020, Eq. 3)."""
+    return torch.cat([node.softmax(0) for node in betas.split(EDGES_PER_NODE)])
+
+
+def skip_connections(genotype: Genotype) -> dict[str, int]:
+    """How many of the eight edges of each cell are skip connections."""
+    return {
+        cell: sum(edge.operation == "skip_connect" for node in nodes for edge in node)
+        for cell, nodes in (("normal", genotype.normal), ("reduce", genotype.reduce))
+    }
+
+
+def entropy(alphas: Tensor, betas: Tensor) -> dict[str, float]:
+    """Mean entropy in nats of softmax(α) over edges (at most ln 8) and softmax(β) over nodes."""
+    operations = torch.special.entr(alphas.detach().double().softmax(1)).sum()
+    edges = torch.special.entr(normalize_edges(betas.detach().double())).sum()
+    return {"alphas": float(operations) / NUM_EDGES, "betas": float(edges) / NUM_NODES}
+
+
+def _derive_cell(alphas: Tensor, betas: Tensor) -> tuple[Node, ...]:
+    alphas, betas = alphas.detach().double().cpu(), betas.detach().double().cpu()
+    strengths = alphas.softmax(1)[:, 1:] * normalize_edges(betas)[:, None]  # [14, 7], less none
+    nodes = []
+    for incoming in strengths.split(EDGES_PER_NODE):
+        strength, operation = incoming.max(1)
+        first, second = strength.argsort(descending=True, stable=True)[:_EDGES_KEPT].tolist()
+        nodes.append(
+            (
+                Edge(CANDIDATES[int(operation[first])], first),
+                Edge(CANDIDATES[int(operation[second])], second),
+            )
+        )
+    return tuple(nodes)
+
+
+def _read_cell(value: Any, where: str) -> tuple[Node, ...]:
+    if not isinstance(value, list) or len(value) != NUM_NODES:
+        found = len(value) if isinstance(value, list) else type(value).__name__
+        raise ArtifactError(f"{where}: found {found} nodes; a cell has {NUM_NODES}")
+    nodes = []
+    for index, node in enumerate(value):
+        if not isinstance(node, list) or len(node) != _EDGES_KEPT:
+            raise ArtifactError(f"{where}: node {index}: found {node!r}; a node has two edges")
+        first, second = (
+            _read_edge(edge, EDGES_PER_NODE[index], f"{where}: node {index}") for edge in node
+        )
+        nodes.append((first, second))
+    return tuple(nodes)
+
+
+def _read_edge(value: Any, sources: int, where: str) -> Edge:
+    if not isinstance(value, list) or len(value) != len(Edge._fields):
+        raise ArtifactError(f"{where}: found {value!r}; an edge is [operation, source]")
+    operation, source = value
+    if operation not in CANDIDATES:
+        allowed = ", ".join(CANDIDATES)
+        raise ArtifactError(f"{where}: unknown operation {operation!r}; allowed: {allowed}")
+    if type(source) is not int or not 0 <= source < sources:
+        raise ArtifactError(f"{where}: source {source!r}; allowed: 0 to {sources - 1}")
+    return Edge(operation, source)
+
+
+def _cell(text: str) -> tuple[Node, ...]:
+    """Read `operation,source operation,source | …`."""
+    nodes = []
+    for node in text.split("|"):
+        first, second = (edge.split(",") for edge in node.split())
+        nodes.append((Edge(first[0], int(first[1])), Edge(second[0], int(second[1]))))
+    return tuple(nodes)
+
+
+GENOTYPES = {
+    # Xu et al. 2020, searched on CIFAR-10 and on ImageNet.
+    "pc-darts-cifar10": Genotype(
+        normal=_cell(
+            "sep_conv_3x3,1 skip_connect,0 | sep_conv_3x3,0 dil_conv_3x3,1 |"
+            "sep_conv_5x5,0 sep_conv_3x3,1 | avg_pool_3x3,0 dil_conv_3x3,1"
+        ),
+        reduce=_cell(
+            "sep_conv_5x5,1 max_pool_3x3,0 | sep_conv_5x5,1 sep_conv_5x5,2 |"
+            "sep_conv_3x3,0 sep_conv_3x3,3 | sep_conv_3x3,1 sep_conv_3x3,2"
+        ),
+    ),
+    "pc-darts-imagenet": Genotype(
+        normal=_cell(
+            "skip_connect,1 sep_conv_3x3,0 | sep_conv_3x3,0 skip_connect,1 |"
+            "sep_conv_3x3,1 sep_conv_3x3,3 | sep_conv_3x3,1 dil_conv_5x5,4"
+        ),
+        reduce=_cell(
+            "sep_conv_3x3,0 skip_connect,1 | dil_conv_5x5,2 max_pool_3x3,1 |"
+            "sep_conv_3x3,2 sep_conv_3x3,1 | sep_conv_5x5,0 sep_conv_3x3,3"
+        ),
+    ),
+    # Liu et al. 2019, first and second order, searched on CIFAR-10.
+    "darts-v1": Genotype(
+        normal=_cell(
+            "sep_conv_3x3,1 sep_conv_3x3,0 | skip_connect,0 sep_conv_3x3,1 |"
+            "skip_connect,0 sep_conv_3x3,1 | sep_conv_3x3,0 skip_connect,2"
+        ),
+        reduce=_cell(
+            "max_pool_3x3,0 max_pool_3x3,1 | skip_connect,2 max_pool_3x3,0 |"
+            "max_pool_3x3,0 skip_connect,2 | skip_connect,2 avg_pool_3x3,0"
+        ),
+    ),
+    "darts-v2": Genotype(
+        normal=_cell(
+            "sep_conv_3x3,0 sep_conv_3x3,1 | sep_conv_3x3,0 sep_conv_3x3,1 |"
+            "sep_conv_3x3,1 skip_connect,0 | skip_connect,0 dil_conv_3x3,2"
+        ),
+        reduce=_cell(
+            "max_pool_3x3,0 max_pool_3x3,1 | skip_connect,2 max_pool_3x3,1 |"
+            "max_pool_3x3,0 skip_connect,2 | skip_connect,2 max_pool_3x3,1"
+        ),
+    ),
+}

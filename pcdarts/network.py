@@ -1,0 +1,235 @@
+"""The network a genotype describes, for CIFAR-sized and ImageNet-sized images (Liu et al. 2019)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
+from pcdarts.operations import FactorizedReduce, ReluConvBn, build_operation
+
+NetworkKind = Literal["cifar", "imagenet"]
+_STEM_MULTIPLIER = 3
+_AUXILIARY_CHANNELS = (128, 768)
+
+
+def minimum_image_size(kind: NetworkKind) -> int:
+    """Shortest side in pixels; after the stem and two reductions the maps are then 2×2."""
+    return {"cifar": 8, "imagenet": 64}[kind]
+
+
+class CellNetwork(nn.Module):
+    """A stack of cells, reductions at one and two thirds of the depth, on a stem that a kind adds.
+
+    `channels` are those of the first cell, doubled at each reduction. `drop_path_prob` is the
+    probability with which an edge is left out of one sample's cell while training; set it before
+    an epoch. The auxiliary head reads the cell at two thirds.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        num_classes: int,
+        channels: int,
+        cells: int,
+        *,
+        stem_channels: int,
+        stem_reduces: bool,
+        auxiliary: bool,
+        auxiliary_norm: bool,
+    ) -> None:
+        """`stem_reduces`: the stem's first state is twice as wide and high as its second."""
+        super().__init__()
+        self.drop_path_prob = 0.0
+        self.cells = nn.ModuleList()
+        self._auxiliary_cell = 2 * cells // 3
+        self.auxiliary_head: nn.Module | None = None
+        before, previous, reduced = stem_channels, stem_channels, stem_reduces
+        for index in range(cells):
+            reduction = index in (cells // 3, 2 * cells // 3)
+            channels *= 2 if reduction else 1
+            self.cells.append(Cell(genotype, before, previous, channels, reduction, reduced))
+            before, previous, reduced = previous, NUM_NODES * channels, reduction
+            if auxiliary and index == self._auxiliary_cell:
+                self.auxiliary_head = AuxiliaryHead(previous, num_classes, auxiliary_norm)
+        self.classifier = nn.Linear(previous, num_classes)
+
+    def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The first cell's two inputs."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Normalised images [N, 3, H, W] to (logits, auxiliary logits), both [N, num_classes].
+
+        The auxiliary logits are None in eval mode and without an auxiliary head.
+        """
+        before, previous = self.stem_states(images)
+        auxiliary_logits = None
+        for index, cell in enumerate(self.cells):
+            before, previous = previous, cell(before, previous, self.drop_path_prob)
+            if index == self._auxiliary_cell and self.auxiliary_head and self.training:
+                auxiliary_logits = self.auxiliary_head(previous)
+        return self.classifier(previous.mean((2, 3))), auxiliary_logits
+
+
+class CifarNetwork(CellNetwork):
+    """The network for small images: a stem of one convolution at full size."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        num_classes: int,
+        channels: int = 36,
+        cells: int = 20,
+        auxiliary: bool = True,
+    ) -> None:
+        width = _STEM_MULTIPLIER * channels
+        super().__init__(
+            genotype,
+            num_classes,
+            channels,
+            cells,
+            stem_channels=width,
+            stem_reduces=False,
+            auxiliary=auxiliary,
+            auxiliary_norm=True,
+        )
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+
+    def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The stem's output, twice: [N, 3C, H, W]."""
+        state = self.stem(images)
+        return state, state
+
+
+class ImageNetNetwork(CellNetwork):
+    """The network for large images: three strided convolutions, 224×224 to 28×28."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        num_classes: int = 1000,
+        channels: int = 48,
+        cells: int = 14,
+        auxiliary: bool = True,
+    ) -> None:
+        super().__init__(
+            genotype,
+            num_classes,
+            channels,
+            cells,
+            stem_channels=channels,
+            stem_reduces=True,
+            auxiliary=auxiliary,
+            auxiliary_norm=False,
+        )
+        self.stem0 = nn.Sequential(
+            *_halving_convolution(3, channels // 2),
+            nn.ReLU(inplace=True),
+            *_halving_convolution(channels // 2, channels),
+        )
+        self.stem1 = nn.Sequential(nn.ReLU(), *_halving_convolution(channels, channels))
+
+    def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, C, H/4, W/4] and [N, C, H/8, W/8]."""
+        state = self.stem0(images)
+        return state, self.stem1(state)
+
+
+class Cell(nn.Module):
+    """Two inputs and four nodes, each the sum of two edges."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        before: int,
+        previous: int,
+        channels: int,
+        reduction: bool,
+        reduced: bool,
+    ) -> None:
+        """`before` and `previous` are the inputs' channels; `reduced`: their sides differ."""
+        super().__init__()
+        self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
+            before, channels, affine=True
+        )
+        self.preprocess1 = ReluConvBn(previous, channels, affine=True)
+        self._nodes: tuple[Node, ...] = genotype.reduce if reduction else genotype.normal
+        self.edges = nn.ModuleList(
+            build_operation(
+                edge.operation,
+                channels,
+                2 if reduction and edge.source < NUM_INPUTS else 1,
+                affine=True,
+            )
+            for node in self._nodes
+            for edge in node
+        )
+
+    def forward(self, before: Tensor, previous: Tensor, drop_path_prob: float = 0.0) -> Tensor:
+        """The nodes, concatenated: [N, 4C, H, W], half the sides in a reduction cell."""
+        states = [self.preprocess0(before), self.preprocess1(previous)]
+        operations = iter(self.edges)
+        for node in self._nodes:
+            first, second = (
+                self._path(next(operations), states[edge.source], drop_path_prob) for edge in node
+            )
+            states.append(first + second)
+        return torch.cat(states[NUM_INPUTS:], dim=1)
+
+    def _path(self, operation: nn.Module, state: Tensor, drop_path_prob: float) -> Tensor:
+        output = operation(state)
+        # An identity is never dropped, so that a sample always finds a way through the cell.
+        if self.training and drop_path_prob > 0 and not isinstance(operation, nn.Identity):
+            return drop_path(output, drop_path_prob)
+        return output
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier on the maps after the last reduction (Szegedy et al. 2015).
+
+    The reference pools 8×8 maps (CIFAR) with a 5×5 window at stride 3 and 7×7 maps (ImageNet) at
+    stride 2, both to 2×2. Sides of 6 to 8 are pooled so, any other adaptively to 2×2. The reference
+    has no BatchNorm behind its second convolution for ImageNet: `norm` is False there.
+    """
+
+    def __init__(self, channels: int, num_classes: int, norm: bool) -> None:
+        super().__init__()
+        hidden, features = _AUXILIARY_CHANNELS
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, features, 2, bias=False),
+            nn.BatchNorm2d(features) if norm else nn.Identity(),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.Linear(features, num_classes)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """[N, C, H, W] to logits [N, num_classes]."""
+        return self.classifier(self.features(_pool_to_2x2(state.relu())).flatten(1))
+
+
+def drop_path(paths: Tensor, probability: float) -> Tensor:
+    """Zero each sample of [N, C, H, W] with `probability`, scale the others to keep the mean.
+
+    Draws from torch's global generator, as dropout does (Larsson et al. 2017).
+    """
+    keep = 1 - probability
+    mask = paths.new_empty(len(paths), 1, 1, 1).bernoulli_(keep)
+    return paths * mask.div_(keep)
+
+
+def _pool_to_2x2(maps: Tensor) -> Tensor:
+    height, width = maps.shape[2:]
+    if all(6 <= side <= 8 for side in (height, width)):
+        return nn.functional.avg_pool2d(maps, 5, (height - 5, width - 5))
+    return nn.functional.adaptive_avg_pool2d(maps, 2)
+
+
+def _halving_convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(out_channels)

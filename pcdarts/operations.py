@@ -1,0 +1,97 @@
+"""The candidate operations of the DARTS search space (Liu et al. 2019, Section 3.1).
+
+Every operation maps [N, C, H, W] to [N, C, ⌈H/stride⌉, ⌈W/stride⌉], at odd sizes too.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+CANDIDATES = OPERATIONS[1:]  # `none` takes a share of the softmax, but is never computed or chosen
+
+
+def build_operation(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
+    """The operation called `name`, one of CANDIDATES; `affine` is that of its BatchNorms.
+
+    Raises ValueError for any other name.
+    """
+    match name:
+        case "max_pool_3x3":
+            return nn.MaxPool2d(3, stride, padding=1)
+        case "avg_pool_3x3":
+            return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        case "skip_connect" if stride == 1:
+            return nn.Identity()
+        case "skip_connect":
+            return FactorizedReduce(channels, channels, affine)
+        case "sep_conv_3x3" | "sep_conv_5x5":
+            return separable_convolution(channels, int(name[-1]), stride, affine)
+        case "dil_conv_3x3" | "dil_conv_5x5":
+            return nn.Sequential(*_depthwise_separable(channels, int(name[-1]), stride, 2, affine))
+    raise ValueError(f"unknown operation {name!r}; allowed: {', '.join(CANDIDATES)}")
+
+
+def separable_convolution(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
+    """ReLU, depthwise, pointwise, BatchNorm, twice; the stride is in the first depthwise."""
+    return nn.Sequential(
+        *_depthwise_separable(channels, kernel, stride, 1, affine),
+        *_depthwise_separable(channels, kernel, 1, 1, affine),
+    )
+
+
+class ReluConvBn(nn.Sequential):
+    """ReLU, 1×1 convolution, BatchNorm: brings a cell's input to the cell's width."""
+
+    def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels, affine=affine),
+        )
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the sides with two 1×1 convolutions, one on even pixels and one on odd ones.
+
+    At an odd side the odd pixels are one row or column short, and zeros stand in for it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.even = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[N, C_in, H, W] to [N, C_out, ⌈H/2⌉, ⌈W/2⌉]."""
+        inputs = inputs.relu()
+        height, width = inputs.shape[2:]
+        shifted = inputs[:, :, 1:, 1:]
+        if height % 2 or width % 2:
+            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
+        return self.norm(torch.cat([self.even(inputs), self.odd(shifted)], dim=1))
+
+
+def _depthwise_separable(
+    channels: int, kernel: int, stride: int, dilation: int, affine: bool
+) -> list[nn.Module]:
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.ReLU(),
+        nn.Conv2d(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        ),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels, affine=affine),
+    ]

@@ -1,0 +1,121 @@
+"""How far a ranking by a measure can be trusted: its agreement with itself over other draws.
+
+The M draws are cut at random into two halves, the images ranked by each, and the two rankings
+compared (split-half method; Spearman 1910, Brown 1910).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from classification.seeding import make_generator
+from subsample.uncertainty import ScoresConfig, summarise
+
+ENOUGH = 0.5  # reliability under which a ranking is more noise than signal
+_HALVINGS = 10  # random ways to halve the draws, averaged
+_MAX_DRAWS = 1000  # more draws than this is no advice
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Mean Spearman correlation between rankings by half the draws each, and by Spearman-Brown
+    the correlation between two rankings by all M draws each. None where neither can be known:
+    under too few draws, or where all images measure the same.
+    """
+
+    correlation: float | None
+    spearman_brown: float | None
+
+
+def split_half_reliability(
+    losses: np.ndarray,
+    config: ScoresConfig,
+    measure: Literal["cv", "mean", "std"] = "cv",
+    seed: int = 0,
+) -> Reliability:
+    """Reliability of the ranking by `measure` over `losses` [N, M].
+
+    Halves are equal: of an odd number of draws, one sits out. cv and std take two draws a half, so
+    M ≥ 4; the mean takes M ≥ 2. Under common draws the figure holds for these draws' kind only: it
+    says how alike two such rankings are, not how alike one is to a ranking by independent draws.
+    """
+    num_images, draws = losses.shape
+    half = draws // 2
+    if half < (1 if measure == "mean" else 2) or num_images < 2:
+        return Reliability(None, None)
+    generator = make_generator(seed, "halvings")
+    correlations = []
+    for _ in range(_HALVINGS):
+        order = torch.randperm(draws, generator=generator).numpy()
+        first = _measure(losses[:, order[:half]], config, measure)
+        second = _measure(losses[:, order[half : 2 * half]], config, measure)
+        if np.ptp(first) > 0 and np.ptp(second) > 0:
+            correlations.append(float(spearmanr(first, second).statistic))
+    if not correlations:
+        return Reliability(None, None)
+    correlation = sum(correlations) / len(correlations)
+    return Reliability(correlation, spearman_brown(correlation))
+
+
+def spearman_brown(correlation: float, factor: float = 2.0) -> float:
+    """Correlation to expect with `factor` times the draws; a negative one, chance, stays as it is.
+
+    n·r / (1 + (n - 1)·r).
+    """
+    if correlation <= 0:
+        return correlation
+    return factor * correlation / (1 + (factor - 1) * correlation)
+
+
+def draws_for(target: float, reliability: float, draws: int) -> int | None:
+    """Draws that reach `target`, by the Spearman-Brown formula from `reliability` at `draws`.
+
+    None if no number does.
+    """
+    if reliability <= 0:
+        return None
+    factor = target * (1 - reliability) / (reliability * (1 - target))
+    return math.ceil(draws * factor - 1e-9)
+
+
+def reliability_warning(reliability: Reliability, config: ScoresConfig) -> str | None:
+    """One line if the ranking by all draws agrees with itself less than ENOUGH, or None.
+
+    It says what would raise the agreement, and that a more repeatable ranking need not be a more
+    useful one.
+    """
+    value = reliability.spearman_brown
+    if value is None:
+        return (
+            f"scores.draws: the ranking's reliability cannot be told from {config.draws} draws of "
+            "these images; at least 4 draws and losses that differ are needed"
+        )
+    if value >= ENOUGH:
+        return None
+    advice = []
+    needed = draws_for(ENOUGH, value, config.draws)
+    if needed is not None and needed <= _MAX_DRAWS:
+        advice.append(f"scores.draws: {needed} (by the Spearman-Brown formula)")
+    if config.loss == "ce":
+        advice.append("scores.loss: kl or anchor_ce")
+    elif config.loss == "kl":
+        advice.append("scores.loss: anchor_ce")
+    if not config.common_draws:
+        advice.append("scores.common_draws: true")
+    raised = f"; {', '.join(advice)} would raise it" if advice else ""
+    return (
+        f"scores: the ranking's reliability is {value:.2f} with {config.draws} draws, under "
+        f"{ENOUGH}, so it is mostly chance{raised}; a more repeatable ranking is not by itself a "
+        "more useful one: compare networks trained on the subsets"
+    )
+
+
+def _measure(losses: np.ndarray, config: ScoresConfig, measure: str) -> np.ndarray:
+    if measure == "mean":
+        return losses.mean(1, dtype=np.float64)
+    scores = summarise(losses, config)
+    return scores.cv if measure == "cv" else scores.std

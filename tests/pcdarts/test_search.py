@@ -1,0 +1,207 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+
+from classification.errors import ConfigError, PipelineError
+from classification.transforms import Augmentation, Normalization
+from classification.workspace import METRICS, Workspace, read_metrics
+from pcdarts.genotype import Genotype
+from pcdarts.search import SearchConfig, check_search, search, search_warnings, split_halves
+
+SMALL: dict[str, Any] = {
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "channels": 4,
+    "cells": 3,
+    "batch_size": 8,
+    "architecture_learning_rate": 0.1,  # so that two epochs change the genotype
+}
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _search(directory: Path, kill_after: int | None = None, **changes: Any) -> Genotype:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (27, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(27) % 3
+    augmentation = Augmentation(Normalization.of(images), crop_padding=1)
+
+    def progress(done: int, total: int, unit: str, **metrics: float) -> None:
+        # In the middle of the epoch after the last one that is saved.
+        if kill_after is not None and unit == "epoch" and done == kill_after:
+            killing.append(done)
+        elif killing and unit == "step":
+            raise _KilledError
+
+    killing: list[int] = []
+    workspace = Workspace(directory, progress)
+    config = SearchConfig(**SMALL | changes)
+    return search(images, labels, 3, augmentation, config, 7, workspace)
+
+
+def _digest(directory: Path) -> str:
+    """Of the last state: weights, α, β, BatchNorm's statistics and both optimizers."""
+    with safe_open(directory / "checkpoint-000004.safetensors", framework="pt") as file:
+        return file.metadata()["sha256"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Genotype, Path]:
+    directory = tmp_path_factory.mktemp("search")
+    return _search(directory), directory
+
+
+def test_a_killed_search_resumes_bit_for_bit(
+    uninterrupted: tuple[Genotype, Path], tmp_path: Path
+) -> None:
+    genotype, directory = uninterrupted
+    with pytest.raises(_KilledError):
+        _search(tmp_path, kill_after=2)
+    assert _search(tmp_path) == genotype
+    assert (tmp_path / METRICS).read_bytes() == (directory / METRICS).read_bytes()
+    assert _digest(tmp_path) == _digest(directory)
+
+
+def test_a_finished_search_returns_its_genotype_again(
+    uninterrupted: tuple[Genotype, Path],
+) -> None:
+    genotype, directory = uninterrupted
+    before = (directory / METRICS).read_bytes()
+    assert _search(directory) == genotype
+    assert (directory / METRICS).read_bytes() == before
+
+
+def test_the_genotype_is_that_after_the_last_update(uninterrupted: tuple[Genotype, Path]) -> None:
+    genotype, directory = uninterrupted
+    assert Genotype.from_dict(read_metrics(directory)[-1]["genotype"]) == genotype
+
+
+def test_alpha_and_beta_stand_still_in_the_warmup_only(
+    uninterrupted: tuple[Genotype, Path],
+) -> None:
+    rows = read_metrics(uninterrupted[1])
+    assert [row["warmup"] for row in rows] == [True, False, False, False]
+    assert [row["architecture_loss"] is None for row in rows] == [True, False, False, False]
+    start = torch.tensor(rows[0]["alphas"]["normal"])
+    assert start.abs().max() < 0.01
+    moved = (torch.tensor(rows[1]["alphas"]["normal"]) - start).abs()
+    assert moved.min() > 0
+    assert rows[2]["betas"] != rows[1]["betas"]
+
+
+def test_rows_are_plain_json_with_what_the_report_needs(
+    uninterrupted: tuple[Genotype, Path],
+) -> None:
+    row = read_metrics(uninterrupted[1])[0]
+    assert row["entropy"]["reduce"]["alphas"] == pytest.approx(math.log(8), abs=1e-4)
+    assert row["skip_connections"].keys() == {"normal", "reduce"}
+    assert row["warnings"] == []
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+def test_progress_is_told_of_every_epoch_and_step(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    images, labels = torch.zeros(16, 3, 8, 8, dtype=torch.uint8), torch.arange(16) % 2
+    augmentation = Augmentation(Normalization((0.5,) * 3, (0.5,) * 3), crop_padding=1)
+    config = SearchConfig(**SMALL | {"epochs": 1, "warmup_epochs": 0, "batch_size": 4})
+    workspace = Workspace(tmp_path, lambda done, total, unit, **_: seen.append((done, total, unit)))
+    search(images, labels, 2, augmentation, config, 0, workspace)
+    assert seen == [(1, 2, "step"), (2, 2, "step"), (1, 1, "epoch")]
+
+
+def test_a_diverging_search_stops_with_its_epoch(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"search\.learning_rate: .* in epoch 1 at 1e\+38"):
+        _search(tmp_path, learning_rate=1e38)
+
+
+def test_halves_are_equal_in_size_and_in_every_class() -> None:
+    labels = torch.tensor([0] * 7 + [1] * 5 + [2] * 4 + [3] * 9)
+    halves = split_halves(labels, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat(halves).tolist()) == list(range(25))
+    assert [len(half) for half in halves] == [13, 12]
+    first, second = (torch.bincount(labels[half]) for half in halves)
+    assert first.tolist() == [4, 2, 2, 5]  # the spare images of odd classes go in turn
+    assert second.tolist() == [3, 3, 2, 4]
+
+
+def test_halves_are_shuffled_and_follow_from_the_generator() -> None:
+    labels = torch.arange(200) // 20
+    first, _ = split_halves(labels, torch.Generator().manual_seed(0))
+    again, _ = split_halves(labels, torch.Generator().manual_seed(0))
+    other, _ = split_halves(labels, torch.Generator().manual_seed(1))
+    assert torch.equal(first, again)
+    assert set(first.tolist()) != set(other.tolist())
+    assert len(labels[first[:20]].unique()) > 5
+
+
+def _row(loss: float, skips: int = 0, warmup: bool = False) -> dict[str, Any]:
+    return {"loss": loss, "warmup": warmup, "skip_connections": {"normal": skips, "reduce": 8}}
+
+
+def test_a_sound_search_has_no_warnings() -> None:
+    assert search_warnings([_row(2.3), _row(1.0, skips=3)], 10) == []
+    assert search_warnings([], 10) == []
+
+
+def test_a_collapse_to_skip_connections_is_said() -> None:
+    (warning,) = search_warnings([_row(1.0, skips=5)], 10)
+    assert "skip connections (5 of 8 edges)" in warning
+
+
+def test_a_loss_that_stays_at_guessing_is_said() -> None:
+    (warning,) = search_warnings([_row(2.31), _row(2.29)], 10)
+    assert "ln 10 = 2.303" in warning
+
+
+def test_the_warmup_has_no_warnings() -> None:
+    assert search_warnings([_row(2.3, skips=8, warmup=True)], 10) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 10}, r"epochs must exceed warmup_epochs \(15\), got 10"),
+        ({"channels": 10}, r"channels must be a multiple of partial_channels \(4\), got 10"),
+        ({"cells": 2}, "greater than or equal to 3"),
+        ({"batch_size": 1}, "greater than 1"),
+        ({"epoch": 50}, "Extra inputs are not permitted"),
+    ],
+)
+def test_an_impossible_config_is_refused(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SearchConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "batch_size", "side", "message"),
+    [
+        (
+            [0, 1] * 72,
+            256,
+            32,
+            "search.batch_size: 256 exceeds a search half of 72 images; allowed: at most 72",
+        ),
+        ([0, 0, 1, 1, 2], 2, 32, "subset.fraction: leaves class 2 with 1 image; "),
+        ([0, 0, 2, 2], 2, 32, "subset.fraction: leaves class 1 with 0 images; "),
+        ([0, 0, 1, 1], 2, 7, "data.image_size: 7 pixels are too few"),
+    ],
+)
+def test_a_subset_that_cannot_be_searched_is_refused(
+    labels: list[int], batch_size: int, side: int, message: str
+) -> None:
+    config = SearchConfig(batch_size=batch_size)
+    with pytest.raises(ConfigError) as caught:
+        check_search(torch.tensor(labels), config, side)
+    assert message in str(caught.value)
+
+
+def test_the_smallest_subset_passes() -> None:
+    check_search(torch.tensor([0, 0, 1, 1]), SearchConfig(batch_size=2), 8)

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+
+from classification.errors import ConfigError
+from pipeline.config import PipelineConfig, dump_config, load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="x.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def refused(path, *overrides):
+    with pytest.raises(ConfigError) as error:
+        load_config(path, overrides)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_of_the_repository_is_valid(path):
+    load_config(path)
+
+
+def test_the_cifar100_config_is_the_papers():
+    config = load_config(CONFIGS / "cifar100.yaml")
+    mixing = config.scorer.mixing
+    assert (config.scorer.model, mixing.kind, mixing.num_images, mixing.alpha, mixing.prob) == (
+        "pyramidnet110", "dcutmix", 5, 0.2, 1.0,
+    )  # fmt: skip
+    assert (config.scores.draws, config.scores.num_images) == (10, 3)
+    assert config.scores.alpha == pytest.approx(2 / 9)
+    assert config.scores.anchor_fraction == pytest.approx(5 / 9)
+    assert (config.search.epochs, config.search.warmup_epochs) == (50, 15)
+    assert (config.retrain.channels, config.retrain.cells, config.retrain.epochs) == (36, 20, 600)
+
+
+def test_the_baselines_differ_from_it_in_the_subset_alone():
+    paper = load_config(CONFIGS / "cifar100.yaml").model_dump()
+    for name, measure in (("cifar100-full", "full"), ("cifar100-random", "random")):
+        baseline = load_config(CONFIGS / f"{name}.yaml").model_dump()
+        assert baseline["subset"]["measure"] == measure
+        assert {k for k in paper if paper[k] != baseline[k]} == {"name", "subset"}
+
+
+def test_the_target_is_the_data_unless_named(write):
+    config = load_config(write("data: {kind: digits, classes: 3}"))
+    assert config.target == config.data
+    assert config.name == "x"
+
+
+def test_defaults_follow_the_network(write):
+    config = load_config(write("data: {kind: digits}\nretrain: {network: imagenet}"))
+    retrain = config.retrain
+    assert (retrain.channels, retrain.cells, retrain.epochs) == (48, 14, 250)
+    assert (retrain.schedule, retrain.warmup_epochs, retrain.label_smoothing) == ("linear", 5, 0.1)
+
+
+def test_overrides_reach_nested_keys(write):
+    path = write("data: {kind: digits}")
+    overrides = ["search.epochs=20", "scorer.mixing.kind=none", "search.learning_rate=5e-2"]
+    config = load_config(path, overrides)
+    assert config.search.epochs == 20
+    assert config.scorer.mixing.kind == "none"
+    assert config.search.learning_rate == 0.05
+
+
+def test_a_resolved_config_reads_back_to_itself(write):
+    config = load_config(CONFIGS / "cifar100-imagenet.yaml")
+    assert load_config(write(dump_config(config))) == config
+
+
+def test_base_files_lie_below_what_names_them(write):
+    write("epochs: 7\nmodel: resnet20", "scorer.yaml")
+    write("data: {kind: digits}\nscorer: {base: scorer.yaml, epochs: 9}\nseed: 3", "below.yaml")
+    config = load_config(write("base: below.yaml\nseed: 4"))
+    assert (config.scorer.model, config.scorer.epochs, config.seed) == ("resnet20", 9, 4)
+
+
+def test_bases_in_a_circle_are_refused(write):
+    assert "circle" in refused(write("base: x.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {kind: digits}\nsearch: {epoch: 3}", "search.epoch: unknown key; did you mean epochs"),
+        ("data: {kind: digits}\nserach: {epochs: 3}", "serach: unknown key; did you mean search"),
+        ("data: {kind: digits}\nsearch: {epochs: ten}", "search.epochs: found 'ten'"),
+        ("data: {kind: digits}\nsearch: {epochs: 0}", "search.epochs: found 0"),
+        ("data: {kind: mnist}", "data.kind: found 'mnist'"),
+        ("data: {kind: folder}", "root"),
+        ("data: {kind: digits}\nsubset: {fraction: 1.5}", "subset.fraction: found 1.5"),
+        ("data: {kind: digits}\nsubset: {measure: hardest}", "subset.measure: found 'hardest'"),
+        ("data: {kind: digits}\nsearch: {epochs: 5}", "must exceed warmup_epochs (15), got 5"),
+        ("data: {kind: digits}\nscorer: {model: vgg}", "scorer.model: found 'vgg'"),
+        ("data: {kind: digits}\nname: ../up", "name: found '../up'"),
+        ("name: x", "data: missing"),
+        ("- a\n- b", "found list"),
+        ("", "found nothing"),
+        ("data: {kind: digits", "not valid YAML"),
+        ("data: {kind: digits}\ndata: {kind: digits}", "'data' twice"),
+        ("data: &a {kind: digits}\ntarget: *a", "aliases are not allowed"),
+        ("data: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("1: 2", "is not text"),
+    ],
+)  # fmt: skip
+def test_bad_configs_are_refused_in_one_line(write, text, expected):
+    path = write(text)
+    message = refused(path)
+    assert expected in message
+    assert message.startswith(str(path))
+
+
+@pytest.mark.parametrize("override", ["search.epochs", "=3", "a..b=3", "name.x=3", "seed={"])
+def test_bad_overrides_are_refused_in_one_line(write, override):
+    assert override in refused(write("data: {kind: digits}\nname: n"), override)
+
+
+def test_the_schema_describes_every_stage():
+    properties = PipelineConfig.model_json_schema()["properties"]
+    assert set(properties) == set(PipelineConfig.model_fields)

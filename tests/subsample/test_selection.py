@@ -1,0 +1,214 @@
+"""Properties of the subset: balance, order, stride, its file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from classification.errors import ArtifactError, ConfigError
+from subsample.selection import Subset, SubsetConfig, check_selection, class_histogram, select
+from subsample.uncertainty import Scores
+
+MEASURES = ("cv", "mean_high", "mean_low", "std", "random")
+
+
+def scores_of(values: list[float]) -> Scores:
+    array = np.array(values, np.float64)
+    return Scores(mean=array, std=array, cv=array)
+
+
+def subset(**changes: object) -> Subset:
+    fields: dict = {
+        "dataset": "digits",
+        "content_hash": "ab" * 32,
+        "measure": "cv",
+        "order": "deterministic",
+        "fraction": 0.1,
+        "seed": 3,
+        "scorer": "f00d",
+        "class_histogram": {"0": 2, "1": 1},
+        "indices": (1, 4, 9),
+    }
+    return Subset(**(fields | changes))
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    fraction=st.floats(0.01, 1),
+    measure=st.sampled_from(MEASURES),
+    order=st.sampled_from(["deterministic", "interval"]),
+)
+def test_every_class_keeps_its_rounded_share(
+    labels: list[int], fraction: float, measure: str, order: str
+) -> None:
+    config = SubsetConfig(measure=measure, fraction=fraction, order=order)
+    values = scores_of([(7 * i) % 11 for i in range(len(labels))])
+    indices = select(np.array(labels), config, values, seed=0)
+    kept = np.array(labels)[indices]
+    for label in set(labels):
+        assert (kept == label).sum() == max(1, round(fraction * labels.count(label)))
+    assert indices.dtype == np.int64
+    assert (np.diff(indices) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("measure", "kept"),
+    [("cv", [0, 4]), ("mean_high", [1, 5]), ("mean_low", [2, 6]), ("std", [3, 7])],
+)
+def test_a_measure_puts_its_own_images_first(measure: str, kept: list[int]) -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    scores = Scores(
+        mean=np.array([2.0, 3, 1, 2] * 2),
+        std=np.array([1.0, 1, 1, 2] * 2),
+        cv=np.array([9.0, 1, 2, 3] * 2),
+    )
+    config = SubsetConfig(measure=measure, fraction=0.25)
+    assert select(labels, config, scores, seed=0).tolist() == kept
+
+
+@pytest.mark.parametrize("measure", ["cv", "mean_high", "mean_low", "std"])
+def test_ties_go_to_the_lower_index(measure: str) -> None:
+    config = SubsetConfig(measure=measure, fraction=0.3)
+    assert select(np.zeros(10, int), config, scores_of([1.0] * 10), seed=0).tolist() == [0, 1, 2]
+
+
+def test_interval_takes_the_order_at_a_fixed_stride() -> None:
+    # Descending values reverse the indices: the order is 9, 8, …, 0. Four of ten at a stride of
+    # 2.5 are places 0, 2, 5, 7: the images 9, 7, 4, 2.
+    config = SubsetConfig(measure="cv", fraction=0.4, order="interval")
+    ascending = scores_of([float(i) for i in range(10)])
+    assert select(np.zeros(10, int), config, ascending, seed=0).tolist() == [2, 4, 7, 9]
+
+
+def test_random_follows_the_seed() -> None:
+    labels = np.arange(200) % 2
+    config = SubsetConfig(measure="random", fraction=0.1)
+    first, again, other = (select(labels, config, None, seed).tolist() for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_full_keeps_every_image_whatever_fraction_was_inherited() -> None:
+    config = SubsetConfig(measure="full", fraction=0.1)
+    assert config.fraction == 1
+    assert select(np.array([1, 0, 1]), config, None, seed=0).tolist() == [0, 1, 2]
+
+
+def test_only_measures_of_the_losses_need_scores() -> None:
+    need = {m: SubsetConfig(measure=m).needs_scores for m in (*MEASURES, "full")}
+    assert [m for m, needed in need.items() if not needed] == ["random", "full"]
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
+def test_fraction_outside_its_range_is_refused(fraction: float) -> None:
+    with pytest.raises(ValidationError, match="fraction"):
+        SubsetConfig(fraction=fraction)
+
+
+def test_missing_or_foreign_scores_are_refused() -> None:
+    for scores in (None, scores_of([1.0, 2.0])):
+        with pytest.raises(ValueError, match="needs the scores of 3 images"):
+            select(np.zeros(3, int), SubsetConfig(), scores, seed=0)
+
+
+def test_a_class_too_small_for_two_halves_is_refused_with_a_fraction_that_would_do() -> None:
+    labels = np.array([0] * 40 + [1] * 12)
+    with pytest.raises(ConfigError) as refusal:
+        check_selection(labels, SubsetConfig(fraction=0.1), ["cat", "dog"])
+    message = str(refusal.value)
+    assert message.startswith("subset.fraction: 0.1 keeps 1 of the 12 images of class dog")
+    assert "at least 0.125" in message  # 1.5 / 12 rounds to two images
+    check_selection(labels, SubsetConfig(fraction=0.125), ["cat", "dog"])
+
+
+@given(count=st.integers(2, 5000))
+def test_the_fraction_named_in_the_refusal_is_accepted(count: int) -> None:
+    labels = np.zeros(count, int)
+    with pytest.raises(ConfigError) as refusal:
+        check_selection(labels, SubsetConfig(fraction=1.4 / count), ["only"])
+    allowed = float(str(refusal.value).split("at least ")[1].split(",")[0])
+    check_selection(labels, SubsetConfig(fraction=allowed), ["only"])
+
+
+def test_a_class_of_one_image_is_refused_under_any_fraction() -> None:
+    with pytest.raises(ConfigError, match="class dog has 1 training images"):
+        check_selection(np.array([0, 0, 1]), SubsetConfig(measure="full"), ["cat", "dog"])
+
+
+def test_histogram_counts_classes_without_images() -> None:
+    assert class_histogram(np.array([2, 0, 2]), ["a", "b", "c"]) == {"a": 1, "b": 0, "c": 2}
+
+
+def test_a_subset_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    for original in (subset(), subset(scorer=None, measure="random")):
+        original.save(tmp_path / "subset.json")
+        assert Subset.load(tmp_path / "subset.json") == original
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("indices", [1, 1, 4], "found one twice"),
+        ("indices", [-1, 4, 9], "indices.0: found -1"),
+        ("indices", [1, 4, 2**40], "indices.2"),
+        ("indices", [1, 4, 9.5], "indices.2: found 9.5"),
+        ("indices", ["1", 4, 9], "indices.0"),
+        ("indices", [True, 4, 9], "indices.0"),
+        ("indices", [1, 4], "2 indices, but the class histogram counts 3"),
+        ("indices", "1 4 9", "indices: found '1 4 9'"),
+        ("fraction", 2.0, "fraction: found 2.0"),
+        ("fraction", float("nan"), "fraction"),
+        ("split", "test", "split: found 'test'"),
+        ("measure", "entropy", "measure: found 'entropy'"),
+        ("class_histogram", {"0": -1}, "class_histogram.0"),
+        ("seed", None, "seed"),
+        ("colour", "red", "colour"),
+    ],
+)
+def test_a_file_that_is_no_subset_is_refused_in_one_line(
+    tmp_path: Path, key: str, value: object, complaint: str
+) -> None:
+    path = tmp_path / "subset.json"
+    subset().save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ArtifactError) as refusal:
+        Subset.load(path)
+    message = str(refusal.value)
+    assert complaint in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", ["dataset", "content_hash", "measure", "indices", "scorer"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "subset.json"
+    subset().save(path)
+    values = json.loads(path.read_text())
+    del values[key]
+    path.write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match=f"not a subset: {key}"):
+        Subset.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\x00\xff"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "subset.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ArtifactError, match="not a subset"):
+        Subset.load(path)
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        Subset.load(tmp_path / "subset.json")
+
+
+def test_a_subset_of_other_images_is_refused() -> None:
+    subset().check_against("ab" * 32, 10)
+    with pytest.raises(ArtifactError, match="content hash"):
+        subset().check_against("cd" * 32, 10)
+    with pytest.raises(ArtifactError, match="index 9 found; allowed: 0 to 8"):
+        subset().check_against("ab" * 32, 9)
