@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from classification.errors import PipelineError
@@ -14,7 +13,6 @@ from pipeline.runner import InterruptedRunError, Selection
 
 app = typer.Typer(
     help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -123,7 +121,7 @@ def config_(
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by the person."""
     signal.signal(signal.SIGTERM, _terminate)
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         return _invoke(arguments)
     except InterruptedRunError as stop:
@@ -131,9 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{stop}; to go on: {again}", 130)
     except PipelineError as error:
         return _complain(f"error: {error}", 2)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         return _complain(f"error: {error.format_message()}", 2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted before any stage began; nothing was lost", 130)
 
 

@@ -1,5 +1,6 @@
 """A classifier trained with image mixing: the scorer, and the recipes of Tables 1 and 2."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +121,7 @@ def train_classifier(
         optimizer,
         train,
         recipe,
-        {"test": lambda: evaluate(model, test, dataset.normalization)},
+        {"test": partial(evaluate, model, test, dataset.normalization)},
         seed=seed,
         purpose="scorer",
         workspace=workspace,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ def fit(
     optimizer: torch.optim.Optimizer,
     train: Loader,
     recipe: Recipe,
-    evaluations: dict[str, Callable[[], Evaluation]],
+    evaluations: Mapping[str, Callable[[], Evaluation]],
     *,
     seed: int,
     purpose: str,

@@ -1,5 +1,6 @@
 """The found network trained from scratch on the target images (Xu et al. 2020; Liu et al. 2019)."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -139,7 +140,7 @@ def retrain(
     )
     train, held_out = _loaders(dataset, config, seed)
     evaluations = {
-        name: lambda loader=loader: evaluate(network, loader, dataset.normalization)
+        name: partial(evaluate, network, loader, dataset.normalization)
         for name, loader in held_out.items()
     }
     fit(
@@ -217,6 +218,7 @@ def _recipe(dataset: ImageDataset, config: RetrainConfig) -> Recipe:
         return loss
 
     def before_epoch(network: nn.Module, epoch: int) -> None:
+        assert isinstance(network, CifarNetwork | ImageNetNetwork)
         network.drop_path_prob = config.drop_path * epoch / config.epochs
 
     return Recipe(

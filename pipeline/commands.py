@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from classification.classifier import check_scorer
 from classification.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError
@@ -25,7 +27,7 @@ from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.status import stage_state
 from pipeline.store import Artifact, Store
-from subsample.selection import SubsetConfig, check_selection
+from subsample.selection import SubsetConfig, check_selection, select
 
 
 def run(
@@ -142,7 +144,10 @@ def check_inputs(config: PipelineConfig, datasets: dict[str, ImageDataset]) -> N
     if config.subset.needs_scores:
         check_scorer(config.scorer, data)
     check_selection(labels, config.subset, data.classes)
-    check_search(labels, config.subset.fraction, config.search, data.image_size)
+    # Whatever the measure, it keeps as many images of each class as chance does.
+    by_chance = config.subset.model_copy(update={"measure": "random"})
+    kept = torch.from_numpy(select(labels, by_chance, None, config.seed))
+    check_search(data.train.labels[kept], config.search, data.image_size)
     check_retrain(config.retrain, target)
 
 

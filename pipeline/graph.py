@@ -48,9 +48,9 @@ class Stage:
     run: Callable[[Context], None]
 
 
-def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> nx.DiGraph:
+def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> "nx.DiGraph[str]":
     """Stages this config runs, with the datasets they read; each edge points along the data."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     for name in _required(stages, config):
         for need in stages[name].needs(config):
             graph.add_edge(need, name)
@@ -58,7 +58,7 @@ def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> nx.DiGra
     return graph
 
 
-def stage_order(graph: nx.DiGraph, stages: Mapping[str, Stage]) -> list[str]:
+def stage_order(graph: "nx.DiGraph[str]", stages: Mapping[str, Stage]) -> list[str]:
     """The graph's stages, each after all it needs."""
     order = {name: rank for rank, name in enumerate(stages)}
     ranked = nx.lexicographical_topological_sort(graph, key=lambda n: order.get(n, -1))

@@ -92,7 +92,7 @@ def test_bases_in_a_circle_are_refused(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("data: {kind: digits}\nsearch: {epoch: 3}", "search.epoch: unknown key; did you mean epochs"),
+        ("data: {kind: digits}\nsearch: {epoch: 3}", "epoch: unknown key; did you mean epochs"),
         ("data: {kind: digits}\nserach: {epochs: 3}", "serach: unknown key; did you mean search"),
         ("data: {kind: digits}\nsearch: {epochs: ten}", "search.epochs: found 'ten'"),
         ("data: {kind: digits}\nsearch: {epochs: 0}", "search.epochs: found 0"),
