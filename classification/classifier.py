@@ -13,7 +13,7 @@ from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.loaders import DeviceLoader
 from classification.mixing import Mixer, MixingConfig
-from classification.models import MODELS, build_classifier
+from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.weights import load_classifier_weights
 from classification.schedules import Schedule, cosine_decay, one_cycle, step_decay
 from classification.seeding import seeded
@@ -144,8 +144,16 @@ class AugmentAndMix:
 
 
 def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
-    """Raise ConfigError, naming the key, if this classifier cannot be trained on `dataset`."""
-    if config.weights is None and len(dataset.train) < config.batch_size:
+    """Raise PipelineError, naming the key or file, if there can be no such scorer of `dataset`."""
+    smallest = minimum_image_size(config.model)
+    if dataset.image_size < smallest:
+        raise ConfigError(
+            f"data.image_size: {dataset.image_size} is too small for scorer.model {config.model}; "
+            f"allowed: at least {smallest}"
+        )
+    if config.weights is not None:
+        load_scorer(config, dataset.num_classes, config.weights)
+    elif len(dataset.train) < config.batch_size:
         raise ConfigError(
             f"scorer.batch_size: {config.batch_size} exceeds the {len(dataset.train)} training "
             "images; allowed: at most that many"

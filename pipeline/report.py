@@ -145,7 +145,8 @@ def _break_even(cost: dict[str, Any]) -> str:
         reason = basis if "full_search" not in cost else "the subset saves no search time"
         return f"Break-even: none ({reason})."
     return (
-        f"Break-even: the subset has paid for itself after **{searches} searches**, against "
+        f"Break-even: the subset has paid for itself after **{searches} "
+        f"{'search' if searches == 1 else 'searches'}**, against "
         f"{format_hours(cost['full_search'])} {cost['unit']} for one on the full data ({basis})."
     )
 
@@ -226,4 +227,5 @@ def _template() -> Any:
     environment = Environment(
         loader=loader, undefined=StrictUndefined, trim_blocks=False, autoescape=False
     )
+    environment.filters["dash"] = lambda value: "–" if value is None else value
     return environment.get_template("report.md.j2")

@@ -145,7 +145,7 @@ def test_a_forced_stage_with_another_result_remakes_the_rest(pipeline):
         "first", 1, pipeline.stages["first"].needs, pipeline.stages["first"].settings, different
     )
     ran, artifacts = pipeline.run(force="first")
-    assert ran == ["second", "third"]
+    assert ran == ["first", "second", "third"]
     assert (artifacts["third"].path / "total.txt").read_text() == "115"
 
 

@@ -1,0 +1,224 @@
+"""The command line as a person meets it, on a pipeline that takes seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from run_pipeline import main
+
+ROOT = Path(__file__).parents[1]
+TINY = """
+name: tiny
+data:    {kind: digits, classes: 3, images_per_class: 24}
+scorer:  {model: resnet8, epochs: 2, batch_size: 16, mixing: {kind: dcutmix, num_images: 3}}
+scores:  {draws: 4}
+subset:  {measure: cv, fraction: 0.5}
+search:  {epochs: 2, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 16}
+retrain: {network: cifar, channels: 4, cells: 3, epochs: 2, batch_size: 32}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the tiny run has ended."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(TINY)
+    assert command(folder, "run", str(folder / "tiny.yaml")) == 0
+    return folder
+
+
+def command(folder, name, *arguments):
+    places = ["--runs", str(folder / "runs")]
+    if name == "run":
+        places += ["--artifacts", str(folder / "artifacts")]
+        places += [] if "--device" in arguments else ["--device", "cpu"]
+    return main(
+        [name, *arguments, *(places if name in ("run", "status", "report", "plot") else [])]
+    )
+
+
+def refusal(capsys, status=2):
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_the_report_holds_what_was_found_and_what_it_cost(finished):
+    report = finished / "runs" / "tiny" / "report"
+    results = json.loads((report / "results.json").read_text())
+    assert set(results) >= {"device", "seed", "subset", "genotype", "network", "accuracy", "cost"}
+    assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
+    assert results["subset"]["size"] == 36
+    assert set(results["network"]) == {"parameters", "multiply_adds"}
+    cost = results["cost"]
+    assert cost["unit"] == "CPU-hours"
+    assert cost["search_alone"] == cost["stages"]["search"]
+    before = sum(cost["stages"][name] for name in ("scorer", "scores", "subset", "search"))
+    assert cost["total"] == pytest.approx(before, abs=1e-7)
+    text = (report / "report.md").read_text()
+    for figure in report.glob("*.png"):
+        assert f"({figure.name})" in text
+    assert text.count("(published)") == 9
+    assert f"{results['network']['parameters']:,}" in text
+
+
+def test_running_again_reuses_everything(finished, capsys):
+    assert command(finished, "run", str(finished / "tiny.yaml")) == 0
+    assert capsys.readouterr().out.count("reused") == 5
+
+
+def test_a_run_under_another_name_shares_the_artifacts(finished, capsys):
+    config = str(finished / "tiny.yaml")
+    assert command(finished, "run", config, "--name", "again", "--until", "subset") == 0
+    capsys.readouterr()
+    assert command(finished, "status", "again") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("reused from run tiny") == 5
+    assert "report   pending" in shown
+
+
+def test_a_random_subset_needs_no_scorer(finished, capsys):
+    config = str(finished / "tiny.yaml")
+    overrides = ["--set", "subset.measure=random", "--name", "random", "--dry-run"]
+    assert command(finished, "run", config, *overrides) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()] == ["subset", "search", "retrain"]
+    assert not (finished / "runs" / "random").exists()
+
+
+def test_plot_draws_runs_and_names_what_it_wrote(finished, capsys):
+    picture = finished / "plot.svg"
+    assert command(finished, "plot", "tiny", "-o", str(picture), "--x", "total") == 0
+    assert capsys.readouterr().out.strip() == str(picture)
+    assert "high-CV" in picture.read_text()
+
+
+def test_report_is_written_again_from_the_artifacts(finished):
+    report = finished / "runs" / "tiny" / "report" / "report.md"
+    before = report.read_text()
+    report.unlink()
+    assert command(finished, "report", "tiny") == 0
+    assert report.read_text() == before
+
+
+def test_another_config_under_the_same_name_keeps_the_old_report(finished):
+    config = str(finished / "tiny.yaml")
+    assert command(finished, "run", config, "--name", "kept", "--until", "scorer") == 0
+    override = ["--set", "retrain.epochs=3"]
+    assert command(finished, "run", config, "--name", "kept", "--until", "scorer", *override) == 0
+    kept = finished / "runs" / ".history" / "kept-1" / "config.yaml"
+    assert "epochs: 2" in kept.read_text()
+
+
+def test_graph_prints_and_draws_the_stages(tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    picture = tmp_path / "graph.svg"
+    assert main(["graph", str(tmp_path / "tiny.yaml"), "-o", str(picture)]) == 0
+    assert "search   ← data, subset" in capsys.readouterr().out
+    assert "retrain" in picture.read_text()
+
+
+def test_config_prints_the_resolved_config_or_the_schema(tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert main(["config", str(tmp_path / "tiny.yaml"), "--set", "seed=7"]) == 0
+    assert "seed: 7" in capsys.readouterr().out
+    assert main(["config", str(tmp_path / "tiny.yaml"), "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", ["run", "status", "report", "plot", "graph", "config"])
+def test_every_command_explains_itself_with_an_example(name, capsys):
+    assert main([name, "--help"]) == 0
+    assert f"run_pipeline.py {name}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--set", "search.epoch=3"], "search.epoch"),
+        (["--set", "search.epochs=many"], "search.epochs"),
+        (["--set", "data.kind=mnist"], "data.kind"),
+        (["--set", "data={kind: folder, root: nowhere}"], "nowhere"),
+        (["--set", "subset.fraction=0.01"], "subset.fraction"),
+        (["--set", "search.batch_size=512"], "search.batch_size"),
+        (["--set", "retrain.batch_size=512"], "retrain.batch_size"),
+        (["--set", "scorer.batch_size=512"], "scorer.batch_size"),
+        (["--set", "retrain={network: imagenet, batch_size: 32}"], "target.image_size"),
+        (["--set", "scorer.weights=nowhere.pt"], "nowhere.pt"),
+        (["--until", "serach"], "--until: found 'serach'"),
+        (["--only", "search"], "subset is needed"),
+        (["--force", "everything"], "--force: found 'everything'"),
+        (["--device", "tpu"], "--device: found 'tpu'"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, arguments, expected):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert command(tmp_path, "run", str(tmp_path / "tiny.yaml"), *arguments) == 2
+    assert expected in refusal(capsys)
+    assert not list(tmp_path.glob("artifacts/*/*-*"))
+    assert not list(tmp_path.glob("artifacts/ledger.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["status", "nobody"], "no run called 'nobody'"),
+        (["report", "nobody"], "no run called 'nobody'"),
+        (["plot", "nobody", "-o", "x.png"], "no run called 'nobody'"),
+        (["plot", "nobody", "-o", "x.xlsx"], "x.xlsx"),
+        (["plot", "nobody", "-o", "x.png", "--x", "time"], "--x: found 'time'"),
+        (["graph", "nowhere.yaml"], "nowhere.yaml"),
+        (["dance"], "dance"),
+    ],
+)
+def test_other_commands_refuse_in_one_line_too(capsys, arguments, expected):
+    assert main(arguments) == 2
+    assert expected in refusal(capsys)
+
+
+def test_a_scorer_of_other_classes_is_refused(finished, capsys):
+    weights = next((finished / "artifacts" / "scorer").glob("*/scorer.safetensors"))
+    config = str(finished / "tiny.yaml")
+    overrides = ["--set", f"scorer.weights={weights}", "--set", "data.classes=4"]
+    assert command(finished, "run", config, "--name", "other", *overrides) == 2
+    assert "3 classes" in refusal(capsys)
+
+
+def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
+    weights = next((finished / "artifacts" / "scorer").glob("*/scorer.safetensors"))
+    config = str(finished / "tiny.yaml")
+    overrides = ["--set", f"scorer.weights={weights}", "--until", "scores"]
+    assert command(finished, "run", config, "--name", "loaded", *overrides) == 0
+    assert "not counted" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_says_how_to_resume_and_ends_as_if_it_had_not_stopped(
+    finished, tmp_path
+):
+    """SIGINT during the search; then the same command again; then the same bytes."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    arguments = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tmp_path / "tiny.yaml")]
+    places = ["--artifacts", str(tmp_path / "artifacts"), "--runs", str(tmp_path / "runs")]
+    command_line = [*arguments, *places, "--device", "cpu"]
+    process = subprocess.Popen(
+        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("search   epoch 1"):
+            process.send_signal(2)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "to go on: python run_pipeline.py run" in errors
+    assert subprocess.run(command_line, capture_output=True, timeout=300).returncode == 0
+    names = ["scorer.safetensors", "losses.npy", "subset.json", "genotype.json", "metrics.jsonl"]
+    for name in [*names, "network.safetensors"]:
+        for whole in (finished / "artifacts").glob(f"*/*/{name}"):
+            resumed = tmp_path / "artifacts" / whole.relative_to(finished / "artifacts")
+            if resumed.exists():
+                assert whole.read_bytes() == resumed.read_bytes(), name
