@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
-from classification.loaders import DeviceLoader
 from classification.mixing import Mixer, MixingConfig
 from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.weights import load_classifier_weights
@@ -95,7 +94,6 @@ def train_classifier(
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
     `test_*` columns for the curve.
     """
-    dataset = dataset.to(device)
     model = build_scorer(config, dataset.num_classes, seed).to(device)
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -104,8 +102,8 @@ def train_classifier(
         nesterov=config.momentum > 0,
         weight_decay=config.weight_decay,
     )
-    train = DeviceLoader(dataset.train.images, dataset.train.labels, config.batch_size)
-    test = DeviceLoader(dataset.test.images, dataset.test.labels, _EVALUATION_BATCH)
+    train = dataset.train.loader(config.batch_size, device, training=True)
+    test = dataset.test.loader(_EVALUATION_BATCH, device, training=False)
     smoothing = config.label_smoothing
     recipe = Recipe(
         epochs=config.epochs,

@@ -7,7 +7,7 @@ chosen, `split_validation` holds a part of train out.
 import hashlib
 import http.client
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,9 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from classification.errors import ConfigError, DataError
+from classification.files import IMAGENET_NORMALIZATION, ImageFiles, default_workers
 from classification.folders import decode_images, list_images, native_size
+from classification.images import Images, ImageSet
 from classification.transforms import Augmentation, Normalization
 
 _CIFAR_ROOT = Path(".data")
@@ -28,6 +30,7 @@ _DIGITS_TEST_EVERY = 5
 _PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
 _MAX_BYTES = 8 << 30
 _RESIZE_CHUNK = 1024  # images
+_LARGE = 128  # pixels, from which on images of a folder stay in their files
 
 
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
@@ -47,6 +50,14 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     image_size: int | None = Field(
         None, ge=8, le=1024, description="side, pixels; the dataset's own (digits 8, cifar 32)"
     )
+    storage: Literal["auto", "memory", "files"] = Field(
+        "auto",
+        description="memory: one tensor on the device; files: decoded batch by batch in worker "
+        "processes with random resized crops, for a target only; auto: files from 128 pixels on",
+    )
+    workers: int | None = Field(
+        None, ge=0, le=256, description="processes that decode files; one a core but one, up to 16"
+    )
     crop_padding: int | None = Field(
         None, ge=0, le=128, description="zeros around a random crop, pixels; an eighth of the side"
     )
@@ -58,7 +69,15 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     def _folder_has_root(self) -> "DataConfig":
         if self.kind == "folder" and self.root is None:
             raise ValueError("kind folder needs root: a folder that holds train/ and val/ or test/")
+        if self.storage == "files" and (self.kind != "folder" or self.image_size is None):
+            raise ValueError("storage files needs kind folder and an image_size")
         return self
+
+    @property
+    def in_files(self) -> bool:
+        """Whether images stay in their files until a batch asks for them."""
+        large = self.kind == "folder" and (self.image_size or 0) >= _LARGE
+        return self.storage == "files" or (self.storage == "auto" and large)
 
     @property
     def flips(self) -> bool:
@@ -71,33 +90,13 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Square RGB images, uint8 [N, 3, H, H], and their class indices, int64 [N]."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device | str) -> "ImageSet":
-        """The same images on `device`."""
-        return ImageSet(self.images.to(device), self.labels.to(device))
-
-    def take(self, indices: Tensor) -> "ImageSet":
-        """The images at `indices`, int64 [n], in that order."""
-        indices = indices.to(self.labels.device)
-        return ImageSet(self.images[indices], self.labels[indices])
-
-
-@dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Both splits, what the labels mean, and how training sees the images."""
 
     name: str
     classes: tuple[str, ...]
-    train: ImageSet
-    test: ImageSet
+    train: Images
+    test: Images
     normalization: Normalization  # of the train split
     crop_padding: int
     flip: bool
@@ -110,25 +109,26 @@ class ImageDataset:
     @property
     def image_size(self) -> int:
         """Side of the images, pixels."""
-        return self.train.images.shape[-1]
+        return self.train.image_size
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256, in hex, over the class names and both splits' shapes, pixels and labels."""
-        digest = hashlib.sha256(repr(self.classes).encode())
-        for split in (self.train, self.test):
-            digest.update(repr(tuple(split.images.shape)).encode())
-            for tensor in (split.images, split.labels):
-                digest.update(tensor.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        """SHA-256, in hex, over the class names and both splits' images and labels."""
+        parts = [*self.classes, self.train.digest(), self.test.digest()]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def in_memory(self) -> ImageSet:
+        """The training images as one tensor. Raises ConfigError if they stay in files."""
+        if isinstance(self.train, ImageSet):
+            return self.train
+        raise ConfigError(
+            "data.storage: found files; scoring and search hold their images on the device, "
+            "allowed: memory"
+        )
 
     def augmentation(self, cutout: int = 0) -> Augmentation:
         """Crop, flip, normalise and, with a side in pixels, Cutout."""
         return Augmentation(self.normalization, self.crop_padding, self.flip, cutout)
-
-    def to(self, device: torch.device | str) -> "ImageDataset":
-        """The same dataset with its images on `device`."""
-        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -> ImageDataset:
@@ -138,15 +138,17 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     Raises DataError for images that are missing or unreadable, ConfigError for settings that these
     images cannot honour.
     """
+    if config.in_files:
+        return _leave_in_files(config, key)
     if config.kind == "folder":
         classes, train, test = _read_folder(config, key)
     elif config.kind == "digits":
         classes, train, test = _read_digits(config, key)
     else:
         classes, train, test = _read_cifar(config, key, download)
-    side = train.images.shape[-1]
+    side = train.image_size
     return ImageDataset(
-        name=config.root.resolve().name if config.kind == "folder" and config.root else config.kind,
+        name=_name(config),
         classes=classes,
         train=train,
         test=test,
@@ -229,6 +231,38 @@ def _read_folder(config: DataConfig, key: str) -> _Splits:
         for files in (found.train, found.test)
     )
     return found.classes, train, test
+
+
+def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
+    """The folder's index; workers crop, flip and jitter, so the device only normalises."""
+    assert config.root is not None  # DataConfig's validators
+    assert config.image_size is not None
+    root, size = config.root, config.image_size
+    workers = default_workers() if config.workers is None else config.workers
+    found = list_images(root, key, config.classes, config.images_per_class)
+    train, test = (
+        ImageFiles(
+            root,
+            tuple(path.relative_to(root) for path in files.paths),
+            torch.tensor(files.labels),
+            size,
+            workers,
+        )
+        for files in (found.train, found.test)
+    )
+    return ImageDataset(
+        _name(config),
+        found.classes,
+        train,
+        test,
+        IMAGENET_NORMALIZATION,
+        crop_padding=0,
+        flip=False,
+    )
+
+
+def _name(config: DataConfig) -> str:
+    return config.root.resolve().name if config.kind == "folder" and config.root else config.kind
 
 
 def _reduce(

@@ -1,30 +1,34 @@
 """Images too large or too many to hold: paths, decoded by worker processes batch by batch."""
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from classification.errors import DataError
+from classification.folders import read_image
 from classification.loaders import Batch
 from classification.seeding import derive_seed
+from classification.transforms import Normalization
 
-_RESIZE = 256 / 224  # of the shorter side before the centre crop in evaluation
-_JITTER = 0.4  # brightness, contrast and saturation, as in the DARTS ImageNet recipe
+# Of ImageNet's training images, as torchvision's models assume.
+IMAGENET_NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_RESIZE = 256 / 224  # the shorter side before the centre crop, by the side of the crop
+_JITTER = 0.4  # brightness, contrast and saturation, as in the DARTS family's ImageNet recipe
+_PREFETCHED = 4  # batches a worker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFiles:
     """One split of an image folder. `paths` are relative to `root`; labels int64 [N]."""
 
     root: Path
-    paths: tuple[str, ...]
+    paths: tuple[Path, ...]
     labels: Tensor
     image_size: int
     workers: int
@@ -32,25 +36,30 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def to(self, device: torch.device) -> "ImageFiles":
-        """Files stay where they are; batches go to the device."""
-        return self
-
-    def take(self, indices: Sequence[int] | Tensor) -> "ImageFiles":
-        """The files at `indices`."""
-        chosen = torch.as_tensor(indices)
-        paths = tuple(self.paths[i] for i in chosen.tolist())
-        return ImageFiles(self.root, paths, self.labels[chosen], self.image_size, self.workers)
+    def take(self, indices: Tensor) -> "ImageFiles":
+        """The files at `indices`, int64 [n], in that order."""
+        paths = tuple(self.paths[i] for i in indices.tolist())
+        return ImageFiles(self.root, paths, self.labels[indices], self.image_size, self.workers)
 
     def loader(self, batch_size: int, device: torch.device, training: bool) -> "FileLoader":
         """Batches for training (random resized crop, flip, colour jitter) or evaluation."""
         return FileLoader(self, batch_size, device, training)
 
+    def digest(self) -> str:
+        """SHA-256, in hex, over names, sizes in bytes and labels; reading every byte of ImageNet
+        would take longer than many a stage. `image_size` counts, since it decides the pixels.
+        """
+        digest = hashlib.sha256(f"{self.image_size}\n".encode())
+        for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+            size = (self.root / path).stat().st_size
+            digest.update(f"{path.as_posix()}\t{size}\t{label}\n".encode())
+        return digest.hexdigest()
+
 
 class FileLoader:
     """Decodes in worker processes; what reaches the device is a uint8 batch [B, 3, S, S].
 
-    What happens to an image in an epoch follows from the epoch's generator and the image's index,
+    What becomes of an image in an epoch follows from the epoch's generator and the image's index,
     whatever the number of workers.
     """
 
@@ -63,23 +72,24 @@ class FileLoader:
 
     def __len__(self) -> int:
         full, rest = divmod(self.num_images, self.batch_size)
-        return full + (rest > (1 if self.training and full else 0))
+        stray = self.training and full and rest == 1  # left out, as by DeviceLoader
+        return full + (rest > 0 and not stray)
 
     def epoch(self, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """One pass; a stray single image of a training epoch is left out, as in DeviceLoader."""
-        seed = 0 if generator is None else generator.initial_seed()
-        order = (
-            torch.arange(self.num_images)
-            if generator is None
-            else torch.randperm(self.num_images, generator=generator)
-        )
+        """One pass; `generator` is a CPU generator that orders it, or None for the files' order."""
+        if generator is None:
+            seed, order = 0, torch.arange(self.num_images)
+        else:
+            seed = generator.initial_seed()
+            order = torch.randperm(self.num_images, generator=generator)
         batches = order.split(self.batch_size)[: len(self)]
+        workers = self.files.workers
         loader = DataLoader(
             _Decoded(self.files, self.training, seed),
             batch_sampler=[batch.tolist() for batch in batches],
-            num_workers=self.files.workers,
+            num_workers=workers,
             pin_memory=self.device.type == "cuda",
-            prefetch_factor=4 if self.files.workers else None,
+            prefetch_factor=_PREFETCHED if workers else None,
         )
         for images, labels in loader:
             yield (
@@ -93,19 +103,14 @@ def default_workers() -> int:
     return max(1, min(16, (os.cpu_count() or 2) - 1))
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decode a PNG, JPEG or WebP file to RGB. Raises DataError, naming the file, if it cannot."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from error
-
-
 class _Decoded(Dataset[tuple[Tensor, Tensor]]):
+    """Decoded and cropped images; what is random follows from (seed, index)."""
+
     def __init__(self, files: ImageFiles, training: bool, seed: int) -> None:
-        self._files, self._training, self._seed = files, training, seed
+        self._files, self._seed = files, seed
         size = files.image_size
+        # A JPEG is decoded at a fraction of its size where that leaves this many pixels.
+        self._sufficient = round(size * _RESIZE)
         crop: list[v2.Transform] = (
             [
                 v2.RandomResizedCrop(size, antialias=True),
@@ -113,7 +118,7 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
                 v2.ColorJitter(_JITTER, _JITTER, _JITTER),
             ]
             if training
-            else [v2.Resize(round(size * _RESIZE), antialias=True), v2.CenterCrop(size)]
+            else [v2.Resize(self._sufficient, antialias=True), v2.CenterCrop(size)]
         )
         self._transform = v2.Compose([*crop, v2.PILToTensor()])
 
@@ -121,7 +126,7 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
         return len(self._files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = read_image(self._files.root / self._files.paths[index])
+        image = read_image(self._files.root / self._files.paths[index], self._sufficient)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self._seed, "image", index))
             return self._transform(image), self._files.labels[index]

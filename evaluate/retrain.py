@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from classification.classifier import AugmentAndMix
 from classification.datasets import ImageDataset, split_validation
 from classification.errors import ConfigError
-from classification.loaders import DeviceLoader, Loader
+from classification.loaders import Loader
 from classification.mixing import MixingConfig
 from classification.schedules import cosine_decay, linear_decay
 from classification.seeding import make_generator, seeded
@@ -128,7 +128,6 @@ def retrain(
     Metrics rows carry `test_*`, and `validation_*` where a validation part is held out. The
     weights returned are the last epoch's; test images choose nothing.
     """
-    dataset = dataset.to(device)
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
     network = network.to(device)
@@ -138,7 +137,7 @@ def retrain(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    train, held_out = _loaders(dataset, config, seed)
+    train, held_out = _loaders(dataset, config, seed, device)
     evaluations = {
         name: partial(evaluate, network, loader, dataset.normalization)
         for name, loader in held_out.items()
@@ -190,20 +189,21 @@ def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def _loaders(
-    dataset: ImageDataset, config: RetrainConfig, seed: int
+    dataset: ImageDataset, config: RetrainConfig, seed: int, device: torch.device
 ) -> tuple[Loader, dict[str, Loader]]:
-    train = dataset.train
-    held_out: dict[str, Loader] = {
-        "test": DeviceLoader(dataset.test.images, dataset.test.labels, _EVALUATION_BATCH)
-    }
+    """Training batches, and those of the parts on which the network is judged."""
+    train, held_out = dataset.train, {"test": dataset.test}
     if config.validation_fraction:
         generator = make_generator(seed, "retrain-validation")
-        kept, chosen = split_validation(train.labels.cpu(), config.validation_fraction, generator)
-        validation, train = train.take(chosen), train.take(kept)
-        held_out["validation"] = DeviceLoader(
-            validation.images, validation.labels, _EVALUATION_BATCH
-        )
-    return DeviceLoader(train.images, train.labels, config.batch_size), held_out
+        kept, chosen = split_validation(train.labels, config.validation_fraction, generator)
+        held_out["validation"], train = train.take(chosen), train.take(kept)
+    return (
+        train.loader(config.batch_size, device, training=True),
+        {
+            name: images.loader(_EVALUATION_BATCH, device, training=False)
+            for name, images in held_out.items()
+        },
+    )
 
 
 def _recipe(dataset: ImageDataset, config: RetrainConfig) -> Recipe:

@@ -140,7 +140,7 @@ def load_datasets(config: PipelineConfig) -> dict[str, ImageDataset]:
 def check_inputs(config: PipelineConfig, datasets: dict[str, ImageDataset]) -> None:
     """Refuse, before anything starts, what one of the stages could not do."""
     data, target = datasets["data"], datasets["target"]
-    labels = data.train.labels.numpy()
+    labels = data.in_memory().labels.numpy()
     if config.subset.needs_scores:
         check_scorer(config.scorer, data)
     check_selection(labels, config.subset, data.classes)

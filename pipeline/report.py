@@ -173,7 +173,8 @@ def _draw_subset(
     subset = Subset.load(artifacts["subset"].path / SUBSET)
     selected = np.zeros(len(cv), dtype=bool)
     selected[list(subset.indices)] = True
-    images, labels = data.train.images.cpu().numpy(), data.train.labels.cpu().numpy()
+    train = data.in_memory()
+    images, labels = train.images.numpy(), train.labels.numpy()
     save_figure(subset_gallery(images, labels, data.classes, cv), folder / "gallery.png")
     save_figure(cv_histogram(cv, selected), folder / "cv.png")
     return True

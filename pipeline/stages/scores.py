@@ -15,12 +15,13 @@ LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 def run(context: Context) -> None:
     """Data, scorer → losses.npy [N, M], scores.csv, reliability.json."""
     config = context.config
-    data = context.datasets["data"].to(context.device)
+    data = context.datasets["data"]
+    train = data.in_memory().to(context.device)
     model = load_scorer(config.scorer, data.num_classes, context.input("scorer", WEIGHTS))
     losses = measure_losses(
         model.to(context.device),
-        data.train.images,
-        data.train.labels,
+        train.images,
+        train.labels,
         data.num_classes,
         data.normalization,
         config.scores,
@@ -28,7 +29,7 @@ def run(context: Context) -> None:
         context.workspace,
     )
     scores = summarise(losses, config.scores)
-    labels = data.train.labels.cpu().numpy()
+    labels = data.train.labels.numpy()
     write_scores_csv(context.workspace.path(TABLE), labels, scores)
     reliability = split_half_reliability(losses, config.scores)
     warning = reliability_warning(reliability, config.scores)

@@ -18,7 +18,7 @@ def run(context: Context) -> None:
     data = context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
-    images = data.train.take(torch.tensor(subset.indices)).to(context.device)
+    images = data.in_memory().take(torch.tensor(subset.indices)).to(context.device)
     genotype: Genotype = search(
         images.images,
         images.labels,

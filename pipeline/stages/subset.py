@@ -13,7 +13,7 @@ SUBSET = "subset.json"
 def run(context: Context) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
     config, data = context.config, context.datasets["data"]
-    labels = data.train.labels.cpu().numpy()
+    labels = data.train.labels.numpy()
     scores = None
     if config.subset.needs_scores:
         scores = summarise(np.load(context.input("scores", LOSSES)), config.scores)

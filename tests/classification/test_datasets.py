@@ -89,7 +89,9 @@ def test_first_classes_and_images_are_taken_and_test_stays_whole() -> None:
     assert data.classes == ("0", "1", "2")
     assert data.train.labels.bincount().tolist() == [4, 4, 4]
     assert data.test.labels.bincount().tolist() == [35, 36, 35]
-    assert torch.equal(data.train.images[:6], whole.train.images[:6])  # 0 1 2, and then 0 1 2 again
+    for label in range(3):
+        ours = data.train.images[data.train.labels == label]
+        assert torch.equal(ours, whole.train.images[whole.train.labels == label][:4])
     assert torch.equal(
         data.train.images[data.train.labels == 2], whole.train.images[whole.train.labels == 2][:4]
     )
@@ -271,11 +273,11 @@ def test_a_class_with_one_image_is_named(root: Path) -> None:
 
 def test_a_class_in_one_split_only_is_named(root: Path) -> None:
     _paint(root / "val" / "dog" / "0.png", 1)
-    with pytest.raises(DataError, match="val/dog: no such class in .*train"):
+    with pytest.raises(DataError, match=r"val/dog: no such class in .*train"):
         _load(root)
     (root / "val" / "dog").rename(root / "val" / ".dog")
     (root / "val" / "ant").rename(root / "val" / ".ant")
-    with pytest.raises(DataError, match="train/ant: no such class in .*val"):
+    with pytest.raises(DataError, match=r"train/ant: no such class in .*val"):
         _load(root)
 
 
@@ -330,7 +332,9 @@ def test_more_than_memory_holds_is_refused_before_decoding(
 ) -> None:
     monkeypatch.setattr(datasets, "_MAX_BYTES", 12 * 3 * 64 - 1)
     monkeypatch.setattr(folders, "read_image", lambda *_: pytest.fail("an image was decoded"))
-    with pytest.raises(ConfigError, match="data: 12 images of 8×8 pixels take .* lower image_size"):
+    with pytest.raises(
+        ConfigError, match=r"data: 12 images of 8×8 pixels take .* lower image_size"
+    ):
         _load(root)
 
 
@@ -356,7 +360,7 @@ def test_take_keeps_the_order_asked_for_and_to_keeps_the_content(root: Path) -> 
     taken = data.train.take(torch.tensor([8, 0]))
     assert (taken.labels.tolist(), taken.images[:, 0, 0, 0].tolist()) == ([2, 0], [22, 0])
     assert len(taken) == 2
-    assert data.to("cpu").content_hash == data.content_hash
+    assert torch.equal(data.train.to("cpu").images, data.train.images)
 
 
 def test_augmentation_settings_override_what_suits_the_kind() -> None:
