@@ -16,7 +16,7 @@ from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.weights import load_classifier_weights
 from classification.schedules import Schedule, cosine_decay, one_cycle, step_decay
 from classification.seeding import seeded
-from classification.trainer import Recipe, evaluate, fit
+from classification.trainer import Recipe, evaluate, fit, place
 from classification.transforms import Augmentation
 from classification.workspace import Workspace
 
@@ -94,7 +94,7 @@ def train_classifier(
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
     `test_*` columns for the curve.
     """
-    model = build_scorer(config, dataset.num_classes, seed).to(device)
+    model = place(build_scorer(config, dataset.num_classes, seed), device)
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,

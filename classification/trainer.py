@@ -153,6 +153,14 @@ def evaluate(model: nn.Module, loader: Loader, normalize: Callable[[Tensor], Ten
     )
 
 
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move `model` to `device`, convolution weights channels_last: the faster form on both kinds.
+
+    Convolutions hand the form on, so inputs need no conversion.
+    """
+    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def logits_of(output: Any) -> Tensor:
     """The main logits of a model's output, which may be (logits, auxiliary logits)."""
     return output[0] if isinstance(output, tuple) else output

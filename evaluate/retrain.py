@@ -15,7 +15,7 @@ from classification.loaders import Loader
 from classification.mixing import MixingConfig
 from classification.schedules import cosine_decay, linear_decay
 from classification.seeding import make_generator, seeded
-from classification.trainer import Recipe, evaluate, fit
+from classification.trainer import Recipe, evaluate, fit, place
 from classification.workspace import Workspace
 from evaluate.complexity import Complexity, measure_complexity
 from pcdarts.genotype import Genotype
@@ -130,7 +130,7 @@ def retrain(
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
-    network = network.to(device)
+    place(network, device)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=config.learning_rate,

@@ -4,6 +4,7 @@ import json
 
 from classification.checkpoint import write_atomically
 from classification.classifier import load_scorer
+from classification.trainer import place
 from pipeline.graph import Context, Stage
 from pipeline.stages.scorer import WEIGHTS
 from subsample.reliability import reliability_warning, split_half_reliability
@@ -19,7 +20,7 @@ def run(context: Context) -> None:
     train = data.in_memory().to(context.device)
     model = load_scorer(config.scorer, data.num_classes, context.input("scorer", WEIGHTS))
     losses = measure_losses(
-        model.to(context.device),
+        place(model, context.device),
         train.images,
         train.labels,
         data.num_classes,
