@@ -1,6 +1,7 @@
 """The command line as a person meets it, on a pipeline that takes seconds."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -197,28 +198,30 @@ def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
     assert "not counted" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_says_how_to_resume_and_ends_as_if_it_had_not_stopped(
-    finished, tmp_path
-):
-    """SIGINT during the search; then the same command again; then the same bytes."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finished, tmp_path, name):
+    """A signal during the search; then the same command again; then the same bytes."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     arguments = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tmp_path / "tiny.yaml")]
     places = ["--artifacts", str(tmp_path / "artifacts"), "--runs", str(tmp_path / "runs")]
-    command_line = [*arguments, *places, "--device", "cpu"]
-    process = subprocess.Popen(
-        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    again = [*arguments, *places, "--device", "cpu"]
+    process = subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("search   epoch 1"):
-            process.send_signal(2)
+            process.send_signal(getattr(signal, name))
             break
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "to go on: python run_pipeline.py run" in errors
-    assert subprocess.run(command_line, capture_output=True, timeout=300).returncode == 0
-    names = ["scorer.safetensors", "losses.npy", "subset.json", "genotype.json", "metrics.jsonl"]
-    for name in [*names, "network.safetensors"]:
-        for whole in (finished / "artifacts").glob(f"*/*/{name}"):
-            resumed = tmp_path / "artifacts" / whole.relative_to(finished / "artifacts")
-            if resumed.exists():
-                assert whole.read_bytes() == resumed.read_bytes(), name
+    if name == "SIGINT":
+        assert process.returncode == 130
+        assert "to go on: python run_pipeline.py run" in errors
+    assert subprocess.run(again, capture_output=True, timeout=300).returncode == 0
+    lines = (tmp_path / "artifacts" / "ledger.jsonl").read_text().splitlines()
+    ledger = [json.loads(line) for line in lines]
+    outcomes = [attempt["outcome"] for attempt in ledger if attempt["stage"] == "search"]
+    assert outcomes == ["interrupted" if name == "SIGINT" else "killed", "done"]
+    compared = 0
+    for resumed in (tmp_path / "artifacts").glob("*/*/*.*"):
+        whole = finished / "artifacts" / resumed.relative_to(tmp_path / "artifacts")
+        assert whole.read_bytes() == resumed.read_bytes(), resumed
+        compared += 1
+    assert compared >= 15

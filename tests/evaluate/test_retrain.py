@@ -1,0 +1,140 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from classification.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.images import ImageSet
+from classification.transforms import Normalization
+from classification.workspace import Workspace
+from evaluate.retrain import (
+    RetrainConfig,
+    build_network,
+    check_retrain,
+    network_complexity,
+    retrain,
+    summarise_accuracy,
+)
+from pcdarts.genotype import GENOTYPES
+
+GENOTYPE = GENOTYPES["pc-darts-cifar10"]
+TINY = {"network": "cifar", "channels": 4, "cells": 3, "epochs": 2, "batch_size": 8}
+
+
+def dataset(size=8, number=24):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8, generator=generator)
+    split = ImageSet(images, torch.arange(number) % 3)
+    return ImageDataset("toy", ("a", "b", "c"), split, split, Normalization.of(images), 1, True)
+
+
+def config(**settings):
+    return RetrainConfig.model_validate(TINY | settings)
+
+
+def test_the_papers_network_has_the_published_size():
+    paper = RetrainConfig.model_validate({})
+    complexity = network_complexity(GENOTYPE, paper, dataset(size=32))
+    # Three classes instead of ten: seven rows of 576 weights and a bias fewer.
+    assert complexity.parameters == 3_634_678 - 7 * 577
+    assert complexity.auxiliary_parameters == 476_426 - 7 * 769
+
+
+def test_an_auxiliary_weight_of_zero_builds_no_auxiliary_head():
+    network = build_network(GENOTYPE, config(auxiliary_weight=0), 3)
+    logits, auxiliary = network.train()(torch.zeros(2, 3, 8, 8))
+    assert logits.shape == (2, 3)
+    assert auxiliary is None
+
+
+def test_path_dropout_rises_linearly_over_the_epochs(tmp_path):
+    seen = []
+
+    def progress(done, total, unit, **metrics):
+        if unit == "epoch":
+            seen.append(done)
+
+    network = retrain(
+        GENOTYPE,
+        dataset(),
+        config(epochs=4, drop_path=0.4),
+        seed=0,
+        device=torch.device("cpu"),
+        workspace=Workspace(tmp_path, progress),
+    )
+    assert seen == [1, 2, 3, 4]
+    assert network.drop_path_prob == pytest.approx(0.3)  # 0.4 · 3/4 in the last of four
+
+
+def test_a_stopped_retraining_ends_bit_for_bit(tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(done, total, unit, **metrics):
+        if unit == "epoch":
+            raise StopError
+
+    def train(folder, **progress):
+        return retrain(
+            GENOTYPE,
+            dataset(),
+            config(validation_fraction=0.25),
+            seed=0,
+            device=torch.device("cpu"),
+            workspace=Workspace(tmp_path / folder, **progress),
+        )
+
+    straight = train("straight")
+    with pytest.raises(StopError):
+        train("stopped", progress=stop)
+    resumed = train("stopped")
+    for (name, a), b in zip(
+        straight.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    rows = Workspace(tmp_path / "stopped").rows()
+    assert rows == Workspace(tmp_path / "straight").rows()
+    assert {"test_accuracy", "validation_accuracy"} <= set(rows[0])
+
+
+def rows(test, validation=None):
+    return [
+        {"epoch": i + 1, "test_accuracy": t, "test_top5_accuracy": 1.0}
+        | ({} if validation is None else {"validation_accuracy": validation[i]})
+        for i, t in enumerate(test)
+    ]
+
+
+def test_without_validation_the_best_is_the_lowest_test_error_and_says_so():
+    summary = summarise_accuracy(rows([0.5, 0.75, 0.625]))
+    assert summary == {
+        "top1_error_last": 37.5,
+        "top1_error_best": 25.0,
+        "top5_error_last": 0.0,
+        "best_epoch": 2,
+        "best_chosen_by": "test",
+    }
+
+
+def test_with_validation_test_images_choose_nothing():
+    summary = summarise_accuracy(rows([0.5, 0.75, 0.625], validation=[0.9, 0.1, 0.9]))
+    assert (summary["best_epoch"], summary["top1_error_best"]) == (1, 50.0)
+    assert summary["best_chosen_by"] == "validation"
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "expected"),
+    [
+        ({}, 4, r"target\.image_size: 4"),
+        ({"network": "imagenet", "epochs": 9}, 32, r"target\.image_size: 32"),
+        ({"batch_size": 25}, 8, r"retrain\.batch_size: 25"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(settings, size, expected):
+    with pytest.raises(ConfigError, match=expected):
+        check_retrain(config(**settings), dataset(size))
+
+
+def test_warm_up_must_end_before_training_does():
+    with pytest.raises(ValidationError, match="must exceed warmup_epochs"):
+        config(network="imagenet", epochs=5)
