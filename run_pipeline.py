@@ -30,7 +30,11 @@ StoreOf = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="the run's name; the config's if absent")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
-StageName = Annotated[str | None, typer.Option(metavar="STAGE")]
+Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
+Only = Annotated[
+    str | None, typer.Option(metavar="STAGE", help="this stage, from the artifacts that stand")
+]
+Force = Annotated[str | None, typer.Option(metavar="STAGE", help="make this stage again")]
 
 
 @app.command()
@@ -38,20 +42,21 @@ def run(
     config: ConfigPath,
     set_: Overrides = None,
     name: Name = None,
-    until: StageName = None,
-    only: StageName = None,
-    force: StageName = None,
+    until: Until = None,
+    only: Only = None,
+    force: Force = None,
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option(help="print what would run, and why")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print what would run, and why")
+    ] = False,
 ) -> None:
     """Run a config, or go on with it: what is already made is reused.
 
-    --until stops after a stage, --only runs one from the artifacts that stand, --force makes one
-    again.
-
-    Example: python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
+    \b
+    Example:
+      python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
     """
     commands.run(
         config, set_ or [], name, Selection(until, only, force), device, artifacts, runs, dry_run
@@ -62,7 +67,9 @@ def run(
 def status(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -> None:
     """Show each stage of a run: reused, done, interrupted, pending; and the cost so far.
 
-    Example: python run_pipeline.py status quickstart
+    \b
+    Example:
+      python run_pipeline.py status quickstart
     """
     commands.status(run, runs, artifacts)
 
@@ -71,7 +78,9 @@ def status(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -
 def report(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -> None:
     """Write a finished run's report again from its artifacts.
 
-    Example: python run_pipeline.py report quickstart
+    \b
+    Example:
+      python run_pipeline.py report quickstart
     """
     commands.report(run, runs, artifacts)
 
@@ -85,7 +94,9 @@ def plot(
 ) -> None:
     """Draw accuracy against GPU-hours over runs: a curve a series, error bars over seeds.
 
-    Example: python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
+    \b
+    Example:
+      python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
     """
     commands.plot(names, output, x, runs)
 
@@ -100,7 +111,9 @@ def graph(
 ) -> None:
     """Print the stages a config runs and what each needs.
 
-    Example: python run_pipeline.py graph configs/quickstart.yaml -o graph.png
+    \b
+    Example:
+      python run_pipeline.py graph configs/quickstart.yaml -o graph.png
     """
     commands.graph(config, set_ or [], output)
 
@@ -109,11 +122,13 @@ def graph(
 def config_(
     config: ConfigPath,
     set_: Overrides = None,
-    schema: Annotated[bool, typer.Option(help="the JSON schema, for editors")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="the JSON schema, for editors")] = False,
 ) -> None:
     """Print the resolved config: defaults, base files and overrides applied.
 
-    Example: python run_pipeline.py config configs/quickstart.yaml --set search.epochs=10
+    \b
+    Example:
+      python run_pipeline.py config configs/quickstart.yaml --set search.epochs=10
     """
     commands.show_config(config, set_ or [], schema)
 

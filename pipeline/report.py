@@ -28,8 +28,7 @@ from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
 from pipeline.ledger import Cost, format_hours
 from pipeline.results import RESULTS, SELECTION, SERIES, collect_results
-from pipeline.stages.scores import LOSSES
-from pipeline.stages.subset import SUBSET
+from pipeline.stages import retrain, scores, search, subset
 from pipeline.store import Artifact, Store
 from subsample.selection import Subset
 from subsample.uncertainty import summarise
@@ -100,8 +99,24 @@ def _summary(
         "cost_rows": [_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(cost, artifacts),
         "published": TABLE_6,
+        "files": _files(artifacts),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
+
+
+def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
+    """What other tools can read, and where it lies."""
+    kinds = {
+        "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
+        "subset": (subset.SUBSET, "the images searched on, as indices into train"),
+        "search": (search.GENOTYPE, "the genotype"),
+        "retrain": (retrain.WEIGHTS, "the trained network's weights"),
+    }
+    return [
+        {"what": what, "path": str(artifacts[stage].path / name)}
+        for stage, (name, what) in kinds.items()
+        if stage in artifacts
+    ]
 
 
 def _cost_row(
@@ -169,10 +184,9 @@ def _draw_subset(
     """The gallery and the histogram, where the images were scored."""
     if "scores" not in artifacts:
         return False
-    cv = summarise(np.load(artifacts["scores"].path / LOSSES), config.scores).cv
-    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    cv = summarise(np.load(artifacts["scores"].path / scores.LOSSES), config.scores).cv
     selected = np.zeros(len(cv), dtype=bool)
-    selected[list(subset.indices)] = True
+    selected[list(Subset.load(artifacts["subset"].path / subset.SUBSET).indices)] = True
     train = data.in_memory()
     images, labels = train.images.numpy(), train.labels.numpy()
     save_figure(subset_gallery(images, labels, data.classes, cv), folder / "gallery.png")
