@@ -2,8 +2,11 @@
 
 Only the first C/K channels of an edge pass through the operations; the others bypass them and a
 channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).
-This is the plain form, an operation a module, that reads like the paper.
+All edges that leave one state are computed together (mixed_edges.py), with the same mathematics
+as an operation a module: the plain form stands in the tests, which compare the two.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +21,15 @@ from pcdarts.genotype import (
     derive_genotype,
     normalize_edges,
 )
-from pcdarts.operations import (
-    CANDIDATES,
-    OPERATIONS,
-    FactorizedReduce,
-    ReluConvBn,
-    build_operation,
-)
+from pcdarts.mixed_edges import MixedEdges
+from pcdarts.operations import OPERATIONS, FactorizedReduce, ReluConvBn
 
 STEM_MULTIPLIER = 3
+# How many edges leave each input and node; the last node's none are left out.
+EDGES_PER_SOURCE = tuple(
+    sum(source < sources for sources in EDGES_PER_NODE)
+    for source in range(NUM_INPUTS + NUM_NODES - 1)
+)
 _ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 
 
@@ -69,11 +72,14 @@ class Supernet(nn.Module):
         self.alphas_reduce = start(NUM_EDGES, len(OPERATIONS))
         self.betas_normal = start(NUM_EDGES)
         self.betas_reduce = start(NUM_EDGES)
+        # α and β count edges by the node they lead to; a cell takes them by the one they leave.
+        sources = torch.cat([torch.arange(sources) for sources in EDGES_PER_NODE])
+        self.register_buffer("by_source", sources.argsort(stable=True), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
-        normal = self.alphas_normal.softmax(1), normalize_edges(self.betas_normal)
-        reduce = self.alphas_reduce.softmax(1), normalize_edges(self.betas_reduce)
+        normal = self._edge_weights(self.alphas_normal, self.betas_normal)
+        reduce = self._edge_weights(self.alphas_reduce, self.betas_reduce)
         before = previous = self.stem(images)
         for cell in self.cells:
             weights = reduce if cell.reduction else normal
@@ -93,6 +99,18 @@ class Supernet(nn.Module):
         """What α and β now stand for."""
         return derive_genotype(*self.architecture_parameters())
 
+    def _edge_weights(
+        self, alphas: Tensor, betas: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """For each source of a cell, α·β [edges, 8] and β [edges], softmaxed."""
+        betas = normalize_edges(betas)
+        weights = alphas.softmax(1) * betas[:, None]
+        order = self.get_buffer("by_source")
+        return (
+            weights[order].split(EDGES_PER_SOURCE),
+            betas[order].split(EDGES_PER_SOURCE),
+        )
+
 
 class Cell(nn.Module):
     """Two inputs, four nodes, an edge from every input and earlier node to every node."""
@@ -108,62 +126,60 @@ class Cell(nn.Module):
     ) -> None:
         """`before` and `previous` are the inputs' channels; `reduced`: the last cell was one."""
         super().__init__()
-        self.reduction = reduction
+        self.reduction, self.partial = reduction, partial
+        self.active = channels // partial
         self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
             before, channels, affine=False
         )
         self.preprocess1 = ReluConvBn(previous, channels, affine=False)
-        self.edges = nn.ModuleList(
-            MixedOperation(channels, 2 if reduction and source < NUM_INPUTS else 1, partial)
-            for sources in EDGES_PER_NODE
-            for source in range(sources)
+        self.sources = nn.ModuleList(
+            MixedEdges(self.active, edges, 2 if reduction and source < NUM_INPUTS else 1)
+            for source, edges in enumerate(EDGES_PER_SOURCE)
         )
 
-    def forward(self, before: Tensor, previous: Tensor, alphas: Tensor, betas: Tensor) -> Tensor:
-        """The nodes, concatenated. `alphas` [14, 8] and `betas` [14] are softmaxed."""
+    def forward(
+        self, before: Tensor, previous: Tensor, weights: Sequence[Tensor], betas: Sequence[Tensor]
+    ) -> Tensor:
+        """The nodes, concatenated. For each source, `weights` [edges, 8] are α·β of its edges and
+        `betas` [edges] their β, both softmaxed.
+        """
         states = [self.preprocess0(before), self.preprocess1(previous)]
-        first = 0
-        for sources in EDGES_PER_NODE:
-            incoming = zip(range(first, first + sources), states, strict=True)
-            states.append(
-                _total([betas[i] * self.edges[i](state, alphas[i]) for i, state in incoming])
-            )
-            first += sources
+        # What has reached each node so far: through the operations, and past them.
+        mixed: list[Tensor | None] = [None] * NUM_NODES
+        bypassed: list[Tensor | None] = [None] * NUM_NODES
+        for source, shares in enumerate(zip(weights, betas, strict=True)):
+            self._send(source, states[source], *shares, mixed, bypassed)
+            if source > 0:  # all that leads to the next node has been sent
+                states.append(self._join(mixed[source - 1], bypassed[source - 1]))
         return torch.cat(states[NUM_INPUTS:], dim=1)
 
-
-class MixedOperation(nn.Module):
-    """One edge: all operations on C/K channels, the rest bypassed (max-pooled at stride 2)."""
-
-    def __init__(self, channels: int, stride: int, partial: int) -> None:
-        super().__init__()
-        self.stride, self.partial, self.active = stride, partial, channels // partial
-        self.operations = nn.ModuleList()
-        for name in CANDIDATES:
-            operation = build_operation(name, self.active, stride, affine=False)
-            if "pool" in name:
-                operation = nn.Sequential(operation, nn.BatchNorm2d(self.active, affine=False))
-            self.operations.append(operation)
-
-    def forward(self, inputs: Tensor, alphas: Tensor) -> Tensor:
-        """[N, C, H, W] to the same at stride 1; `alphas` [8] sum to 1, that of none unused."""
-        active = inputs[:, : self.active]
-        mixed = _total(
-            [
-                alpha * operation(active)
-                for alpha, operation in zip(alphas[1:], self.operations, strict=True)
-            ]
-        )
+    def _send(
+        self,
+        source: int,
+        state: Tensor,
+        weights: Tensor,
+        betas: Tensor,
+        mixed: list[Tensor | None],
+        bypassed: list[Tensor | None],
+    ) -> None:
+        """Add to every later node what the edges from `source` bring it."""
+        first = NUM_NODES - len(betas)  # the first node that this source leads to
+        brought = self.sources[source](state[:, : self.active], weights)
+        for node, share in enumerate(brought.unbind(1), start=first):
+            so_far = mixed[node]
+            mixed[node] = share if so_far is None else so_far + share
         if self.partial == 1:
+            return
+        rest = state[:, self.active :]
+        if self.reduction and source < NUM_INPUTS:
+            rest = F.max_pool2d(rest, 2, ceil_mode=True)
+        for node, beta in enumerate(betas.unbind(), start=first):
+            so_far = bypassed[node]
+            bypassed[node] = beta * rest if so_far is None else torch.addcmul(so_far, rest, beta)
+
+    def _join(self, mixed: Tensor | None, bypassed: Tensor | None) -> Tensor:
+        """A node: both parts, shuffled once, since a shuffle of a sum is the sum of shuffles."""
+        assert mixed is not None  # two inputs lead to every node
+        if bypassed is None:
             return mixed
-        bypassed = inputs[:, self.active :]
-        if self.stride == 2:
-            bypassed = F.max_pool2d(bypassed, 2, ceil_mode=True)
         return F.channel_shuffle(torch.cat([mixed, bypassed], dim=1), self.partial)
-
-
-def _total(terms: list[Tensor]) -> Tensor:
-    result = terms[0]
-    for term in terms[1:]:
-        result = result + term
-    return result

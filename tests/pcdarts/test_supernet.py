@@ -1,10 +1,20 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from pcdarts.genotype import NUM_EDGES
-from pcdarts.operations import CANDIDATES, OPERATIONS
-from pcdarts.supernet import MixedOperation, Supernet
+from pcdarts.supernet import Supernet
+from tests.pcdarts.plain_supernet import PlainSupernet, merge
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts what is dispatched inside the block, views included."""
+
+    number = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.number += 1
+        return operation(*args, **(kwargs or {}))
 
 
 def _small(generator: torch.Generator | None = None) -> Supernet:
@@ -61,51 +71,49 @@ def test_every_weight_and_every_alpha_and_beta_has_a_gradient() -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def _skip_only() -> torch.Tensor:
-    alphas = torch.zeros(len(OPERATIONS))
-    alphas[OPERATIONS.index("skip_connect")] = 1
-    return alphas
+@pytest.mark.parametrize("side", [8, 11])
+@pytest.mark.parametrize("partial", [1, 2, 4])
+def test_merging_changes_neither_logits_nor_gradients_nor_statistics(
+    side: int, partial: int
+) -> None:
+    """Against the plain supernet in float64, where rounding hides nothing."""
+    generator = torch.Generator().manual_seed(0)
+    plain = PlainSupernet(5, channels=8, cells=5, partial=partial).double()
+    for parameter in plain.architecture_parameters():
+        parameter.data.normal_(generator=generator)
+    merged = Supernet(5, channels=8, cells=5, partial=partial).double()
+    merged.load_state_dict(merge(plain.state_dict(), 5))
+    images = torch.randn(3, 3, side, side, generator=generator, dtype=torch.float64)
+    for model in (plain, merged):
+        F.cross_entropy(model.train()(images), torch.arange(3)).backward()
+    gradients = {name: p.grad for name, p in plain.named_parameters()}
+    expected = merge(plain.state_dict() | gradients, 5)
+    for name, parameter in merged.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-9, atol=1e-12)
+    expected = merge(plain.state_dict(), 5)  # now with the running statistics of the forward pass
+    for name, value in merged.state_dict().items():
+        if name.endswith("num_batches_tracked"):  # read by no BatchNorm that has a momentum
+            continue
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(merged.eval()(images), plain.eval()(images), rtol=1e-9, atol=1e-12)
 
 
-def test_an_edge_shuffles_active_channels_among_the_bypassed() -> None:
-    inputs = torch.arange(8.0).reshape(1, 8, 1, 1).expand(2, 8, 4, 4)
-    outputs = MixedOperation(8, 1, partial=4)(inputs, _skip_only())
-    # Four groups of two, interleaved: channels 0, 2, 4, 6, then 1, 3, 5, 7.
-    assert outputs[0, :, 0, 0].tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+def test_merged_weights_start_with_the_spread_of_the_plain_ones() -> None:
+    torch.manual_seed(0)
+    plain, merged = PlainSupernet(5, 16, 5, 4), Supernet(5, 16, 5, 4)
+    expected = merge(plain.state_dict(), 5)
+    for name, value in merged.named_parameters():
+        if value.numel() >= 256 and "architecture" not in name:
+            assert value.std().item() == pytest.approx(expected[name].std().item(), rel=0.2), name
 
 
-def test_bypassed_channels_are_max_pooled_at_stride_2() -> None:
-    inputs = torch.arange(64.0).reshape(1, 4, 4, 4)
-    outputs = MixedOperation(4, 2, partial=2)(inputs, torch.zeros(len(OPERATIONS)))
-    assert torch.equal(outputs[:, [1, 3]], F.max_pool2d(inputs[:, 2:], 2))
-    assert outputs[:, [0, 2]].abs().max() == 0
+def test_the_architecture_step_dispatches_less_than_half_of_the_plain_operations() -> None:
+    def operations(model: torch.nn.Module) -> int:
+        with CountOperations() as counted:
+            loss = F.cross_entropy(model(images), torch.arange(2))
+            loss.backward(inputs=model.architecture_parameters())
+        return counted.number
 
-
-def test_the_share_of_none_adds_nothing() -> None:
-    edge = MixedOperation(4, 1, partial=2)
-    inputs, alphas = torch.randn(2, 4, 5, 5), torch.full((8,), 0.1)
-    less = edge(inputs, alphas)
-    alphas[0] = 0.9
-    assert torch.equal(edge(inputs, alphas), less)
-    assert len(edge.operations) == len(CANDIDATES)
-
-
-def test_operations_are_weighted_by_alpha() -> None:
-    edge = MixedOperation(4, 1, partial=1)
-    inputs, generator = torch.randn(2, 4, 5, 5), torch.Generator().manual_seed(0)
-    alphas = torch.rand(8, generator=generator)
-    singles = torch.stack([edge(inputs, torch.eye(8)[i]) for i in range(1, 8)])
-    expected = torch.tensordot(alphas[1:], singles, 1)
-    torch.testing.assert_close(edge(inputs, alphas), expected)
-
-
-def test_a_node_is_the_sum_of_its_edges_weighted_by_beta() -> None:
-    cell = _small().cells[0]
-    alphas, state = torch.full((NUM_EDGES, 8), 0.125), torch.randn(2, 12, 5, 5)
-    betas = torch.zeros(NUM_EDGES)
-    betas[0], betas[1] = 0.3, 0.7
-    first = 0.3 * cell.edges[0](cell.preprocess0(state), alphas[0])
-    second = 0.7 * cell.edges[1](cell.preprocess1(state), alphas[1])
-    nodes = cell(state, state, alphas, betas).chunk(4, 1)
-    torch.testing.assert_close(nodes[0], first + second)
-    assert all(node.abs().max() == 0 for node in nodes[1:])
+    images = torch.randn(2, 3, 8, 8)
+    plain, merged = PlainSupernet(5, 8, 5, 4), Supernet(5, 8, 5, 4)
+    assert operations(merged) < operations(plain) / 2
