@@ -1,4 +1,6 @@
-"""Time and dispatched operations of a search iteration: architecture step and weight step.
+"""The merged supernet against the plain one: time and operations of a search iteration.
+
+An iteration is an architecture step and a weight step.
 
     python -m benchmarks.search [--device cuda] [--batch-size 64] [--json FILE]
 
@@ -21,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pcdarts.architect import Architect
 from pcdarts.search import SearchConfig, weight_step
 from pcdarts.supernet import Supernet
+from tests.pcdarts.plain_supernet import PlainSupernet
 
 _NUM_CLASSES = 10
 _WARMUP_RUNS = 2
@@ -42,10 +45,14 @@ class OperationCounter(TorchDispatchMode):
 
 
 def make_iteration(
-    config: SearchConfig, images: Tensor, labels: Tensor, architecture: bool
+    kind: type[Supernet] | type[PlainSupernet],
+    config: SearchConfig,
+    images: Tensor,
+    labels: Tensor,
+    architecture: bool,
 ) -> Callable[[], None]:
     """One iteration on the same batch every time, without the architecture step if not wanted."""
-    model = Supernet(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
+    model: Any = kind(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
     model.to(images.device).train()
     # A learning rate of next to nothing, so that the weights stay finite on random labels.
     optimizer = torch.optim.SGD(
@@ -106,25 +113,21 @@ def main() -> None:
     images = torch.randn(arguments.batch_size, 3, arguments.side, arguments.side, device=device)
     labels = torch.arange(arguments.batch_size, device=device) % _NUM_CLASSES
 
-    def iteration(partial: int, architecture: bool = True) -> Callable[[], None]:
-        config = SearchConfig(
-            channels=arguments.channels, cells=arguments.cells, partial_channels=partial
+    config = SearchConfig(channels=arguments.channels, cells=arguments.cells)
+    kinds: dict[str, type[Supernet] | type[PlainSupernet]]
+    kinds = {"merged": Supernet, "plain": PlainSupernet}
+    variants = {
+        f"{name}{'' if architecture else ', weights only'}": make_iteration(
+            kind, config, images, labels, architecture
         )
-        return make_iteration(config, images, labels, architecture)
-
-    figures = measure(
-        {
-            "K=4": iteration(4),
-            "K=4, weights only": iteration(4, architecture=False),
-            "K=1": iteration(1),
-        },
-        arguments.repeats,
-        device,
-    )
-    plain = figures["K=4"]["seconds"]
+        for architecture in (True, False)
+        for name, kind in kinds.items()
+    }
+    figures = measure(variants, arguments.repeats, device)
     ratios = {
-        "K=1 / K=4": figures["K=1"]["seconds"] / plain,
-        "architecture and weights / weights only": plain / figures["K=4, weights only"]["seconds"],
+        f"plain / merged{suffix}": figures[f"plain{suffix}"]["seconds"]
+        / figures[f"merged{suffix}"]["seconds"]
+        for suffix in ("", ", weights only")
     }
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     print(f"{name}, torch {torch.__version__}, {arguments.repeats} interleaved runs")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,8 @@ class Normalization:
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] or float in [0, 255] to normalised float32."""
-        scale = images.new_tensor([1 / (255 * s) for s in self.std], dtype=torch.float32)
-        shift = images.new_tensor(
-            [-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=torch.float32
-        )
-        return torch.addcmul(shift[:, None, None], images.float(), scale[:, None, None])
+        scale, shift = _affine(self.mean, self.std, images.device)
+        return torch.addcmul(shift, images.float(), scale)
 
     @classmethod
     def of(cls, images: Tensor) -> "Normalization":
@@ -88,6 +86,16 @@ def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
     keep = outside(height)[:, None, :, None] | outside(width)[:, None, None, :]
     return images * keep
+
+
+@lru_cache(maxsize=64)
+def _affine(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift [C, 1, 1]; kept, since making them would halt a CUDA stream every batch."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return scale[:, None, None], shift[:, None, None]
 
 
 def _index(samples: Tensor, channels: Tensor, rows: Tensor, columns: Tensor) -> Sequence[Tensor]:
