@@ -88,6 +88,8 @@ class FileLoader:
             _Decoded(self.files, self.training, seed),
             batch_sampler=[batch.tolist() for batch in batches],
             num_workers=workers,
+            # A forked child inherits the locks of threads it does not have, and may wait forever.
+            multiprocessing_context="forkserver" if workers else None,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=_PREFETCHED if workers else None,
         )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from run_pipeline import main
 
@@ -188,6 +189,27 @@ def test_a_scorer_of_other_classes_is_refused(finished, capsys):
     overrides = ["--set", f"scorer.weights={weights}", "--set", "data.classes=4"]
     assert command(finished, "run", config, "--name", "other", *overrides) == 2
     assert "3 classes" in refusal(capsys)
+
+
+def test_the_genotype_is_retrained_on_large_images_that_stay_in_their_files(finished, tmp_path):
+    """The ImageNet network on a folder, as configs/cifar100-imagenet.yaml does at full size."""
+    for split in ("train", "val"):
+        for value, name in enumerate(("ant", "bee")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for index in range(4):
+                image = Image.new("RGB", (80 + index, 90), (200 * value, 30 * index, 60))
+                image.save(tmp_path / split / name / f"{index}.jpeg")
+    folder = f"{{kind: folder, root: {tmp_path}, image_size: 64, storage: files, workers: 1}}"
+    network = (
+        "{network: imagenet, channels: 4, cells: 3, epochs: 2, warmup_epochs: 1, batch_size: 4}"
+    )
+    config = str(finished / "tiny.yaml")
+    overrides = ["--set", f"target={folder}", "--set", f"retrain={network}", "--name", "large"]
+    assert command(finished, "run", config, *overrides) == 0
+    report = finished / "runs" / "large" / "report"
+    assert "64×64" in (report / "report.md").read_text()
+    results = json.loads((report / "results.json").read_text())
+    assert 0 <= results["accuracy"]["top1_error_last"] <= 100
 
 
 def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
