@@ -95,7 +95,7 @@ def test_pyramid_bottleneck_has_no_first_relu_but_one_before_each_later_convolut
         if isinstance(module, nn.Conv2d):
             nn.init.zeros_(module.weight)
         elif isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0
+            module.eps = 1e-12
     block.conv1.weight.data.fill_(-1)
     block.conv2.weight.data[0, 0, 1, 1] = 1
     block.conv3.weight.data.copy_(torch.tensor([1.0, -1.0, 2.0, 0.0]).view(4, 1, 1, 1))
