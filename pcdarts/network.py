@@ -1,5 +1,6 @@
 """The network a genotype describes, for CIFAR-sized and ImageNet-sized images (Liu et al. 2019)."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ def minimum_image_size(kind: NetworkKind) -> int:
     return {"cifar": 8, "imagenet": 64}[kind]
 
 
-class CellNetwork(nn.Module):
+class CellNetwork(nn.Module, ABC):
     """A stack of cells, reductions at one and two thirds of the depth, on a stem that a kind adds.
 
     `channels` are those of the first cell, doubled at each reduction. `drop_path_prob` is the
@@ -54,9 +55,9 @@ class CellNetwork(nn.Module):
                 self.auxiliary_head = AuxiliaryHead(previous, num_classes, auxiliary_norm)
         self.classifier = nn.Linear(previous, num_classes)
 
+    @abstractmethod
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The first cell's two inputs."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Normalised images [N, 3, H, W] to (logits, auxiliary logits), both [N, num_classes].
