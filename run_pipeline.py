@@ -1,5 +1,6 @@
 """The command line: `python run_pipeline.py --help`."""
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _invoke(arguments)
     except InterruptedRunError as stop:
-        again = " ".join(["python run_pipeline.py", *arguments])
+        again = shlex.join(["python", "run_pipeline.py", *arguments])
         return _complain(f"{stop}; to go on: {again}", 130)
     except PipelineError as error:
         return _complain(f"error: {error}", 2)

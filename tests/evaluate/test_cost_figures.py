@@ -105,3 +105,4 @@ def test_wide_error_bars_on_a_logarithmic_axis_can_be_drawn(tmp_path: Path) -> N
 
 def test_no_points_give_an_empty_figure(tmp_path: Path) -> None:
     save_figure(accuracy_against_cost([], "GPU-hours"), tmp_path / "empty.png")
+    assert (tmp_path / "empty.png").stat().st_size > 0

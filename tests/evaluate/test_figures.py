@@ -220,6 +220,7 @@ def test_class_names_are_not_read_as_formulae(tmp_path: Path) -> None:
     images = np.zeros((2, 3, 2, 2), np.uint8)
     figure = subset_gallery(images, np.zeros(2, int), [r"$\bad{$"], np.ones(2))
     save_figure(figure, tmp_path / "gallery.png")
+    assert (tmp_path / "gallery.png").stat().st_size > 0
 
 
 def test_drawing_leaves_the_global_style_alone() -> None:

@@ -203,5 +203,7 @@ def test_a_subset_that_cannot_be_searched_is_refused(
     assert message in str(caught.value)
 
 
-def test_the_smallest_subset_passes() -> None:
+def test_the_smallest_subset_passes_and_one_image_less_does_not() -> None:
     check_search(torch.tensor([0, 0, 1, 1]), SearchConfig(batch_size=2), 8)
+    with pytest.raises(ConfigError):
+        check_search(torch.tensor([0, 0, 1]), SearchConfig(batch_size=2), 8)

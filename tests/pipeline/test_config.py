@@ -27,7 +27,8 @@ def refused(path, *overrides):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_of_the_repository_is_valid(path):
-    load_config(path)
+    config = load_config(path)
+    assert config.name == path.stem or path.stem == "folder"
 
 
 def test_the_cifar100_config_is_the_papers():
