@@ -1,10 +1,18 @@
-"""All edges that leave one state of a supernet cell, computed together.
+"""All edges that leave one state of a supernet cell, or both its inputs, computed together.
 
-The edges of a state see the same input, so what they do to it is merged: one depthwise convolution
-a kernel for all edges, one grouped pointwise convolution, one BatchNorm (without affine parameters
-it works channel by channel, so merging it is exact), pools and their BatchNorm once. α·β enters as
-the scale of the last BatchNorm. `none` is never computed.
+The edges of a state see the same input, so what they do to it is merged: one convolution a kernel
+for all edges, pools and their BatchNorm once; the two inputs are known together, so theirs are one
+convolution of two groups. A depthwise and a pointwise convolution with nothing between them are
+one dense convolution, whose weights are their product: of few channels, that is faster. BatchNorm
+without affine parameters works channel by channel, so merging it is exact, and α·β enters as the
+scale of the last one. `none` is never computed.
+
+Between convolutions, values are matrices [pixels, channels], the rows of channels_last maps: what
+is linear over channels is then one product of matrices.
 """
+
+import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,117 +21,218 @@ from torch import Tensor, nn
 from pcdarts.operations import OPERATIONS
 
 _FIRST_POOL = OPERATIONS.index("max_pool_3x3")  # then avg_pool_3x3, skip_connect
-_SKIP = OPERATIONS.index("skip_connect")
 _FIRST_CONVOLUTION = OPERATIONS.index("sep_conv_3x3")  # then sep 5×5, dil 3×3, dil 5×5
+_SHARED = _FIRST_CONVOLUTION - _FIRST_POOL
+_CONVOLUTIONS = len(OPERATIONS) - _FIRST_CONVOLUTION
 _KERNELS = (3, 5)
+_TILE = 16  # channels that torch's BatchNorm of channels_last maps vectorises at a time
+
+Size = tuple[int, int, int]  # images, height, width
 
 
 class MixedEdges(nn.Module):
-    """`edges` mixed operations on the same `channels` channels of one state.
+    """The mixed operations from each of `states` states of `channels` channels to `nodes` nodes.
 
-    Channels are ordered by (operation,) edge, channel.
+    Channels are ordered by state, node, channel. `stride` is 1 or 2.
     """
 
-    def __init__(self, channels: int, edges: int, stride: int) -> None:
+    def __init__(self, channels: int, states: int, nodes: int, stride: int) -> None:
         super().__init__()
-        self.channels, self.edges, self.stride = channels, edges, stride
-        width = edges * channels
-        self.separable = _depthwise_pair(width, stride, dilation=1)
-        self.separable_pointwise = _pointwise(2 * width, 2 * edges)
-        self.separable_norm = nn.BatchNorm2d(2 * width, affine=False)
-        self.separable_again = _depthwise_pair(width, stride=1, dilation=1)
-        self.dilated = _depthwise_pair(width, stride, dilation=2)
-        self.pointwise = _pointwise(4 * width, 4 * edges)
-        self.norm = nn.BatchNorm2d(4 * width, affine=False)
-        self.pool_norm = nn.BatchNorm2d(2 * channels, affine=False)
+        self.states, self.nodes, self.stride = states, nodes, stride
+        width = states * nodes * channels
+
+        def separable(kernel: int, dilation: int) -> DenseSeparable:
+            return DenseSeparable(channels, states, nodes, kernel, stride, dilation)
+
+        self.separable = nn.ModuleList(separable(kernel, dilation=1) for kernel in _KERNELS)
+        # Of sep 3×3, sep 5×5, max and avg pool.
+        self.first_norm = nn.BatchNorm2d(2 * width + 2 * states * channels, affine=False)
+        self.separable_again = nn.ModuleList(
+            nn.Sequential(_depthwise(width, kernel), _pointwise(width, states * nodes))
+            for kernel in _KERNELS
+        )
+        self.dilated = nn.ModuleList(separable(kernel, dilation=2) for kernel in _KERNELS)
+        self.norm = nn.BatchNorm2d(4 * width, affine=False)  # of sep 3×3, 5×5, dil 3×3, 5×5
         if stride == 2:
-            half = channels // 2
-            self.even = nn.Conv2d(channels, edges * half, 1, stride=2, bias=False)
-            self.odd = nn.Conv2d(channels, edges * (channels - half), 1, stride=2, bias=False)
-            self.skip_norm = nn.BatchNorm2d(width, affine=False)
+            self.reduction = Reduction(channels, channels, states, nodes)
         self.register_buffer("identity", torch.eye(channels), persistent=False)
 
-    def forward(self, state: Tensor, weights: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, edges, C, H/stride, W/stride]; `weights` [edges, 8] are α·β."""
-        rectified = state.relu()
-        mixed = self._convolutions(rectified, weights) + self._shared(state, weights)
-        return mixed if self.stride == 1 else mixed + self._reductions(rectified, weights)
+    def forward(self, pixels: Tensor, size: Size, weights: Tensor) -> Tensor:
+        """[N·H·W, states · C] to [N·H'·W', nodes · C], summed over the states.
 
-    def _convolutions(self, rectified: Tensor, weights: Tensor) -> Tensor:
-        """The separable and the dilated convolutions, weighted and summed: [N, edges, C, H, W]."""
-        repeated = torch.cat([rectified] * self.edges, dim=1)
-        first = torch.cat([convolution(repeated) for convolution in self.separable], dim=1)
-        middle = self.separable_norm(self.separable_pointwise(first)).relu()
-        spatial = [
-            *(
-                conv(part)
-                for conv, part in zip(self.separable_again, middle.chunk(2, 1), strict=True)
-            ),
-            *(convolution(repeated) for convolution in self.dilated),
-        ]
-        scale = weights[:, _FIRST_CONVOLUTION:].t()  # [4, edges]
-        normed = _scaled(self.norm, self.pointwise(torch.cat(spatial, dim=1)), scale)
-        return self._by_edge(normed.unflatten(1, (4, -1)).sum(1))
-
-    def _shared(self, state: Tensor, weights: Tensor) -> Tensor:
-        """The pools and, at stride 1, the identity: computed once, weighted for each edge."""
-        pools = [
-            F.max_pool2d(state, 3, self.stride, padding=1),
-            F.avg_pool2d(state, 3, self.stride, padding=1, count_include_pad=False),
-        ]
-        shared = self.pool_norm(torch.cat(pools, dim=1))
-        last = _SKIP
-        if self.stride == 1:
-            shared, last = torch.cat([shared, state], dim=1), _SKIP + 1
-        # One scalar for each (edge, operation), as a 1×1 convolution: [edges · C, operations · C].
-        matrix = torch.kron(weights[:, _FIRST_POOL:last], self.get_buffer("identity"))
-        return self._by_edge(F.conv2d(shared, matrix[:, :, None, None]))
-
-    def _reductions(self, rectified: Tensor, weights: Tensor) -> Tensor:
-        """The skip connections at stride 2: FactorizedReduce with each edge's own weights."""
-        height, width = rectified.shape[2:]
-        shifted = rectified[:, :, 1:, 1:]
-        if height % 2 or width % 2:
-            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
-        halves = [self._by_edge(self.even(rectified)), self._by_edge(self.odd(shifted))]
-        reduced = torch.cat(halves, dim=2).flatten(1, 2)
-        return self._by_edge(_scaled(self.skip_norm, reduced, weights[:, _SKIP]))
-
-    def _by_edge(self, values: Tensor) -> Tensor:
-        return values.unflatten(1, (self.edges, -1))
-
-
-def _scaled(norm: nn.BatchNorm2d, values: Tensor, scale: Tensor) -> Tensor:
-    """`norm(values)`, each group of channels times its entry of `scale`, in one operation."""
-    groups = scale.flatten()
-    weight = groups[:, None].expand(-1, norm.num_features // len(groups)).flatten()
-    return F.batch_norm(
-        values,
-        norm.running_mean,
-        norm.running_var,
-        weight,
-        training=norm.training,
-        momentum=norm.momentum or 0.0,
-        eps=norm.eps,
-    )
-
-
-def _depthwise_pair(width: int, stride: int, dilation: int) -> nn.ModuleList:
-    """A depthwise 3×3 and a depthwise 5×5 convolution."""
-    return nn.ModuleList(
-        nn.Conv2d(
-            width,
-            width,
-            kernel,
-            stride,
-            padding=dilation * (kernel - 1) // 2,
-            dilation=dilation,
-            groups=width,
-            bias=False,
+        `weights` [8, states, nodes] are α·β.
+        """
+        maps = to_maps(pixels, size)
+        rectified = maps.relu()
+        *middles, largest, average = normalize(
+            self.first_norm,
+            [
+                *(convolution(rectified) for convolution in self.separable),
+                F.max_pool2d(maps, 3, self.stride, padding=1),
+                F.avg_pool2d(maps, 3, self.stride, padding=1, count_include_pad=False),
+            ],
         )
-        for kernel in _KERNELS
-    )
+        _, shared_weights, scale = weights.split([_FIRST_POOL, _SHARED, _CONVOLUTIONS])
+        convolved = normalize(
+            self.norm,
+            [
+                *(
+                    again(middle.relu())
+                    for again, middle in zip(self.separable_again, middles, strict=True)
+                ),
+                *(convolution(rectified) for convolution in self.dilated),
+            ],
+            scale,
+        )
+        mixed = self._to_nodes(convolved)
+        if self.stride == 2:
+            mixed = mixed + self._to_nodes([self.reduction(rectified, shared_weights[-1])])
+        shared = [to_pixels(largest), to_pixels(average), pixels]
+        # One scalar for each (operation, state, node), as matrices [states · C, nodes · C].
+        matrices = torch.kron(shared_weights.flatten(0, 1), self.get_buffer("identity")).chunk(3)
+        for values, matrix in zip(shared[: 4 - self.stride], matrices, strict=False):
+            mixed = torch.addmm(mixed, values, matrix)
+        return mixed
+
+    def _to_nodes(self, parts: Sequence[Tensor]) -> Tensor:
+        """The sum over `parts` [N, states · nodes · C, H, W] and states: [N·H·W, nodes · C]."""
+        total, *others = parts
+        for part in others:
+            total = total + part
+        pixels = to_pixels(total)
+        return pixels if self.states == 1 else pixels.unflatten(1, (self.states, -1)).sum(1)
 
 
-def _pointwise(width: int, groups: int) -> nn.Conv2d:
-    return nn.Conv2d(width, width, 1, groups=groups, bias=False)
+class DenseSeparable(nn.Module):
+    """A depthwise and then a pointwise convolution of every edge, run as one dense convolution."""
+
+    def __init__(
+        self, channels: int, states: int, nodes: int, kernel: int, stride: int, dilation: int
+    ) -> None:
+        super().__init__()
+        self.states, self.stride, self.dilation = states, stride, dilation
+        self.padding = dilation * (kernel - 1) // 2
+        edges = states * nodes
+        self.depthwise = _depthwise(edges * channels, kernel)
+        self.pointwise = _pointwise(edges * channels, edges)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[N, states · C, H, W] to [N, states · nodes · C, H/stride, W/stride]."""
+        pointwise = self.pointwise.weight  # [edges · C, C, 1, 1]
+        channels = pointwise.shape[1]
+        depthwise = self.depthwise.weight.unflatten(0, (-1, 1, channels)).squeeze(3)
+        weight = pointwise.unflatten(0, (-1, channels)) * depthwise  # [edges, C, C, k, k]
+        return F.conv2d(
+            maps,
+            weight.flatten(0, 1),
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.states,
+        )
+
+
+class Reduction(nn.Module):
+    """FactorizedReduce of every edge after the ReLU, as one convolution.
+
+    Its 1×1 convolutions on even and on odd pixels are the first and the last tap of a 2×2 one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, states: int, nodes: int) -> None:
+        super().__init__()
+        self.states, self.edges = states, states * nodes
+        half = out_channels // 2
+        self.even = _halving(states, in_channels, self.edges * half)
+        self.odd = _halving(states, in_channels, self.edges * (out_channels - half))
+        self.norm = nn.BatchNorm2d(self.edges * out_channels, affine=False)
+
+    def forward(self, rectified: Tensor, scale: Tensor | None = None) -> Tensor:
+        """[N, states · C_in, H, W] to [N, states · nodes · C_out, ⌈H/2⌉, ⌈W/2⌉].
+
+        `scale` [states, nodes] multiplies the edges.
+        """
+        height, width = rectified.shape[2:]
+        if height % 2 or width % 2:
+            rectified = F.pad(rectified, (0, width % 2, 0, height % 2))
+        taps = [
+            F.pad(convolution.weight.unflatten(0, (self.edges, -1)), place)
+            for convolution, place in ((self.even, (0, 1, 0, 1)), (self.odd, (1, 0, 1, 0)))
+        ]
+        weight = torch.cat(taps, dim=1).flatten(0, 1)
+        reduced = F.conv2d(rectified, weight, None, stride=2, groups=self.states)
+        (normed,) = normalize(self.norm, [reduced], scale)
+        return normed
+
+
+class ReluReduction(Reduction):
+    """FactorizedReduce with its ReLU: brings a cell's input to the cell's size and width."""
+
+    def forward(self, maps: Tensor, scale: Tensor | None = None) -> Tensor:
+        """As `Reduction.forward`, of maps that are not rectified yet."""
+        return super().forward(maps.relu(), scale)
+
+
+def normalize(
+    norm: nn.BatchNorm2d, parts: Sequence[Tensor], scale: Tensor | None = None
+) -> list[Tensor]:
+    """`norm` of the parts' concatenated channels, each times its entry of `scale`, in parts again.
+
+    Channels are normalised one by one, so what is concatenated is a matter of speed: parts whose
+    width is a multiple of a tile go alone, without a copy, the others together.
+    """
+    widths = [part.shape[1] for part in parts]
+    if scale is not None:
+        scale = scale.flatten().repeat_interleave(norm.num_features // scale.numel())
+    alone = sum(1 for _ in itertools.takewhile(lambda width: width % _TILE == 0, widths))
+    groups = [*([part] for part in parts[:alone]), *([parts[alone:]] if parts[alone:] else [])]
+    joined = [torch.cat(list(group), 1) if len(group) > 1 else group[0] for group in groups]
+    spans = [values.shape[1] for values in joined]
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    if norm.training:
+        norm.num_batches_tracked.add_(1)
+    normed = [
+        F.batch_norm(
+            values,
+            mean,
+            variance,
+            weight,
+            training=norm.training,
+            momentum=norm.momentum or 0.0,
+            eps=norm.eps,
+        )
+        for values, mean, variance, weight in zip(
+            joined,
+            norm.running_mean.split(spans),
+            norm.running_var.split(spans),
+            [None] * len(spans) if scale is None else scale.split(spans),
+            strict=True,
+        )
+    ]
+    if len(joined) == len(parts):
+        return normed
+    return [*normed[:alone], *normed[alone].split(widths[alone:], 1)]
+
+
+def to_pixels(maps: Tensor) -> Tensor:
+    """Maps [N, C, H, W] in channels_last to the matrix [N·H·W, C], without a copy."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def to_maps(pixels: Tensor, size: Size) -> Tensor:
+    """The inverse of `to_pixels`; `size` is (N, H, W)."""
+    return pixels.unflatten(0, size).permute(0, 3, 1, 2)
+
+
+def _depthwise(width: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
+
+
+def _pointwise(width: int, edges: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, 1, groups=edges, bias=False)
+
+
+def _halving(states: int, in_channels: int, width: int) -> nn.Conv2d:
+    return nn.Conv2d(states * in_channels, width, 1, groups=states, bias=False)

@@ -19,6 +19,7 @@ from classification.errors import ConfigError, PipelineError
 from classification.loaders import Batch, DeviceLoader
 from classification.schedules import cosine_decay, set_learning_rate
 from classification.seeding import make_generator, seeded
+from classification.trainer import place
 from classification.transforms import Augmentation
 from classification.workspace import Workspace
 from pcdarts.architect import Architect
@@ -86,13 +87,8 @@ def search(
         model = Supernet(
             num_classes, config.channels, config.cells, config.partial_channels, generator
         )
-    model.to(images.device).train()
-    optimizer = torch.optim.SGD(
-        model.weight_parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    place(model, images.device).train()
+    optimizer = make_optimizer(model, config)
     architect = Architect(
         model, config.architecture_learning_rate, config.architecture_weight_decay
     )
@@ -126,6 +122,17 @@ def search(
         shown = {key: metrics[key] for key in ("loss", "accuracy")}
         workspace.progress(epoch + 1, config.epochs, "epoch", **shown, images_per_second=rate)
     return model.genotype()
+
+
+def make_optimizer(model: Supernet, config: SearchConfig) -> torch.optim.Optimizer:
+    """SGD of all weights, α and β left out."""
+    return torch.optim.SGD(
+        model.weight_parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        foreach=True,  # one call for all weights, on the CPU as well
+    )
 
 
 def weight_step(

@@ -21,15 +21,13 @@ from pcdarts.genotype import (
     derive_genotype,
     normalize_edges,
 )
-from pcdarts.mixed_edges import MixedEdges
-from pcdarts.operations import OPERATIONS, FactorizedReduce, ReluConvBn
+from pcdarts.mixed_edges import MixedEdges, ReluReduction, Size, to_maps, to_pixels
+from pcdarts.operations import OPERATIONS, ReluConvBn
 
 STEM_MULTIPLIER = 3
-# How many edges leave each input and node; the last node's none are left out.
-EDGES_PER_SOURCE = tuple(
-    sum(source < sources for sources in EDGES_PER_NODE)
-    for source in range(NUM_INPUTS + NUM_NODES - 1)
-)
+# What the edges of a cell leave together and how many nodes they lead to: both inputs, then every
+# node but the last.
+SOURCES = ((NUM_INPUTS, NUM_NODES), *((1, NUM_NODES - node) for node in range(1, NUM_NODES)))
 _ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 
 
@@ -80,6 +78,8 @@ class Supernet(nn.Module):
         """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
         normal = self._edge_weights(self.alphas_normal, self.betas_normal)
         reduce = self._edge_weights(self.alphas_reduce, self.betas_reduce)
+        # Depthwise convolutions of few channels are several times faster in channels_last.
+        images = images.contiguous(memory_format=torch.channels_last)
         before = previous = self.stem(images)
         for cell in self.cells:
             weights = reduce if cell.reduction else normal
@@ -99,16 +99,21 @@ class Supernet(nn.Module):
         """What α and β now stand for."""
         return derive_genotype(*self.architecture_parameters())
 
-    def _edge_weights(
-        self, alphas: Tensor, betas: Tensor
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """For each source of a cell, α·β [edges, 8] and β [edges], softmaxed."""
+    def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """For each of SOURCES, α·β [8, states, nodes] and β [states, nodes], softmaxed."""
         betas = normalize_edges(betas)
-        weights = alphas.softmax(1) * betas[:, None]
         order = self.get_buffer("by_source")
+        weights = (alphas.softmax(1) * betas[:, None])[order].t().contiguous()
+        counts = [states * nodes for states, nodes in SOURCES]
         return (
-            weights[order].split(EDGES_PER_SOURCE),
-            betas[order].split(EDGES_PER_SOURCE),
+            [
+                share.unflatten(1, source)
+                for share, source in zip(weights.split(counts, 1), SOURCES, strict=True)
+            ],
+            [
+                share.unflatten(0, source)
+                for share, source in zip(betas[order].split(counts), SOURCES, strict=True)
+            ],
         )
 
 
@@ -126,60 +131,77 @@ class Cell(nn.Module):
     ) -> None:
         """`before` and `previous` are the inputs' channels; `reduced`: the last cell was one."""
         super().__init__()
-        self.reduction, self.partial = reduction, partial
+        self.reduction = reduction
         self.active = channels // partial
-        self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
-            before, channels, affine=False
+        self.bypassed = channels - self.active
+        self.preprocess0 = (
+            ReluReduction(before, channels, states=1, nodes=1)
+            if reduced
+            else ReluConvBn(before, channels, affine=False)
         )
         self.preprocess1 = ReluConvBn(previous, channels, affine=False)
         self.sources = nn.ModuleList(
-            MixedEdges(self.active, edges, 2 if reduction and source < NUM_INPUTS else 1)
-            for source, edges in enumerate(EDGES_PER_SOURCE)
+            MixedEdges(self.active, states, nodes, 2 if reduction and states > 1 else 1)
+            for states, nodes in SOURCES
+        )
+        self.register_buffer("identity", torch.eye(self.bypassed), persistent=False)
+        # Row i is where channel i goes in the shuffle.
+        channel = torch.eye(channels)[:, :, None, None]
+        self.register_buffer(
+            "shuffle", F.channel_shuffle(channel, partial).flatten(1), persistent=False
         )
 
     def forward(
         self, before: Tensor, previous: Tensor, weights: Sequence[Tensor], betas: Sequence[Tensor]
     ) -> Tensor:
-        """The nodes, concatenated. For each source, `weights` [edges, 8] are α·β of its edges and
-        `betas` [edges] their β, both softmaxed.
+        """The nodes, concatenated. For each source, `weights` [8, states, nodes] are α·β of its
+        edges and `betas` [states, nodes] their β, both softmaxed.
         """
-        states = [self.preprocess0(before), self.preprocess1(previous)]
-        # What has reached each node so far: through the operations, and past them.
-        mixed: list[Tensor | None] = [None] * NUM_NODES
-        bypassed: list[Tensor | None] = [None] * NUM_NODES
-        for source, shares in enumerate(zip(weights, betas, strict=True)):
-            self._send(source, states[source], *shares, mixed, bypassed)
-            if source > 0:  # all that leads to the next node has been sent
-                states.append(self._join(mixed[source - 1], bypassed[source - 1]))
-        return torch.cat(states[NUM_INPUTS:], dim=1)
+        inputs = [self.preprocess0(before), self.preprocess1(previous)]
+        images, _, *sides = inputs[1].shape
+        size = images, *sides
+        halved = images, *((side + 1) // 2 for side in sides)
+        state = [
+            torch.cat(parts, 1)
+            for parts in zip(*(self._split(to_pixels(maps)) for maps in inputs), strict=True)
+        ]
+        nodes: list[Tensor] = []
+        arrived: list[Tensor] = []  # at the nodes to come, [pixels, nodes · channels]
+        for source, (shares, bypass) in enumerate(zip(weights, betas, strict=True)):
+            sent = self._send(source, state, size, shares, bypass)
+            arrived = [a + b for a, b in zip(arrived, sent, strict=True)] if nodes else sent
+            size = halved if self.reduction else size
+            # All that leads to the next node has arrived.
+            widths = [values.shape[1] // bypass.shape[1] for values in arrived]
+            ends = [
+                values.split([width, values.shape[1] - width], 1)
+                for values, width in zip(arrived, widths, strict=True)
+            ]
+            nodes.append(self._join([end[0] for end in ends]))
+            arrived = [end[1] for end in ends]
+            state = self._split(nodes[-1])
+        return to_maps(torch.cat(nodes, 1), size)
+
+    def _split(self, state: Tensor) -> list[Tensor]:
+        """The channels that pass through the operations, and those that bypass them, if any do."""
+        return list(state.split([self.active, self.bypassed], 1)) if self.bypassed else [state]
 
     def _send(
-        self,
-        source: int,
-        state: Tensor,
-        weights: Tensor,
-        betas: Tensor,
-        mixed: list[Tensor | None],
-        bypassed: list[Tensor | None],
-    ) -> None:
-        """Add to every later node what the edges from `source` bring it."""
-        first = NUM_NODES - len(betas)  # the first node that this source leads to
-        brought = self.sources[source](state[:, : self.active], weights)
-        for node, share in enumerate(brought.unbind(1), start=first):
-            so_far = mixed[node]
-            mixed[node] = share if so_far is None else so_far + share
-        if self.partial == 1:
-            return
-        rest = state[:, self.active :]
-        if self.reduction and source < NUM_INPUTS:
-            rest = F.max_pool2d(rest, 2, ceil_mode=True)
-        for node, beta in enumerate(betas.unbind(), start=first):
-            so_far = bypassed[node]
-            bypassed[node] = beta * rest if so_far is None else torch.addcmul(so_far, rest, beta)
+        self, source: int, state: list[Tensor], size: Size, weights: Tensor, betas: Tensor
+    ) -> list[Tensor]:
+        """What the edges from `state` bring all later nodes, mixed and, if any does, bypassing."""
+        active, *bypassing = state
+        sent = [self.sources[source](active, size, weights)]
+        for rest in bypassing:
+            if self.reduction and source == 0:
+                rest = to_pixels(F.max_pool2d(to_maps(rest, size), 2, ceil_mode=True))
+            sent.append(rest @ torch.kron(betas, self.get_buffer("identity")))
+        return sent
 
-    def _join(self, mixed: Tensor | None, bypassed: Tensor | None) -> Tensor:
-        """A node: both parts, shuffled once, since a shuffle of a sum is the sum of shuffles."""
-        assert mixed is not None  # two inputs lead to every node
-        if bypassed is None:
+    def _join(self, parts: list[Tensor]) -> Tensor:
+        """A node: its parts, shuffled once, since a shuffle of a sum is the sum of shuffles."""
+        mixed, *bypassing = parts
+        if not bypassing:
             return mixed
-        return F.channel_shuffle(torch.cat([mixed, bypassed], dim=1), self.partial)
+        to_mixed, to_bypassed = self.get_buffer("shuffle").split([self.active, self.bypassed])
+        return torch.addmm(mixed @ to_mixed, bypassing[0], to_bypassed)

@@ -35,7 +35,7 @@ def run(context: Context) -> None:
 
 STAGE = Stage(
     "search",
-    1,
+    2,
     lambda config: ("data", "subset"),
     lambda config: {
         "search": config.search.model_dump(mode="json"),
