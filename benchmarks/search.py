@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pcdarts.architect import Architect
-from pcdarts.search import SearchConfig, weight_step
+from pcdarts.search import SearchConfig
+from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
 from tests.pcdarts.plain_supernet import PlainSupernet
 

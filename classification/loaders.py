@@ -44,10 +44,16 @@ class DeviceLoader:
                 end = start + self.batch_size
                 yield self.images[start:end], self.labels[start:end]
             return
-        order = torch.randperm(self.num_images, generator=generator).to(self.images.device)
-        for start in self._starts(shuffled=True):
-            batch = order[start : start + self.batch_size]
+        for batch in self.batches(generator):
             yield self.images[batch], self.labels[batch]
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """The batches of one pass as rows of `images`, int64 [B] on the device."""
+        order = torch.randperm(self.num_images, generator=generator)
+        if self.images.is_cuda:
+            order = order.pin_memory().to(self.images.device, non_blocking=True)
+        for start in self._starts(shuffled=True):
+            yield order[start : start + self.batch_size]
 
     def _starts(self, shuffled: bool) -> range:
         single = shuffled and self.num_images > 1 and self.num_images % self.batch_size == 1

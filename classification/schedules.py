@@ -1,12 +1,14 @@
-"""Learning rates as functions of time: epochs passed → share of the base rate.
+"""SGD, and learning rates as functions of time: epochs passed → share of the base rate.
 
 A schedule has no state, so a resumed run needs nothing but the epoch.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 Schedule = Callable[[float], float]
 
@@ -39,7 +41,46 @@ def one_cycle(epochs: int, peak: float = 0.3) -> Schedule:
     return lambda epoch: min(epoch / top, (epochs - epoch) / (epochs - top))
 
 
+def make_sgd(
+    parameters: Iterable[Tensor],
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """SGD that updates all parameters in one call and reads its learning rate from the device.
+
+    So a captured step follows `set_learning_rate` without being captured again.
+    """
+    parameters = list(parameters)
+    return torch.optim.SGD(
+        parameters,
+        lr=torch.tensor(learning_rate, dtype=torch.float32, device=parameters[0].device),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
+    )
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a state, each tensor laid out in memory as its parameter is.
+
+    A checkpoint keeps values, not strides, and an update in one call takes all by address.
+    """
+    optimizer.load_state_dict(dict(state))
+    for parameter, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entry[name] = torch.empty_like(parameter).copy_(value)
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give every parameter group the same learning rate."""
+    """Give every parameter group the same learning rate, in place where it is a tensor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        if isinstance(group["lr"], Tensor):
+            # A loaded state brings a tensor that lies on the CPU.
+            group["lr"] = group["lr"].to(group["params"][0].device)
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate

@@ -24,6 +24,14 @@ def make_generator(
     return torch.Generator(device=device).manual_seed(derive_seed(seed, purpose, *indices))
 
 
+def reseed(generator: torch.Generator, seed: int, purpose: str, *indices: int) -> None:
+    """Bring a standing generator to where `make_generator` would begin.
+
+    For generators that a CUDA graph draws from, which cannot be replaced by others.
+    """
+    generator.manual_seed(derive_seed(seed, purpose, *indices))
+
+
 @contextmanager
 def seeded(
     seed: int, purpose: str, *indices: int, device: torch.device | str = "cpu"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from classification.errors import PipelineError
 from classification.loaders import Loader
-from classification.schedules import Schedule, set_learning_rate
+from classification.schedules import Schedule, load_optimizer, set_learning_rate
 from classification.seeding import make_generator, seeded
 from classification.workspace import Workspace
 
@@ -70,7 +70,7 @@ def fit(
     first, state = workspace.resume()
     if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(optimizer, state["optimizer"])
     for epoch in range(first, recipe.epochs):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": epoch + 1}

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ def silent(done: int, total: int, unit: str, **metrics: float) -> None:
     """A progress that shows nothing."""
 
 
+def unheard(message: str) -> None:
+    """A message that nobody is told."""
+
+
 class Workspace:
     """Checkpoints numbered by finished steps, and one metrics row a step.
 
@@ -32,9 +36,14 @@ class Workspace:
     Rows therefore hold nothing that differs between two runs of the same work, such as times.
     """
 
-    def __init__(self, directory: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        progress: Progress = silent,
+        say: Callable[[str], None] = unheard,
+    ) -> None:
         self.directory = directory
-        self.progress = progress
+        self.progress, self.say = progress, say
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:

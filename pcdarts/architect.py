@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classification.acceleration import Precision, autocast
 from pcdarts.supernet import Supernet
 
 _BETAS = (0.5, 0.999)  # of Adam, not of the edges
@@ -12,13 +13,20 @@ _BETAS = (0.5, 0.999)  # of Adam, not of the edges
 class Architect:
     """Moves α and β down the loss on images that the weights are not trained on."""
 
-    def __init__(self, model: Supernet, learning_rate: float, weight_decay: float) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: Supernet,
+        learning_rate: float,
+        weight_decay: float,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.model, self.precision = model, precision
         self.optimizer = torch.optim.Adam(
             model.architecture_parameters(),
             lr=learning_rate,
             betas=_BETAS,
             weight_decay=weight_decay,
+            capturable=model.betas_normal.is_cuda,
         )
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -26,7 +34,8 @@ class Architect:
 
         The gradient is that of α and β alone: the weights' is neither computed nor touched.
         """
-        loss = F.cross_entropy(self.model(images), labels)
+        with autocast(self.precision, images.device):
+            loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=self.model.architecture_parameters())
         self.optimizer.step()

@@ -11,19 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
+from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError, PipelineError
-from classification.loaders import Batch, DeviceLoader
-from classification.schedules import cosine_decay, set_learning_rate
-from classification.seeding import make_generator, seeded
+from classification.loaders import DeviceLoader
+from classification.schedules import cosine_decay, load_optimizer, make_sgd, set_learning_rate
+from classification.seeding import make_generator, reseed, seeded
 from classification.trainer import place
 from classification.transforms import Augmentation
 from classification.workspace import Workspace
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
+from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 
 MINIMUM_IMAGE_SIZE = 8  # pixels; two reductions leave 2×2
@@ -48,6 +49,14 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
     architecture_learning_rate: float = Field(6e-4, gt=0, description="of Adam on α and β")
     architecture_weight_decay: float = Field(1e-3, ge=0, description="of Adam on α and β")
+    precision: Precision = Field(
+        "fp32", description="of the supernet's arithmetic; bf16 on a CUDA device alone"
+    )
+    cuda_graph: GraphMode = Field(
+        "auto",
+        description="replay the steps as CUDA graphs: where possible, always or never; the result "
+        "is the same",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "SearchConfig":
@@ -88,9 +97,14 @@ def search(
             num_classes, config.channels, config.cells, config.partial_channels, generator
         )
     place(model, images.device).train()
-    optimizer = make_optimizer(model, config)
+    optimizer = make_sgd(
+        model.weight_parameters(), config.learning_rate, config.momentum, config.weight_decay
+    )
     architect = Architect(
-        model, config.architecture_learning_rate, config.architecture_weight_decay
+        model,
+        config.architecture_learning_rate,
+        config.architecture_weight_decay,
+        config.precision,
     )
     halves = [
         DeviceLoader(images[half], labels[half], config.batch_size)
@@ -99,16 +113,23 @@ def search(
     first, state = workspace.resume()
     if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        architect.optimizer.load_state_dict(state["architecture_optimizer"])
+        load_optimizer(optimizer, state["optimizer"])
+        load_optimizer(architect.optimizer, state["architecture_optimizer"])
+    steps = SearchSteps(
+        architect,
+        optimizer,
+        halves,
+        augmentation,
+        config.gradient_clip,
+        config.cuda_graph,
+        workspace.say,
+    )
     schedule, rows = cosine_decay(config.epochs), workspace.rows()
     for epoch in range(first, config.epochs):
         started = time.perf_counter()
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
         warmup = epoch < config.warmup_epochs
-        metrics = _train_epoch(
-            optimizer, architect, halves, augmentation, config, epoch, seed, workspace
-        )
+        metrics = _train_epoch(steps, halves, config, epoch, seed, workspace)
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
         rows.append(row)
         row["warnings"] = search_warnings(rows, num_classes)
@@ -122,38 +143,6 @@ def search(
         shown = {key: metrics[key] for key in ("loss", "accuracy")}
         workspace.progress(epoch + 1, config.epochs, "epoch", **shown, images_per_second=rate)
     return model.genotype()
-
-
-def make_optimizer(model: Supernet, config: SearchConfig) -> torch.optim.Optimizer:
-    """SGD of all weights, α and β left out."""
-    return torch.optim.SGD(
-        model.weight_parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        foreach=True,  # one call for all weights, on the CPU as well
-    )
-
-
-def weight_step(
-    model: Supernet,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    gradient_clip: float,
-) -> tuple[Tensor, Tensor]:
-    """One step of the weights, α and β constant; returns (loss, logits) from before it.
-
-    `images` are normalised [N, 3, H, W]; `gradient_clip` is the largest norm of the gradient.
-    """
-    weights = model.weight_parameters()
-    logits = model(images)
-    loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=weights)
-    nn.utils.clip_grad_norm_(weights, gradient_clip)
-    optimizer.step()
-    return loss.detach(), logits.detach()
 
 
 def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -219,38 +208,24 @@ def check_search(labels: Tensor, config: SearchConfig, image_size: int) -> None:
 
 
 def _train_epoch(
-    optimizer: torch.optim.Optimizer,
-    architect: Architect,
+    steps: SearchSteps,
     halves: Sequence[DeviceLoader],
-    augmentation: Augmentation,
     config: SearchConfig,
     epoch: int,
     seed: int,
     workspace: Workspace,
 ) -> dict[str, Any]:
-    model, weight_half = architect.model, halves[0]
-    device = weight_half.labels.device
-    order = make_generator(seed, "search-weight-order", epoch)
-    generators = [
-        make_generator(seed, f"search-{half}-augmentation", epoch, device=device)
-        for half in ("weight", "architecture")
-    ]
+    for half, generator in zip(("weight", "architecture"), steps.generators, strict=True):
+        reseed(generator, seed, f"search-{half}-augmentation", epoch)
+    steps.totals.zero_()
     held_out = _cycle(halves[1], seed, epoch)
-    # Loss, correct, images, architecture loss, its images: read once, after the epoch.
-    totals = torch.zeros(5, device=device)
-    for step, (images, labels) in enumerate(weight_half.epoch(order)):
+    order = make_generator(seed, "search-weight-order", epoch)
+    for step, batch in enumerate(halves[0].batches(order)):
         if epoch >= config.warmup_epochs:
-            others, other_labels = next(held_out)
-            loss = architect.step(augmentation(others, generators[1]), other_labels)
-            totals[3] += loss * len(others)
-            totals[4] += len(others)
-        inputs = augmentation(images, generators[0])
-        loss, logits = weight_step(model, optimizer, inputs, labels, config.gradient_clip)
-        totals[0] += loss * len(images)
-        totals[1] += (logits.argmax(1) == labels).sum()
-        totals[2] += len(images)
-        workspace.progress(step + 1, len(weight_half), "step")
-    loss_sum, correct, seen, other_loss_sum, others_seen = totals.tolist()
+            steps.architecture(next(held_out))
+        steps.weights(batch)
+        workspace.progress(step + 1, len(halves[0]), "step")
+    loss_sum, correct, seen, other_loss_sum, others_seen = steps.totals.tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
         raise PipelineError(
             f"search.learning_rate: the loss is not finite in epoch {epoch + 1} at "
@@ -263,10 +238,10 @@ def _train_epoch(
     }
 
 
-def _cycle(loader: DeviceLoader, seed: int, epoch: int) -> Iterator[Batch]:
-    """Batches without end, in a new order each time round."""
+def _cycle(loader: DeviceLoader, seed: int, epoch: int) -> Iterator[Tensor]:
+    """The rows of batches without end, in a new order each time round."""
     for turn in itertools.count():
-        yield from loader.epoch(make_generator(seed, "search-architecture-order", epoch, turn))
+        yield from loader.batches(make_generator(seed, "search-architecture-order", epoch, turn))
 
 
 def _describe(model: Supernet) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Runner:
                 self.config,
                 self.datasets,
                 {need: artifacts[need] for need in self._stage_needs(name)},
-                Workspace(work, progress),
+                Workspace(work, progress, self.console.say),
                 self.device,
                 self.console.say,
             )

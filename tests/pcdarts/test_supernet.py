@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from classification.schedules import make_sgd
 from pcdarts.architect import Architect
 from pcdarts.conversion import to_merged, to_plain
-from pcdarts.search import SearchConfig, make_optimizer, weight_step
+from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
 from tests.pcdarts.plain_supernet import PlainSupernet
 
@@ -151,7 +152,7 @@ def test_an_iteration_dispatches_few_operations() -> None:
     """Of the CIFAR search: C = 16, 8 cells, K = 4. The public reference dispatches about 33,000."""
     model = Supernet(10).to(memory_format=torch.channels_last)
     architect = Architect(model, 6e-4, 1e-3)
-    optimizer = make_optimizer(model, SearchConfig())
+    optimizer = make_sgd(model.weight_parameters(), 0.1, momentum=0.9, weight_decay=3e-4)
     images, labels = torch.randn(2, 3, 8, 8), torch.arange(2)
     for counted in (CountOperations(), CountOperations()):  # the first makes the optimizers' states
         with counted:

@@ -1,0 +1,90 @@
+"""The two steps of a search iteration: α and β on one half of the images, weights on the other."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from classification.acceleration import GraphMode, Precision, autocast
+from classification.cuda_graph import replayed
+from classification.loaders import Batch, DeviceLoader
+from classification.transforms import Augmentation
+from pcdarts.architect import Architect
+from pcdarts.supernet import Supernet
+
+
+class SearchSteps:
+    """The two steps of an iteration, from the rows of their batches; replayed on a CUDA device."""
+
+    def __init__(
+        self,
+        architect: Architect,
+        optimizer: torch.optim.Optimizer,
+        halves: Sequence[DeviceLoader],
+        augmentation: Augmentation,
+        gradient_clip: float,
+        cuda_graph: GraphMode,
+        say: Callable[[str], None],
+    ) -> None:
+        device = halves[0].images.device
+        self._architect, self._optimizer = architect, optimizer
+        self._halves, self._augmentation = halves, augmentation
+        self._gradient_clip = gradient_clip
+        self.generators = [torch.Generator(device) for _ in halves]
+        # Loss, correct, images, architecture loss, its images: read once an epoch.
+        self.totals = torch.zeros(5, device=device)
+        self.weights, self.architecture = replayed(
+            [self._weight_step, self._architecture_step],
+            cuda_graph,
+            device,
+            self.generators,
+            say,
+        )
+
+    def _weight_step(self, batch: Tensor) -> None:
+        inputs, labels = self._prepare(0, batch)
+        loss, logits = weight_step(
+            self._architect.model,
+            self._optimizer,
+            inputs,
+            labels,
+            self._gradient_clip,
+            self._architect.precision,
+        )
+        self.totals[0] += loss * len(batch)
+        self.totals[1] += (logits.argmax(1) == labels).sum()
+        self.totals[2] += len(batch)
+
+    def _architecture_step(self, batch: Tensor) -> None:
+        loss = self._architect.step(*self._prepare(1, batch))
+        self.totals[3] += loss * len(batch)
+        self.totals[4] += len(batch)
+
+    def _prepare(self, half: int, batch: Tensor) -> Batch:
+        loader = self._halves[half]
+        images = self._augmentation(loader.images[batch], self.generators[half])
+        return images, loader.labels[batch]
+
+
+def weight_step(
+    model: Supernet,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    gradient_clip: float,
+    precision: Precision = "fp32",
+) -> tuple[Tensor, Tensor]:
+    """One step of the weights, α and β constant; returns (loss, logits) from before it.
+
+    `images` are normalised [N, 3, H, W]; `gradient_clip` is the largest norm of the gradient.
+    """
+    weights = model.weight_parameters()
+    with autocast(precision, images.device):
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=weights)
+    nn.utils.clip_grad_norm_(weights, gradient_clip, foreach=True)
+    optimizer.step()
+    return loss.detach(), logits.detach()
