@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
 
+from classification.acceleration import GraphMode, Precision
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.mixing import Mixer, MixingConfig
 from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.weights import load_classifier_weights
-from classification.schedules import Schedule, cosine_decay, one_cycle, step_decay
+from classification.schedules import Schedule, cosine_decay, make_sgd, one_cycle, step_decay
 from classification.seeding import seeded
 from classification.trainer import Recipe, evaluate, fit, place
 from classification.transforms import Augmentation
@@ -46,6 +47,14 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
         (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="training only, never scoring")
+    precision: Precision = Field(
+        "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
+    )
+    cuda_graph: GraphMode = Field(
+        "auto",
+        description="replay the training step as a CUDA graph: where possible, always or never; "
+        "the result is the same",
+    )
 
     @field_validator("model")
     @classmethod
@@ -95,12 +104,12 @@ def train_classifier(
     `test_*` columns for the curve.
     """
     model = place(build_scorer(config, dataset.num_classes, seed), device)
-    optimizer = torch.optim.SGD(
+    optimizer = make_sgd(
         model.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
+        config.learning_rate,
+        config.momentum,
+        config.weight_decay,
         nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay,
     )
     train = dataset.train.loader(config.batch_size, device, training=True)
     test = dataset.test.loader(_EVALUATION_BATCH, device, training=False)
@@ -113,13 +122,15 @@ def train_classifier(
         objective=lambda output, targets: F.cross_entropy(
             output, targets, label_smoothing=smoothing
         ),
+        precision=config.precision,
+        cuda_graph=config.cuda_graph,
     )
     fit(
         model,
         optimizer,
         train,
         recipe,
-        {"test": partial(evaluate, model, test, dataset.normalization)},
+        {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
         seed=seed,
         purpose="scorer",
         workspace=workspace,

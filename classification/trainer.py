@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from classification.acceleration import GraphMode, Precision, autocast
+from classification.cuda_graph import replayed
 from classification.errors import PipelineError
 from classification.loaders import Loader
 from classification.schedules import Schedule, load_optimizer, set_learning_rate
-from classification.seeding import make_generator, seeded
+from classification.seeding import make_generator, reseed, seeded
 from classification.workspace import Workspace
 
 Prepare = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -35,7 +37,7 @@ class Recipe:
 
     `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
     (model output, targets) into a scalar; `before_epoch` sets what follows the epoch, such as
-    path dropout.
+    path dropout: a captured step would not notice it, so `cuda_graph` is off unless asked for.
     """
 
     epochs: int
@@ -45,6 +47,8 @@ class Recipe:
     objective: Objective
     gradient_clip: float | None = None
     before_epoch: Callable[[nn.Module, int], None] | None = None
+    precision: Precision = "fp32"
+    cuda_graph: GraphMode = "off"
 
 
 def fit(
@@ -71,10 +75,11 @@ def fit(
     if state:
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
+    step = _TrainingStep(model, optimizer, recipe, workspace.say)
     for epoch in range(first, recipe.epochs):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": epoch + 1}
-        row |= _train_epoch(model, optimizer, train, recipe, epoch, seed, purpose, workspace)
+        row |= _train_epoch(model, optimizer, train, recipe, step, epoch, seed, purpose, workspace)
         rate = train.num_images / (time.perf_counter() - started)
         if not math.isfinite(row["loss"]):
             raise PipelineError(
@@ -92,39 +97,61 @@ def fit(
         workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
 
 
+class _TrainingStep:
+    """One step on a batch, replayed as a CUDA graph where the recipe allows it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        say: Callable[[str], None],
+    ) -> None:
+        self._model, self._optimizer, self._recipe = model, optimizer, recipe
+        device = next(model.parameters()).device
+        self.generator = torch.Generator(device)
+        self.totals = torch.zeros(3, device=device)  # loss, correct, images; read once an epoch
+        (self.run,) = replayed([self._step], recipe.cuda_graph, device, [self.generator], say)
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        recipe = self._recipe
+        inputs, targets = recipe.prepare(images, labels, self.generator)
+        with autocast(recipe.precision, inputs.device):
+            output = self._model(inputs)
+            loss = recipe.objective(output, targets)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), recipe.gradient_clip)
+        self._optimizer.step()
+        self.totals += _count(loss.detach(), logits_of(output).detach(), targets)
+
+
 def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     train: Loader,
     recipe: Recipe,
+    step: _TrainingStep,
     epoch: int,
     seed: int,
     purpose: str,
     workspace: Workspace,
 ) -> dict[str, float]:
-    device = next(model.parameters()).device
     order = make_generator(seed, f"{purpose}-order", epoch)
-    augmentation = make_generator(seed, f"{purpose}-augmentation", epoch, device=device)
-    totals = torch.zeros(3, device=device)  # loss, correct, images; read once, after the epoch
+    reseed(step.generator, seed, f"{purpose}-augmentation", epoch)
+    step.totals.zero_()
     model.train()
     if recipe.before_epoch:
         recipe.before_epoch(model, epoch)
     learning_rate = 0.0
-    with seeded(seed, f"{purpose}-modules", epoch, device=device):
-        for step, (images, labels) in enumerate(train.epoch(order)):
-            learning_rate = recipe.learning_rate * recipe.schedule(epoch + step / len(train))
+    with seeded(seed, f"{purpose}-modules", epoch, device=step.totals.device):
+        for index, (images, labels) in enumerate(train.epoch(order)):
+            learning_rate = recipe.learning_rate * recipe.schedule(epoch + index / len(train))
             set_learning_rate(optimizer, learning_rate)
-            inputs, targets = recipe.prepare(images, labels, augmentation)
-            output = model(inputs)
-            loss = recipe.objective(output, targets)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-            optimizer.step()
-            totals += _count(loss.detach(), logits_of(output).detach(), targets)
-            workspace.progress(step + 1, len(train), "step")
-    loss_sum, correct, images_seen = totals.tolist()
+            step.run(images, labels)
+            workspace.progress(index + 1, len(train), "step")
+    loss_sum, correct, images_seen = step.totals.tolist()
     return {
         "loss": loss_sum / images_seen,
         "accuracy": correct / images_seen,
@@ -133,13 +160,19 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, normalize: Callable[[Tensor], Tensor]) -> Evaluation:
+def evaluate(
+    model: nn.Module,
+    loader: Loader,
+    normalize: Callable[[Tensor], Tensor],
+    precision: Precision = "fp32",
+) -> Evaluation:
     """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored."""
     was_training = model.training
     model.eval()
     totals: Tensor | None = None
     for images, labels in loader.epoch():
-        logits = logits_of(model(normalize(images))).float()
+        with autocast(precision, images.device):
+            logits = logits_of(model(normalize(images))).float()
         ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         loss = F.cross_entropy(logits, labels, reduction="sum")
         counts = torch.stack([loss, ranked[:, 0].sum(), ranked.sum()])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from classification.acceleration import check_acceleration
 from classification.classifier import check_scorer
 from classification.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError
@@ -45,7 +46,7 @@ def run(
     device = resolve_device(device_choice)
     selection.check(stage_order(build_graph(STAGES, config), STAGES))
     datasets = load_datasets(config)
-    check_inputs(config, datasets)
+    check_inputs(config, datasets, device)
     store, console = Store(artifacts), Console()
     runner = Runner(STAGES, config, datasets, store, device, console)
     if dry_run:
@@ -137,8 +138,15 @@ def load_datasets(config: PipelineConfig) -> dict[str, ImageDataset]:
     return {"data": data, "target": data if same else load_dataset(config.target, "target")}
 
 
-def check_inputs(config: PipelineConfig, datasets: dict[str, ImageDataset]) -> None:
+def check_inputs(
+    config: PipelineConfig, datasets: dict[str, ImageDataset], device: torch.device
+) -> None:
     """Refuse, before anything starts, what one of the stages could not do."""
+    scorer, scores, search = config.scorer, config.scores, config.search
+    if config.subset.needs_scores:
+        check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
+        check_acceleration("scores", scores.precision, "auto", device)
+    check_acceleration("search", search.precision, search.cuda_graph, device)
     data, target = datasets["data"], datasets["target"]
     labels = data.in_memory().labels.numpy()
     if config.subset.needs_scores:

@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
+from classification.acceleration import Precision, autocast
 from classification.checkpoint import State, write_atomically
 from classification.errors import DataError, PipelineError
 from classification.mixing import compose, nest_boxes, sample_fractions, soft_targets
@@ -27,6 +28,7 @@ from classification.workspace import Workspace
 
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
+_MAX_WAITING = 64  # blocks whose losses wait on the device at most: 1 MiB
 _SAVE_SECONDS = 5.0  # between checkpoints, so that saving costs nothing beside fast scoring
 
 Loss = Literal["ce", "kl", "anchor_ce"]
@@ -63,6 +65,9 @@ class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
         le=1000,
         description="nats added to the mean in the coefficient of variation's denominator; none "
         "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
+    )
+    precision: Precision = Field(
+        "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
     )
     batch_size: int = Field(1024, gt=0, description="mixed images a forward pass")
 
@@ -127,22 +132,17 @@ def measure_losses(
     size = max(1, _BLOCK // config.draws)  # anchors a block
     identity = {"config": config.model_dump(mode="json", exclude={"batch_size"}), "seed": seed}
     stored, first = _open(workspace, (num_anchors, config.draws), identity)
+    waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
     with _evaluating(model):
         for block in range(first, math.ceil(num_anchors / size)):
             start, end = block * size, min((block + 1) * size, num_anchors)
             anchors = torch.arange(start, end, device=images.device)
             mixes = draw_mixes(anchors, images, config, seed, block)
-            losses = _score(model, images, labels, num_classes, normalization, config, mixes)
-            stored[start:end] = losses.cpu().numpy()
-            if not np.isfinite(stored[start:end]).all():
-                raise PipelineError(
-                    f"scores: the scorer's loss is not finite among images {start} to {end - 1}; "
-                    "allowed: a scorer whose training did not diverge"
-                )
+            waiting.append(_score(model, images, labels, num_classes, normalization, config, mixes))
             now = time.monotonic()
-            if end == num_anchors or now - saved >= _SAVE_SECONDS:
-                stored.flush()  # before the checkpoint that vouches for it
+            if end == num_anchors or len(waiting) == _MAX_WAITING or now - saved >= _SAVE_SECONDS:
+                _store(stored, end, waiting)
                 workspace.save(block + 1, identity)
                 saved = now
             rate = (end - first * size) * config.draws / max(now - begun, 1e-9)
@@ -236,9 +236,24 @@ def _score(
     """The losses of all mixes, float32 [A, M], still on the device."""
     losses = []
     for sources, owners, weights in mixes.split(config.batch_size):
-        logits = model(normalization(compose(images, sources, owners)))
+        with autocast(config.precision, images.device):
+            logits = model(normalization(compose(images, sources, owners)))
         losses.append(mixed_losses(logits, labels[sources], weights, num_classes, config.loss))
     return torch.cat(losses).view(mixes.sources.shape[:2])
+
+
+def _store(stored: np.memmap, end: int, waiting: list[Tensor]) -> None:
+    """Move the losses that wait into the rows before `end`; on disk when this returns."""
+    losses = torch.cat(waiting).cpu().numpy()
+    waiting.clear()
+    start = end - len(losses)
+    if not np.isfinite(losses).all():
+        raise PipelineError(
+            f"scores: the scorer's loss is not finite among images {start} to {end - 1}; "
+            "allowed: a scorer whose training did not diverge"
+        )
+    stored[start:end] = losses
+    stored.flush()  # before the checkpoint that vouches for it
 
 
 def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> Tensor:

@@ -35,7 +35,8 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
     if scorer.weights is not None:
         return {"model": scorer.model, "weights": file_digest(scorer.weights)}
     augmentation = config.data.augmentation_settings()
-    return {"scorer": scorer.model_dump(mode="json"), "seed": config.seed, **augmentation}
+    chosen = scorer.model_dump(mode="json", exclude={"cuda_graph"})
+    return {"scorer": chosen, "seed": config.seed, **augmentation}
 
 
-STAGE = Stage("scorer", 1, lambda config: ("data",), settings, run)
+STAGE = Stage("scorer", 2, lambda config: ("data",), settings, run)

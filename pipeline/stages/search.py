@@ -38,7 +38,7 @@ STAGE = Stage(
     2,
     lambda config: ("data", "subset"),
     lambda config: {
-        "search": config.search.model_dump(mode="json"),
+        "search": config.search.model_dump(mode="json", exclude={"cuda_graph"}),
         "seed": config.seed,
         **config.data.augmentation_settings(),
     },
