@@ -18,7 +18,7 @@ from evaluate.stage_figure import stage_graph
 from pcdarts.search import check_search
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console
-from pipeline.device import device_name, resolve_device
+from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.ledger import Cost
 from pipeline.report import REPORT, write_report
@@ -44,6 +44,7 @@ def run(
     """Check everything, then make what is missing; with all stages done, write the report."""
     config = load_config(path, overrides, name)
     device = resolve_device(device_choice)
+    keep_freed_memory()
     selection.check(stage_order(build_graph(STAGES, config), STAGES))
     datasets = load_datasets(config)
     check_inputs(config, datasets, device)

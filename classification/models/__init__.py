@@ -9,6 +9,7 @@ from torch import nn
 from classification.errors import ConfigError
 from classification.models.pyramidnet import PyramidNet
 from classification.models.resnet import PreActResNet18, ResNet
+from classification.models.resnet9 import ResNet9
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Architecture:
 MODELS: dict[str, Architecture] = {
     "resnet8": Architecture(partial(ResNet, 8), 2),
     "resnet20": Architecture(partial(ResNet, 20), 2),
+    "resnet9": Architecture(ResNet9, 3),
     "preact_resnet18": Architecture(PreActResNet18, 3),
     "pyramidnet110": Architecture(partial(PyramidNet, 110, 64), 2),
     "pyramidnet200": Architecture(partial(PyramidNet, 200, 240), 2),

@@ -25,6 +25,8 @@ def _count(name: str, num_classes: int) -> int:
     [
         ("resnet8", 10, 464 + 4_672 + 13_952 + 55_552 + 650),
         ("resnet20", 10, 269_722),
+        # 3×3 convolutions, 3·64 + 64·128 + 2·128² + 128·256 + 256·512 + 2·512²; BatchNorms; linear.
+        ("resnet9", 10, 9 * 729_280 + 2 * 2_240 + 5_120),
         ("preact_resnet18", 10, 11_171_146 + 2 * 512),
         ("pyramidnet110", 10, 1_696_410),
         ("pyramidnet110", 100, 1_725_300),
@@ -41,7 +43,7 @@ def test_resnet20_with_projections_would_have_the_other_published_count() -> Non
     assert _count("resnet20", 10) + (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64) == 272_474
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "preact_resnet18"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "resnet9", "preact_resnet18"])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (32, 32)])
 def test_any_image_size_gives_logits(name: str, size: tuple[int, int]) -> None:
     logits = build_classifier(name, 7).eval()(torch.randn(2, 3, *size))
@@ -128,10 +130,10 @@ def test_minimum_image_size_leaves_one_pixel_after_the_reductions(name: str, siz
 
 
 def test_unknown_classifier_is_named_with_those_allowed() -> None:
-    with pytest.raises(ConfigError, match="'resnet9', allowed: resnet8, resnet20, "):
-        build_classifier("resnet9", 10)
-    with pytest.raises(ConfigError, match="resnet9"):
-        minimum_image_size("resnet9")
+    with pytest.raises(ConfigError, match="'resnet11', allowed: resnet8, resnet20, "):
+        build_classifier("resnet11", 10)
+    with pytest.raises(ConfigError, match="resnet11"):
+        minimum_image_size("resnet11")
     assert set(MODELS) >= {"resnet8", "preact_resnet18", "pyramidnet110", "pyramidnet200"}
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from classification.seeding import derive_seed, make_generator, seeded
+from classification.seeding import derive_seed, make_generator, reseed, seeded
 
 
 def test_seeds_are_the_same_on_every_machine():
@@ -26,3 +26,12 @@ def test_seeded_leaves_the_global_generator_as_it_was():
     with seeded(0, "weights"):
         assert torch.equal(first, torch.rand(3))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_generator_seeded_anew_draws_what_a_new_one_draws():
+    generator = torch.Generator()
+    torch.rand(3, generator=generator)
+    reseed(generator, 0, "x", 1)
+    assert torch.equal(
+        torch.rand(4, generator=generator), torch.rand(4, generator=make_generator(0, "x", 1))
+    )

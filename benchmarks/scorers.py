@@ -1,0 +1,150 @@
+"""How far scorers agree on which images are uncertain: Spearman correlation of their CV rankings.
+
+    python -m benchmarks.scorers FOLDER --classes 10 --images-per-class 100 --epochs 24
+
+Trains the fast recipe under two seeds (their agreement is the ceiling for any other's) and the
+paper's PyramidNet-110 on the images of FOLDER (train/<class>/* beside test/<class>/*), scores the
+training images with each, and compares. It goes through the pipeline's own store, so a stopped
+benchmark goes on where it was. Draws differ between the seeds, as they would between two users.
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy.stats import spearmanr
+
+from classification.classifier import ScorerConfig
+from classification.workspace import read_metrics
+from pipeline import commands
+from pipeline.config import load_config
+from pipeline.device import device_name, resolve_device
+from pipeline.graph import fingerprints
+from pipeline.ledger import Cost
+from pipeline.runner import Selection
+from pipeline.stages import STAGES
+from pipeline.stages.scores import LOSSES, RELIABILITY
+from pipeline.store import Store
+from subsample.selection import SubsetConfig, select
+from subsample.uncertainty import Scores, summarise
+
+_CONFIGS = Path(__file__).parents[1] / "configs" / "scorers"
+
+
+def main() -> None:
+    """Train, score, compare; print a table and write it as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="train/<class>/* beside test/<class>/*")
+    parser.add_argument("--classes", type=int, help="only the first so many (default: all)")
+    parser.add_argument("--images-per-class", type=int, help="only the first (default: all)")
+    parser.add_argument("--image-size", type=int, default=32, help="pixels (default: 32)")
+    parser.add_argument("--epochs", type=int, help="of every scorer (default: its recipe's)")
+    parser.add_argument(
+        "--batch-size", type=int, help="of every scorer, its learning rate in proportion"
+    )
+    parser.add_argument("--scorers", nargs="+", default=["fast:0", "fast:1", "dcutmix-official:0"])
+    parser.add_argument("--fraction", type=float, default=0.1, help="of each class (default: 0.1)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda (default: CUDA if there is)")
+    parser.add_argument("--store", type=Path, default=Path("artifacts"), help="default: artifacts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    arguments = parser.parse_args()
+    rows = {name: measure(name, arguments) for name in arguments.scorers}
+    for name, row in rows.items():
+        print(
+            f"{name:22} test accuracy {row['accuracy']:.3f}  reliability {row['reliability']:.2f}  "
+            f"scorer {row['scorer_cost']}  scores {row['scores_cost']}"
+        )
+    pairs = []
+    for first, second in itertools.combinations(rows, 2):
+        pair = compare(rows[first], rows[second], arguments.fraction)
+        pairs.append({"scorers": [first, second], **pair})
+        print(
+            f"{first} and {second}: Spearman {pair['spearman']:.3f}, "
+            f"{pair['overlap']:.3f} of the subsets in common (chance {arguments.fraction})"
+        )
+    if arguments.json:
+        device = device_name(resolve_device(arguments.device))
+        shown = {
+            name: {key: value for key, value in row.items() if key not in ("scores", "labels")}
+            for name, row in rows.items()
+        }
+        record = {"device": device, "arguments": vars(arguments), "scorers": shown, "pairs": pairs}
+        arguments.json.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Scores, labels, accuracy, reliability and cost under the recipe and seed of `name`."""
+    path, runs = _write_config(name, arguments), arguments.store / "runs"
+    commands.run(
+        path, (), None, Selection(until="scores"), arguments.device, arguments.store, runs, False
+    )
+    config = load_config(path)
+    data = commands.load_datasets(config)["data"]
+    keys = fingerprints(STAGES, config, {"data": data.content_hash, "target": data.content_hash})
+    store = Store(arguments.store)
+    scorer, scores = (store.path(stage, keys[stage]) for stage in ("scorer", "scores"))
+    reliability = json.loads((scores / RELIABILITY).read_text())["spearman_brown"]
+    return {
+        "scores": summarise(np.load(scores / LOSSES), config.scores),
+        "labels": data.train.labels.numpy(),
+        "accuracy": read_metrics(scorer)[-1]["test_accuracy"],
+        "reliability": reliability,
+        "scorer_cost": str(Cost.of(store.ledger.attempts([keys["scorer"]]))),
+        "scores_cost": str(Cost.of(store.ledger.attempts([keys["scores"]]))),
+    }
+
+
+def compare(first: dict[str, Any], second: dict[str, Any], fraction: float) -> dict[str, float]:
+    """Spearman correlation of two CVs, and the share of a high-CV subset that both select."""
+    config = SubsetConfig(measure="cv", fraction=fraction)
+    chosen = [set(_select(row["labels"], config, row["scores"])) for row in (first, second)]
+    return {
+        "spearman": float(spearmanr(first["scores"].cv, second["scores"].cv).statistic),
+        "overlap": len(chosen[0] & chosen[1]) / len(chosen[0]),
+    }
+
+
+def _select(labels: np.ndarray, config: SubsetConfig, scores: Scores) -> list[int]:
+    return [int(index) for index in select(labels, config, scores, seed=0)]
+
+
+def _write_config(name: str, arguments: argparse.Namespace) -> Path:
+    recipe, _, seed = name.partition(":")
+    changes: dict[str, Any] = {"epochs": arguments.epochs}
+    if arguments.batch_size is not None:
+        published = yaml.safe_load((_CONFIGS / f"{recipe}.yaml").read_text())
+        standard = ScorerConfig()
+        rate = published.get("learning_rate", standard.learning_rate)
+        share = arguments.batch_size / published.get("batch_size", standard.batch_size)
+        changes |= {"batch_size": arguments.batch_size, "learning_rate": rate * share}
+    data = {
+        "classes": arguments.classes,
+        "images_per_class": arguments.images_per_class,
+        "image_size": arguments.image_size,
+    }
+    values = {
+        "name": f"scorers-{recipe}-{seed}",
+        "seed": int(seed),
+        "data": {"kind": "folder", "root": str(arguments.folder.resolve()), **_given(data)},
+        "scorer": {"base": str(_CONFIGS / f"{recipe}.yaml"), **_given(changes)},
+        # These are checked with the rest; no search is run.
+        "subset": {"fraction": 0.5},
+        "search": {"batch_size": 2},
+        "retrain": {"batch_size": 2},
+    }
+    path = arguments.store / f"{values['name']}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+if __name__ == "__main__":
+    main()

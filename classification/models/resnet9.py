@@ -1,0 +1,48 @@
+"""ResNet-9, the network of the CIFAR speedruns.
+
+Page 2018, "How to Train Your ResNet" (the DAWNBench entry): convolutions of 64 to 512 channels, a
+max pool behind each widening, a residual block of two convolutions at the first and the last.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from classification.models.resnet import initialize_convolutions
+
+_LOGIT_SCALE = 0.125  # as published; keeps the first losses near ln(classes)
+
+
+class ResNet9(nn.Module):
+    """Eight convolutions and a linear layer, 6.6 M parameters at ten classes; any image size."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.prepare = _conv_bn_relu(3, 64)
+        self.widen1, self.residual1 = _conv_bn_relu(64, 128), _residual(128)
+        self.widen2 = _conv_bn_relu(128, 256)
+        self.widen3, self.residual3 = _conv_bn_relu(256, 512), _residual(512)
+        self.fc = nn.Linear(512, num_classes, bias=False)
+        initialize_convolutions(self)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classifier sees: [N, 3, H, W] to [N, 512]."""
+        maps = F.max_pool2d(self.widen1(self.prepare(images)), 2, ceil_mode=True)
+        maps = F.max_pool2d(self.widen2(maps + self.residual1(maps)), 2, ceil_mode=True)
+        maps = F.max_pool2d(self.widen3(maps), 2, ceil_mode=True)
+        return F.adaptive_max_pool2d(maps + self.residual3(maps), 1).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] to logits [N, L]."""
+        return _LOGIT_SCALE * self.fc(self.features(images))
+
+
+def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+
+
+def _residual(channels: int) -> nn.Sequential:
+    return nn.Sequential(_conv_bn_relu(channels, channels), _conv_bn_relu(channels, channels))
