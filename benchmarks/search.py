@@ -1,11 +1,11 @@
-"""The merged supernet against the plain one: time and operations of a search iteration.
+"""A search iteration side by side: ours, the plain supernet, the public PC-DARTS repository.
 
-An iteration is an architecture step and a weight step.
+    python -m benchmarks.search --reference PC-DARTS [--device cuda] [--batch-size 64] [--json FILE]
 
-    python -m benchmarks.search [--device cuda] [--batch-size 64] [--json FILE]
-
-Variants run interleaved, and medians are compared as ratios, so that a busy machine disturbs all
-alike. The random images stand for any: the time does not depend on what they show.
+PC-DARTS is an unmodified checkout of the repository of Xu et al. 2020. An iteration is an
+architecture step and a weight step. Variants run interleaved, and medians are compared as ratios,
+so that a busy machine disturbs all alike. The random images stand for any: the time does not
+depend on what they show.
 """
 
 import argparse
@@ -13,21 +13,85 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.peak_memory import peak_memory
+from benchmarks.reference import PARTIAL, Reference, logit_difference
+from classification.acceleration import GraphMode, Precision, autocast
+from classification.cuda_graph import Step, replayed
+from classification.schedules import make_sgd
+from classification.trainer import place
 from pcdarts.architect import Architect
 from pcdarts.search import SearchConfig
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
+from pipeline.device import device_name, keep_freed_memory
 from tests.pcdarts.plain_supernet import PlainSupernet
 
 _NUM_CLASSES = 10
-_WARMUP_RUNS = 2
+_WARMUP_ROUNDS = 5  # more than a step is called before it is captured
+_LEARNING_RATE = 1e-6  # so that the weights stay finite on random labels
+PARTS = ("forward", "architecture step", "weight step", "iteration")
+
+
+class Variant(Protocol):
+    """A supernet and its two steps."""
+
+    def forward(self, images: Tensor, labels: Tensor, /) -> object:
+        """Logits of a batch."""
+
+    def architecture_step(self, images: Tensor, labels: Tensor, /) -> object:
+        """Moves α and β."""
+
+    def weight_step(self, images: Tensor, labels: Tensor, /) -> object:
+        """Moves the weights."""
+
+
+class Ours:
+    """The merged supernet or the plain one, with this project's steps."""
+
+    def __init__(
+        self,
+        kind: type[Supernet] | type[PlainSupernet],
+        config: SearchConfig,
+        device: torch.device,
+        precision: Precision = "fp32",
+        cuda_graph: GraphMode = "off",
+    ) -> None:
+        model: Any = kind(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
+        model = place(model, device) if kind is Supernet else model.to(device)
+        self._model: Any = model.train()
+        self._precision = precision
+        architect = Architect(
+            self._model,
+            config.architecture_learning_rate,
+            config.architecture_weight_decay,
+            precision,
+        )
+        optimizer = make_sgd(
+            self._model.weight_parameters(),
+            config.learning_rate,
+            config.momentum,
+            config.weight_decay,
+        )
+
+        def update(images: Tensor, labels: Tensor) -> None:
+            weight_step(self._model, optimizer, images, labels, config.gradient_clip, precision)
+
+        self.architecture_step, self.weight_step = replayed(
+            [architect.step, update], cuda_graph, device, [], print
+        )
+
+    def forward(self, images: Tensor, labels: Tensor) -> None:
+        """Logits of a batch."""
+        with autocast(self._precision, images.device):
+            self._model(images)
 
 
 class OperationCounter(TorchDispatchMode):
@@ -45,62 +109,60 @@ class OperationCounter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def make_iteration(
-    kind: type[Supernet] | type[PlainSupernet],
-    config: SearchConfig,
-    images: Tensor,
-    labels: Tensor,
-    architecture: bool,
-) -> Callable[[], None]:
-    """One iteration on the same batch every time, without the architecture step if not wanted."""
-    model: Any = kind(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
-    model.to(images.device).train()
-    # A learning rate of next to nothing, so that the weights stay finite on random labels.
-    optimizer = torch.optim.SGD(
-        model.weight_parameters(), lr=1e-6, momentum=0.9, weight_decay=config.weight_decay
-    )
-    architect = Architect(
-        model, config.architecture_learning_rate, config.architecture_weight_decay
-    )
-
-    def iteration() -> None:
-        if architecture:
-            architect.step(images, labels)
-        weight_step(model, optimizer, images, labels, config.gradient_clip)
-
-    return iteration
-
-
-def measure(
-    iterations: dict[str, Callable[[], None]], repeats: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Median and extreme seconds and the operation counts of each, the runs interleaved."""
-    counts = {}
-    for name, iteration in iterations.items():
-        for _ in range(_WARMUP_RUNS):
-            iteration()
-        with OperationCounter() as counter:
-            iteration()
-        counts[name] = counter
-    seconds: dict[str, list[float]] = {name: [] for name in iterations}
-    for _ in range(repeats):
-        for name, iteration in iterations.items():
-            seconds[name].append(_timed(iteration, device))
-    return {
-        name: {
-            "seconds": statistics.median(times),
-            "seconds_min": min(times),
-            "seconds_max": max(times),
-            "operations": counts[name].operations,
-            "operations_without_views": counts[name].operations - counts[name].views,
-        }
-        for name, times in seconds.items()
+def builders(
+    config: SearchConfig, device: torch.device, reference: Path | None
+) -> dict[str, Callable[[], Variant]]:
+    """What makes each variant, by name; on a CUDA device ours comes captured and in bf16 too."""
+    made: dict[str, Callable[[], Variant]] = {
+        "ours": partial(Ours, Supernet, config, device),
+        "plain": partial(Ours, PlainSupernet, config, device),
     }
+    if device.type == "cuda":
+        for precision in ("fp32", "bf16"):
+            name = "ours captured" + (" bf16" if precision == "bf16" else "")
+            made[name] = partial(Ours, Supernet, config, device, precision, "on")
+    if reference is not None:
+        made["reference"] = partial(Reference, reference, _NUM_CLASSES, config, device)
+    return made
+
+
+def measure_seconds(
+    variants: dict[str, Variant], images: Tensor, labels: Tensor, repeats: int
+) -> dict[str, dict[str, list[float]]]:
+    """Seconds of every part of every variant, one of each in turn."""
+
+    runs: dict[str, dict[str, Step]] = {
+        name: {
+            "forward": v.forward,
+            "architecture step": v.architecture_step,
+            "weight step": v.weight_step,
+            "iteration": partial(iterate, v),
+        }
+        for name, v in variants.items()
+    }
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {part: [] for part in PARTS} for name in runs
+    }
+    for repeat in range(-_WARMUP_ROUNDS if images.is_cuda else -1, repeats):
+        for name, parts in runs.items():
+            for part, run in parts.items():
+                elapsed = _timed(run, images, labels)
+                if repeat >= 0:
+                    seconds[name][part].append(elapsed)
+    return seconds
+
+
+def count_operations(variant: Variant, images: Tensor, labels: Tensor) -> tuple[int, int]:
+    """Operations of an iteration, all and without views."""
+    with OperationCounter() as counter:
+        iterate(variant, images, labels)
+    return counter.operations, counter.operations - counter.views
 
 
 def main() -> None:
     """Measure, print a table and the ratios, and write them as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="the PC-DARTS checkout")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="images (default: %(default)s)")
     parser.add_argument("--channels", type=int, default=16, help="default: %(default)s")
@@ -109,59 +171,131 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    torch.manual_seed(0)
-    images = torch.randn(arguments.batch_size, 3, arguments.side, arguments.side, device=device)
-    labels = torch.arange(arguments.batch_size, device=device) % _NUM_CLASSES
-
-    config = SearchConfig(channels=arguments.channels, cells=arguments.cells)
-    kinds: dict[str, type[Supernet] | type[PlainSupernet]]
-    kinds = {"merged": Supernet, "plain": PlainSupernet}
-    variants = {
-        f"{name}{'' if architecture else ', weights only'}": make_iteration(
-            kind, config, images, labels, architecture
-        )
-        for architecture in (True, False)
-        for name, kind in kinds.items()
-    }
-    figures = measure(variants, arguments.repeats, device)
-    ratios = {
-        f"plain / merged{suffix}": figures[f"plain{suffix}"]["seconds"]
-        / figures[f"merged{suffix}"]["seconds"]
-        for suffix in ("", ", weights only")
-    }
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    print(f"{name}, torch {torch.__version__}, {arguments.repeats} interleaved runs")
-    for variant, row in figures.items():
-        print(
-            f"{variant:<20} {row['seconds']:8.3f} s ({row['seconds_min']:.3f}"
-            f"-{row['seconds_max']:.3f}) {row['operations']:>7} operations, "
-            f"{row['operations_without_views']} without views"
-        )
-    for compared, ratio in ratios.items():
-        print(f"{compared}: {ratio:.2f}")
+    report = compare(
+        SearchConfig(
+            channels=arguments.channels,
+            cells=arguments.cells,
+            partial_channels=PARTIAL,
+            learning_rate=_LEARNING_RATE,
+        ),
+        torch.device(arguments.device),
+        arguments.reference,
+        (arguments.batch_size, 3, arguments.side, arguments.side),
+        arguments.repeats,
+    )
+    print_report(report)
     if arguments.json:
-        setting = {key: value for key, value in vars(arguments).items() if key != "json"}
-        report = {"device": name, "torch": torch.__version__, "setting": setting}
-        report |= {"variants": figures, "ratios": ratios}
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _timed(iteration: Callable[[], None], device: torch.device) -> float:
-    _finish(device)
+def compare(
+    config: SearchConfig,
+    device: torch.device,
+    reference: Path | None,
+    shape: tuple[int, ...],
+    repeats: int,
+) -> dict[str, Any]:
+    """All figures, and how many times faster than the slowest form each variant is."""
+    keep_freed_memory()
+    torch.manual_seed(0)
+    images = torch.randn(shape, device=device)
+    labels = torch.arange(shape[0], device=device) % _NUM_CLASSES
+    made = builders(config, device, reference)
+    variants = {name: build() for name, build in made.items()}
+    seconds = measure_seconds(variants, images, labels, repeats)
+    base = "reference" if reference is not None else "plain"
+    rows: dict[str, dict[str, Any]] = {}
+    for name, variant in variants.items():
+        medians = {part: statistics.median(times) for part, times in seconds[name].items()}
+        # A replayed step dispatches nothing that could be counted.
+        counts = (None, None) if "captured" in name else count_operations(variant, images, labels)
+        rows[name] = {
+            "seconds": medians,
+            "seconds_all": seconds[name],
+            "operations": counts[0],
+            "operations_without_views": counts[1],
+        }
+    del variants
+    for name, build in made.items():
+        rows[name]["peak_bytes"] = peak_memory(Iterations(build, shape, device), device)
+        rows[name]["speed"] = {
+            part: rows[base]["seconds"][part] / rows[name]["seconds"][part] for part in PARTS
+        }
+    return {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "shape": shape,
+        "channels": config.channels,
+        "cells": config.cells,
+        "repeats": repeats,
+        "base": base,
+        "logit_difference": (
+            None if reference is None else logit_difference(reference, config, shape[-1])
+        ),
+        "variants": rows,
+    }
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The figures as a table."""
+    print(
+        f"{report['device']}, torch {report['torch']}; batch {tuple(report['shape'])}, "
+        f"C = {report['channels']}, {report['cells']} cells; medians of {report['repeats']}, "
+        f"in brackets times the speed of {report['base']}"
+    )
+    for name, row in report["variants"].items():
+        times = "  ".join(
+            f"{part} {row['seconds'][part] * 1e3:.1f} ms ({row['speed'][part]:.2f})"
+            for part in PARTS
+        )
+        print(f"{name:20} {times}")
+        counted = row["operations_without_views"]
+        print(
+            f"{'':20} peak {row['peak_bytes'] / 1e6:.0f} MB"
+            + ("" if counted is None else f", {counted} operations without views")
+        )
+    if report["logit_difference"] is not None:
+        print(f"logits differ by {report['logit_difference']:.1e} of the largest, in float64")
+
+
+class Iterations:
+    """Makes a variant and a batch, and returns the work whose memory is measured."""
+
+    def __init__(
+        self, build: Callable[[], Variant], shape: tuple[int, ...], device: torch.device
+    ) -> None:
+        self.build, self.shape, self.device = build, shape, device
+
+    def __call__(self) -> Callable[[], None]:
+        """The work: a few iterations."""
+        variant = self.build()
+        images = torch.randn(self.shape, device=self.device)
+        labels = torch.arange(self.shape[0], device=self.device) % _NUM_CLASSES
+
+        def work() -> None:
+            for _ in range(_WARMUP_ROUNDS if self.device.type == "cuda" else 2):
+                iterate(variant, images, labels)
+
+        return work
+
+
+def iterate(variant: Variant, images: Tensor, labels: Tensor) -> None:
+    """One iteration."""
+    variant.architecture_step(images, labels)
+    variant.weight_step(images, labels)
+
+
+def _timed(run: Step, images: Tensor, labels: Tensor) -> float:
+    _finish(images.device)
     started = time.perf_counter()
-    iteration()
-    _finish(device)
+    run(images, labels)
+    _finish(images.device)
     return time.perf_counter() - started
 
 
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _processor() -> str:
-    return f"CPU, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

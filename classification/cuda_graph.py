@@ -15,7 +15,7 @@ from torch import Tensor
 from classification.acceleration import GraphMode
 from classification.errors import DeviceError
 
-Step = Callable[..., None]  # takes tensors
+Step = Callable[..., object]  # takes tensors; what it returns is not kept
 _PLAIN_CALLS = 3  # of each shape, before it is captured
 
 

@@ -4,9 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from classification.loaders import DeviceLoader
 from classification.mixing import MixingConfig
-from classification.seeding import make_generator
+from classification.schedules import make_sgd, set_learning_rate
+from classification.seeding import make_generator, reseed
+from classification.trainer import place
 from classification.transforms import Augmentation, Normalization
+from pcdarts.architect import Architect
+from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 from run_pipeline import main
 
@@ -49,6 +54,78 @@ def test_the_supernet_gives_the_cpus_logits_and_gradients():
     F.cross_entropy(gpu(images.cuda()), labels.cuda()).backward()
     for here, there in zip(cpu.parameters(), gpu.parameters(), strict=True):
         torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=1e-6, atol=1e-9)
+
+
+def _steps(cuda_graph: str, precision: str = "fp32") -> tuple[SearchSteps, Supernet, torch.Tensor]:
+    """Search steps over 72 random images, a captured or a plain one, from the same start."""
+    torch.manual_seed(0)
+    model = place(Supernet(10, 8, 4, 4, torch.Generator().manual_seed(0)), torch.device("cuda"))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (72, 3, 16, 16), generator=generator, dtype=torch.uint8).cuda()
+    labels = torch.arange(72, device="cuda") % 10
+    steps = SearchSteps(
+        Architect(model.train(), 6e-4, 1e-3, precision),
+        make_sgd(model.weight_parameters(), 0.05, 0.9, 3e-4),
+        [DeviceLoader(images, labels, 32)] * 2,
+        Augmentation(Normalization((0.5,) * 3, (0.2,) * 3)),
+        5.0,
+        cuda_graph,
+        print,
+    )
+    return steps, model, torch.randperm(72, generator=generator).cuda()
+
+
+def _run(steps: SearchSteps, order: torch.Tensor, epochs: int) -> None:
+    """Batches of 32, 32 and 8."""
+    for epoch in range(epochs):
+        for generator in steps.generators:
+            reseed(generator, 0, "augmentation", epoch)
+        for batch in order.split(32):
+            steps.architecture(batch)
+            steps.weights(batch)
+
+
+@pytest.mark.parametrize("epochs", [1, 6])
+def test_captured_steps_train_as_plain_ones(epochs):
+    """Of six epochs, the small batch is captured after three; of one, nothing is yet."""
+    torch.backends.cudnn.deterministic = True
+    results = {}
+    for mode in ("off", "on"):
+        steps, model, order = _steps(mode)
+        _run(steps, order, epochs)
+        results[mode] = [steps.totals, *model.parameters()]
+    for captured, plain in zip(results["on"], results["off"], strict=True):
+        torch.testing.assert_close(captured, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_steps_do_not_wait_for_the_device():
+    steps, _, order = _steps("on")
+    _run(steps, order, 4)  # all captured
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _run(steps, order, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_bf16_steps_stay_finite_and_near_fp32():
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        steps, model, order = _steps("on", precision)
+        _run(steps, order, 5)
+        assert all(parameter.isfinite().all() for parameter in model.parameters())
+        losses[precision] = (steps.totals[0] / steps.totals[2]).item()
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
+
+
+def test_the_learning_rate_reaches_a_captured_step():
+    steps, model, order = _steps("on")
+    _run(steps, order, 4)
+    set_learning_rate(steps._optimizer, 0.0)
+    before = [weight.detach().clone() for weight in model.weight_parameters()]
+    steps.weights(order[:32])
+    for weight, standing in zip(model.weight_parameters(), before, strict=True):
+        assert torch.equal(weight, standing)
 
 
 def test_the_pipeline_runs_end_to_end_on_the_device(tmp_path):

@@ -1,0 +1,1 @@
+"""Speed as ratios, interleaved in one run; each file says how it is called."""
