@@ -28,8 +28,8 @@ class Architect:
             weight_decay=weight_decay,
             capturable=model.betas_normal.is_cuda,
         )
-        # torch warns of plain steps where a graph could be; here they are its warm-up, or asked for.
-        self.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+        # torch warns of plain steps where a graph could be: they are its warm-up, or asked for.
+        self.optimizer._warned_capturable_if_run_uncaptured = True
 
     def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step on normalised images [N, 3, H, W]; returns the loss before it, on the device.

@@ -85,12 +85,14 @@ class MixedEdges(nn.Module):
             scale,
         )
         mixed = self._to_nodes(convolved)
-        if self.stride == 2:
+        shared = [to_pixels(largest), to_pixels(average)]
+        if self.stride == 1:
+            shared.append(pixels)
+        else:
             mixed = mixed + self._to_nodes([self.reduction(rectified, shared_weights[-1])])
-        shared = [to_pixels(largest), to_pixels(average), pixels]
         # One scalar for each (operation, state, node), as matrices [states · C, nodes · C].
-        matrices = torch.kron(shared_weights.flatten(0, 1), self.get_buffer("identity")).chunk(3)
-        for values, matrix in zip(shared[: 4 - self.stride], matrices, strict=False):
+        matrices = torch.kron(shared_weights.flatten(0, 1), self.get_buffer("identity"))
+        for values, matrix in zip(shared, matrices.chunk(_SHARED), strict=False):
             mixed = torch.addmm(mixed, values, matrix)
         return mixed
 
