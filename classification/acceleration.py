@@ -1,14 +1,22 @@
 """What a CUDA device can do faster: bf16 arithmetic, and replaying a step as a CUDA graph."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BeforeValidator
 
 from classification.errors import ConfigError
 
 Precision = Literal["fp32", "bf16"]
-GraphMode = Literal["auto", "on", "off"]
+
+
+def _spell_out(mode: Any) -> Any:
+    """YAML reads a bare on or off as a truth value."""
+    return ("on" if mode else "off") if isinstance(mode, bool) else mode
+
+
+GraphMode = Annotated[Literal["auto", "on", "off"], BeforeValidator(_spell_out)]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:

@@ -44,6 +44,13 @@ def test_the_cifar100_config_is_the_papers():
     assert (config.retrain.channels, config.retrain.cells, config.retrain.epochs) == (36, 20, 600)
 
 
+@pytest.mark.parametrize("mode", ["auto", "on", "off"])
+def test_a_bare_on_or_off_is_a_word_here(write, mode):
+    path = write(f"data: {{kind: digits}}\nsearch: {{cuda_graph: {mode}}}\n")
+    assert load_config(path).search.cuda_graph == mode
+    assert load_config(path, [f"scorer.cuda_graph={mode}"]).scorer.cuda_graph == mode
+
+
 def test_the_baselines_differ_from_it_in_the_subset_alone():
     paper = load_config(CONFIGS / "cifar100.yaml").model_dump()
     for name, measure in (("cifar100-full", "full"), ("cifar100-random", "random")):

@@ -39,6 +39,11 @@ def test_the_report_comes_last():
     [
         ("name=other", []),
         ("scores.batch_size=64", []),
+        ("scorer.cuda_graph=off", []),
+        ("search.cuda_graph=off", []),
+        ("scorer.precision=bf16", ALL),
+        ("scores.precision=bf16", ALL[1:]),
+        ("search.precision=bf16", ALL[3:]),
         ("scorer.epochs=31", ALL),
         ("scores.draws=20", ALL[1:]),
         ("subset.fraction=0.2", ALL[2:]),
