@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import GraphMode, Precision, autocast
-from classification.cuda_graph import replayed
+from classification.cuda_graph import Step, replayed
 from classification.errors import PipelineError
 from classification.loaders import Loader
 from classification.schedules import Schedule, load_optimizer, set_learning_rate
@@ -75,11 +75,14 @@ def fit(
     if state:
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
-    step = _TrainingStep(model, optimizer, recipe, workspace.say)
+    step = _TrainingStep(model, optimizer, recipe)
+    (run,) = replayed(
+        [step.run], recipe.cuda_graph, step.totals.device, [step.generator], workspace.say
+    )
     for epoch in range(first, recipe.epochs):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": epoch + 1}
-        row |= _train_epoch(model, optimizer, train, recipe, step, epoch, seed, purpose, workspace)
+        row |= _train_epoch(step, run, train, epoch, seed, purpose, workspace)
         rate = train.num_images / (time.perf_counter() - started)
         if not math.isfinite(row["loss"]):
             raise PipelineError(
@@ -98,58 +101,53 @@ def fit(
 
 
 class _TrainingStep:
-    """One step on a batch, replayed as a CUDA graph where the recipe allows it."""
+    """A step on a batch, augmentation and mixing included, so that it can be captured.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
-        say: Callable[[str], None],
-    ) -> None:
-        self._model, self._optimizer, self._recipe = model, optimizer, recipe
+    What it adds up stays on the device, in `totals`; it draws from `generator`.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> None:
+        self.model, self.optimizer, self.recipe = model, optimizer, recipe
         device = next(model.parameters()).device
         self.generator = torch.Generator(device)
         self.totals = torch.zeros(3, device=device)  # loss, correct, images; read once an epoch
-        (self.run,) = replayed([self._step], recipe.cuda_graph, device, [self.generator], say)
 
-    def _step(self, images: Tensor, labels: Tensor) -> None:
-        recipe = self._recipe
-        inputs, targets = recipe.prepare(images, labels, self.generator)
-        with autocast(recipe.precision, inputs.device):
-            output = self._model(inputs)
-            loss = recipe.objective(output, targets)
-        self._optimizer.zero_grad(set_to_none=True)
+    def run(self, images: Tensor, labels: Tensor) -> None:
+        """A step on uint8 images [B, 3, H, W] and their labels [B]."""
+        inputs, targets = self.recipe.prepare(images, labels, self.generator)
+        with autocast(self.recipe.precision, inputs.device):
+            output = self.model(inputs)
+            loss = self.recipe.objective(output, targets)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if recipe.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), recipe.gradient_clip)
-        self._optimizer.step()
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
         self.totals += _count(loss.detach(), logits_of(output).detach(), targets)
 
 
 def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    train: Loader,
-    recipe: Recipe,
     step: _TrainingStep,
+    run: Step,
+    train: Loader,
     epoch: int,
     seed: int,
     purpose: str,
     workspace: Workspace,
 ) -> dict[str, float]:
+    """Train on all of `train` by `run`, which is `step.run`, captured or not."""
+    recipe, learning_rate = step.recipe, 0.0
     order = make_generator(seed, f"{purpose}-order", epoch)
     reseed(step.generator, seed, f"{purpose}-augmentation", epoch)
     step.totals.zero_()
-    model.train()
+    step.model.train()
     if recipe.before_epoch:
-        recipe.before_epoch(model, epoch)
-    learning_rate = 0.0
+        recipe.before_epoch(step.model, epoch)
     with seeded(seed, f"{purpose}-modules", epoch, device=step.totals.device):
         for index, (images, labels) in enumerate(train.epoch(order)):
             learning_rate = recipe.learning_rate * recipe.schedule(epoch + index / len(train))
-            set_learning_rate(optimizer, learning_rate)
-            step.run(images, labels)
+            set_learning_rate(step.optimizer, learning_rate)
+            run(images, labels)
             workspace.progress(index + 1, len(train), "step")
     loss_sum, correct, images_seen = step.totals.tolist()
     return {

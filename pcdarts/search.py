@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
+from classification.cuda_graph import replayed
 from classification.errors import ConfigError, PipelineError
 from classification.loaders import DeviceLoader
 from classification.schedules import cosine_decay, load_optimizer, make_sgd, set_learning_rate
@@ -115,13 +116,12 @@ def search(
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
         load_optimizer(architect.optimizer, state["architecture_optimizer"])
-    steps = SearchSteps(
-        architect,
-        optimizer,
-        halves,
-        augmentation,
-        config.gradient_clip,
+    steps = SearchSteps(architect, optimizer, halves, augmentation, config.gradient_clip)
+    step_weights, step_architecture = replayed(
+        [steps.weights, steps.architecture],
         config.cuda_graph,
+        images.device,
+        steps.generators,
         workspace.say,
     )
     schedule, rows = cosine_decay(config.epochs), workspace.rows()
@@ -129,7 +129,17 @@ def search(
         started = time.perf_counter()
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
         warmup = epoch < config.warmup_epochs
-        metrics = _train_epoch(steps, halves, config, epoch, seed, workspace)
+        for half, generator in zip(("weight", "architecture"), steps.generators, strict=True):
+            reseed(generator, seed, f"search-{half}-augmentation", epoch)
+        steps.totals.zero_()
+        held_out = _cycle(halves[1], seed, epoch)
+        order = make_generator(seed, "search-weight-order", epoch)
+        for step, batch in enumerate(halves[0].batches(order)):
+            if not warmup:
+                step_architecture(next(held_out))
+            step_weights(batch)
+            workspace.progress(step + 1, len(halves[0]), "step")
+        metrics = _read_totals(steps, config, epoch)
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
         rows.append(row)
         row["warnings"] = search_warnings(rows, num_classes)
@@ -207,24 +217,8 @@ def check_search(labels: Tensor, config: SearchConfig, image_size: int) -> None:
         )
 
 
-def _train_epoch(
-    steps: SearchSteps,
-    halves: Sequence[DeviceLoader],
-    config: SearchConfig,
-    epoch: int,
-    seed: int,
-    workspace: Workspace,
-) -> dict[str, Any]:
-    for half, generator in zip(("weight", "architecture"), steps.generators, strict=True):
-        reseed(generator, seed, f"search-{half}-augmentation", epoch)
-    steps.totals.zero_()
-    held_out = _cycle(halves[1], seed, epoch)
-    order = make_generator(seed, "search-weight-order", epoch)
-    for step, batch in enumerate(halves[0].batches(order)):
-        if epoch >= config.warmup_epochs:
-            steps.architecture(next(held_out))
-        steps.weights(batch)
-        workspace.progress(step + 1, len(halves[0]), "step")
+def _read_totals(steps: SearchSteps, config: SearchConfig, epoch: int) -> dict[str, Any]:
+    """The epoch's sums as means. Raises PipelineError if the loss is not finite."""
     loss_sum, correct, seen, other_loss_sum, others_seen = steps.totals.tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
         raise PipelineError(

@@ -1,13 +1,12 @@
 """The two steps of a search iteration: α and β on one half of the images, weights on the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classification.acceleration import GraphMode, Precision, autocast
-from classification.cuda_graph import replayed
+from classification.acceleration import Precision, autocast
 from classification.loaders import Batch, DeviceLoader
 from classification.transforms import Augmentation
 from pcdarts.architect import Architect
@@ -15,7 +14,10 @@ from pcdarts.supernet import Supernet
 
 
 class SearchSteps:
-    """The two steps of an iteration, from the rows of their batches; replayed on a CUDA device."""
+    """Both steps of an iteration, gather and augmentation included, so that they can be captured.
+
+    What they add up stays on the device, in `totals`; they draw from `generators`.
+    """
 
     def __init__(
         self,
@@ -24,8 +26,6 @@ class SearchSteps:
         halves: Sequence[DeviceLoader],
         augmentation: Augmentation,
         gradient_clip: float,
-        cuda_graph: GraphMode,
-        say: Callable[[str], None],
     ) -> None:
         device = halves[0].images.device
         self._architect, self._optimizer = architect, optimizer
@@ -34,15 +34,9 @@ class SearchSteps:
         self.generators = [torch.Generator(device) for _ in halves]
         # Loss, correct, images, architecture loss, its images: read once an epoch.
         self.totals = torch.zeros(5, device=device)
-        self.weights, self.architecture = replayed(
-            [self._weight_step, self._architecture_step],
-            cuda_graph,
-            device,
-            self.generators,
-            say,
-        )
 
-    def _weight_step(self, batch: Tensor) -> None:
+    def weights(self, batch: Tensor) -> None:
+        """A weight step on rows `batch` [B] of the first half."""
         inputs, labels = self._prepare(0, batch)
         loss, logits = weight_step(
             self._architect.model,
@@ -56,7 +50,8 @@ class SearchSteps:
         self.totals[1] += (logits.argmax(1) == labels).sum()
         self.totals[2] += len(batch)
 
-    def _architecture_step(self, batch: Tensor) -> None:
+    def architecture(self, batch: Tensor) -> None:
+        """An architecture step on rows `batch` [B] of the second half."""
         loss = self._architect.step(*self._prepare(1, batch))
         self.totals[3] += loss * len(batch)
         self.totals[4] += len(batch)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from classification.cuda_graph import replayed
 from classification.loaders import DeviceLoader
 from classification.mixing import MixingConfig
 from classification.schedules import make_sgd, set_learning_rate
@@ -56,8 +57,8 @@ def test_the_supernet_gives_the_cpus_logits_and_gradients():
         torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=1e-6, atol=1e-9)
 
 
-def _steps(cuda_graph: str, precision: str = "fp32") -> tuple[SearchSteps, Supernet, torch.Tensor]:
-    """Search steps over 72 random images, a captured or a plain one, from the same start."""
+def _steps(precision="fp32"):
+    """Search steps over 72 random images, always from the same start, and an order of them."""
     torch.manual_seed(0)
     model = place(Supernet(10, 8, 4, 4, torch.Generator().manual_seed(0)), torch.device("cuda"))
     generator = torch.Generator().manual_seed(0)
@@ -69,20 +70,23 @@ def _steps(cuda_graph: str, precision: str = "fp32") -> tuple[SearchSteps, Super
         [DeviceLoader(images, labels, 32)] * 2,
         Augmentation(Normalization((0.5,) * 3, (0.2,) * 3)),
         5.0,
-        cuda_graph,
-        print,
     )
     return steps, model, torch.randperm(72, generator=generator).cuda()
 
 
-def _run(steps: SearchSteps, order: torch.Tensor, epochs: int) -> None:
+def _replayed(steps, cuda_graph="on"):
+    both = [steps.architecture, steps.weights]
+    return replayed(both, cuda_graph, torch.device("cuda"), steps.generators, print)
+
+
+def _run(steps, runs, order, epochs):
     """Batches of 32, 32 and 8."""
     for epoch in range(epochs):
         for generator in steps.generators:
             reseed(generator, 0, "augmentation", epoch)
         for batch in order.split(32):
-            steps.architecture(batch)
-            steps.weights(batch)
+            for run in runs:
+                run(batch)
 
 
 @pytest.mark.parametrize("epochs", [1, 6])
@@ -91,19 +95,20 @@ def test_captured_steps_train_as_plain_ones(epochs):
     torch.backends.cudnn.deterministic = True
     results = {}
     for mode in ("off", "on"):
-        steps, model, order = _steps(mode)
-        _run(steps, order, epochs)
+        steps, model, order = _steps()
+        _run(steps, _replayed(steps, mode), order, epochs)
         results[mode] = [steps.totals, *model.parameters()]
     for captured, plain in zip(results["on"], results["off"], strict=True):
         torch.testing.assert_close(captured, plain, rtol=1e-3, atol=1e-4)
 
 
 def test_steps_do_not_wait_for_the_device():
-    steps, _, order = _steps("on")
-    _run(steps, order, 4)  # all captured
+    steps, _, order = _steps()
+    runs = _replayed(steps)
+    _run(steps, runs, order, 4)  # all captured
     torch.cuda.set_sync_debug_mode("error")
     try:
-        _run(steps, order, 1)
+        _run(steps, runs, order, 1)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -111,19 +116,20 @@ def test_steps_do_not_wait_for_the_device():
 def test_bf16_steps_stay_finite_and_near_fp32():
     losses = {}
     for precision in ("fp32", "bf16"):
-        steps, model, order = _steps("on", precision)
-        _run(steps, order, 5)
+        steps, model, order = _steps(precision)
+        _run(steps, _replayed(steps), order, 5)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
         losses[precision] = (steps.totals[0] / steps.totals[2]).item()
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
 
 
 def test_the_learning_rate_reaches_a_captured_step():
-    steps, model, order = _steps("on")
-    _run(steps, order, 4)
+    steps, model, order = _steps()
+    runs = _replayed(steps)
+    _run(steps, runs, order, 4)
     set_learning_rate(steps._optimizer, 0.0)
     before = [weight.detach().clone() for weight in model.weight_parameters()]
-    steps.weights(order[:32])
+    runs[1](order[:32])
     for weight, standing in zip(model.weight_parameters(), before, strict=True):
         assert torch.equal(weight, standing)
 

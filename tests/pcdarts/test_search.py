@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 
+from classification.cuda_graph import ReplayedStep
 from classification.errors import ConfigError, PipelineError
 from classification.transforms import Augmentation, Normalization
 from classification.workspace import METRICS, Workspace, read_metrics
@@ -68,6 +69,33 @@ def test_a_killed_search_resumes_bit_for_bit(
     assert _search(tmp_path) == genotype
     assert (tmp_path / METRICS).read_bytes() == (directory / METRICS).read_bytes()
     assert _digest(tmp_path) == _digest(directory)
+
+
+class _CallAgain:
+    """Stands in for a CUDA device: replays a captured step by calling it on the captured places."""
+
+    def run(self, step: Any, inputs: Any) -> None:
+        step(*inputs)
+
+    def capture(self, step: Any, inputs: Any) -> Any:
+        return lambda: step(*inputs)
+
+
+def test_replayed_steps_lead_to_the_same_bits(
+    uninterrupted: tuple[Genotype, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches of the weight half and two of the other an epoch, the last ones smaller."""
+    made: list[ReplayedStep] = []
+
+    def replayed(steps: Any, *_: Any) -> Any:
+        made.extend(ReplayedStep(step, _CallAgain(), print) for step in steps)
+        return made
+
+    monkeypatch.setattr("pcdarts.search.replayed", replayed)
+    genotype, directory = uninterrupted
+    assert _search(tmp_path) == genotype
+    assert _digest(tmp_path) == _digest(directory)
+    assert [len(step._graphs) for step in made] == [2, 0]  # four epochs, one of them warm-up
 
 
 def test_a_finished_search_returns_its_genotype_again(
