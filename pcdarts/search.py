@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
-from classification.cuda_graph import replayed
+from classification.cuda_graph import Step, replayed
 from classification.errors import ConfigError, PipelineError
 from classification.loaders import DeviceLoader
 from classification.schedules import cosine_decay, load_optimizer, make_sgd, set_learning_rate
@@ -117,8 +117,8 @@ def search(
         load_optimizer(optimizer, state["optimizer"])
         load_optimizer(architect.optimizer, state["architecture_optimizer"])
     steps = SearchSteps(architect, optimizer, halves, augmentation, config.gradient_clip)
-    step_weights, step_architecture = replayed(
-        [steps.weights, steps.architecture],
+    runs = replayed(
+        [steps.architecture, steps.weights],
         config.cuda_graph,
         images.device,
         steps.generators,
@@ -128,18 +128,8 @@ def search(
     for epoch in range(first, config.epochs):
         started = time.perf_counter()
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
+        metrics = _train_epoch(steps, runs, halves, config, epoch, seed, workspace)
         warmup = epoch < config.warmup_epochs
-        for half, generator in zip(("weight", "architecture"), steps.generators, strict=True):
-            reseed(generator, seed, f"search-{half}-augmentation", epoch)
-        steps.totals.zero_()
-        held_out = _cycle(halves[1], seed, epoch)
-        order = make_generator(seed, "search-weight-order", epoch)
-        for step, batch in enumerate(halves[0].batches(order)):
-            if not warmup:
-                step_architecture(next(held_out))
-            step_weights(batch)
-            workspace.progress(step + 1, len(halves[0]), "step")
-        metrics = _read_totals(steps, config, epoch)
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
         rows.append(row)
         row["warnings"] = search_warnings(rows, num_classes)
@@ -217,8 +207,27 @@ def check_search(labels: Tensor, config: SearchConfig, image_size: int) -> None:
         )
 
 
-def _read_totals(steps: SearchSteps, config: SearchConfig, epoch: int) -> dict[str, Any]:
-    """The epoch's sums as means. Raises PipelineError if the loss is not finite."""
+def _train_epoch(
+    steps: SearchSteps,
+    runs: Sequence[Step],
+    halves: Sequence[DeviceLoader],
+    config: SearchConfig,
+    epoch: int,
+    seed: int,
+    workspace: Workspace,
+) -> dict[str, Any]:
+    """One pass over the weight half by `runs`, which are the steps, captured or not."""
+    for half, generator in zip(("weight", "architecture"), steps.generators, strict=True):
+        reseed(generator, seed, f"search-{half}-augmentation", epoch)
+    steps.totals.zero_()
+    step_architecture, step_weights = runs
+    held_out = _cycle(halves[1], seed, epoch)
+    order = make_generator(seed, "search-weight-order", epoch)
+    for step, batch in enumerate(halves[0].batches(order)):
+        if epoch >= config.warmup_epochs:
+            step_architecture(next(held_out))
+        step_weights(batch)
+        workspace.progress(step + 1, len(halves[0]), "step")
     loss_sum, correct, seen, other_loss_sum, others_seen = steps.totals.tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
         raise PipelineError(
