@@ -1,11 +1,13 @@
 """Nested state of tensors and plain values in one file: atomic, verified, readable without pickle.
 
-The file is a safetensors file. Its header metadata holds the nesting as JSON, in which each tensor
-stands as a reference, and the SHA-256 of that JSON and of every tensor's bytes.
+The file is a safetensors file. Tensors of one type lie in it end to end as one, so that a thousand
+small ones leave a device in one copy. Its header metadata holds the nesting as JSON, in which each
+tensor stands as (type, offset, shape), and the SHA-256 of that JSON and of all the bytes.
 """
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,12 @@ _TENSOR, _ITEMS, _TUPLE = "__tensor__", "__items__", "__tuple__"
 def save_checkpoint(path: Path, state: State) -> None:
     """Write `state` (dicts, lists, tuples, tensors, JSON values) so that `path` is whole or absent.
 
-    Dict keys may be strings or integers. Tensors are stored as contiguous CPU copies.
+    A dict's keys may be strings or integers, not both. Of a tensor its values are stored, not its
+    device or its strides.
     """
-    tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_pack(state, "", tensors), sort_keys=True)
+    piles: dict[str, _Pile] = {}
+    tree = json.dumps(_pack(state, piles), sort_keys=True)
+    tensors = {kind: torch.cat(pile.tensors).cpu() for kind, pile in piles.items()}
     metadata = {"tree": tree, "sha256": _digest(tree, tensors)}
     write_atomically(path, save(tensors, metadata))
 
@@ -45,7 +49,7 @@ def load_checkpoint(path: Path) -> State:
         if metadata["sha256"] != _digest(tree, tensors):
             raise ArtifactError(f"{path}: checksum differs; the file is damaged")
         state = _unpack(json.loads(tree), tensors)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{path}: not a readable checkpoint ({error})") from error
     if not isinstance(state, dict):
         raise ArtifactError(f"{path}: not a checkpoint (expected a mapping)")
@@ -63,18 +67,34 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     temporary.replace(path)
 
 
-def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+class _Pile:
+    """Tensors of one type and device, end to end."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.length = 0
+
+    def add(self, tensor: Tensor) -> int:
+        """Lay `tensor` on the end; returns where it begins."""
+        offset = self.length
+        self.tensors.append(tensor.detach().reshape(-1))
+        self.length += tensor.numel()
+        return offset
+
+
+def _pack(value: Any, piles: dict[str, _Pile]) -> Any:
     if isinstance(value, Tensor):
-        # A copy, since tensors that share memory (tied or viewed) cannot be stored twice.
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
-        return {_TENSOR: name}
+        kind = f"{value.dtype} {value.device}"
+        offset = piles.setdefault(kind, _Pile()).add(value)
+        return {_TENSOR: [kind, offset, list(value.shape)]}
     if isinstance(value, dict):
-        items = {key: _pack(item, f"{name}/{key}", tensors) for key, item in value.items()}
+        # In the keys' order, so that equal states are equal bytes however they were put together.
+        items = {key: _pack(value[key], piles) for key in sorted(value)}
         if all(isinstance(key, str) for key in items):
             return items
         return {_ITEMS: [[key, item] for key, item in items.items()]}
     if isinstance(value, list | tuple):
-        packed = [_pack(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
+        packed = [_pack(item, piles) for item in value]
         return {_TUPLE: packed} if isinstance(value, tuple) else packed
     return value
 
@@ -85,7 +105,9 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) == {_TENSOR}:
-        return tensors[value[_TENSOR]]
+        kind, offset, shape = value[_TENSOR]
+        end = offset + math.prod(shape)
+        return tensors[kind][offset:end].view(shape).clone()
     if set(value) == {_TUPLE}:
         return tuple(_unpack(item, tensors) for item in value[_TUPLE])
     if set(value) == {_ITEMS}:
@@ -97,5 +119,5 @@ def _digest(tree: str, tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256(tree.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensors[name].view(torch.uint8).numpy().data)
     return digest.hexdigest()

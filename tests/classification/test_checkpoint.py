@@ -21,10 +21,19 @@ def test_nested_state_comes_back_equal(tmp_path):
         "optimizer": {"state": {0: {"momentum": torch.ones(2)}}, "groups": [{"betas": (0.5, 1)}]},
         "half": torch.ones(2, dtype=torch.bfloat16),
         "empty": torch.zeros(0, 4),
+        "turned": torch.arange(6.0).view(2, 3).t(),
         "note": None,
     }
     save_checkpoint(tmp_path / "c.safetensors", state)
     assert same(load_checkpoint(tmp_path / "c.safetensors"), state)
+
+
+def test_the_order_of_a_dict_is_not_part_of_a_checkpoint(tmp_path):
+    first = {"a": torch.ones(2), "b": torch.zeros(3)}
+    for name, state in (("1", first), ("2", dict(reversed(first.items())))):
+        save_checkpoint(tmp_path / name, state)
+    assert (tmp_path / "1").read_bytes()[-20:] == (tmp_path / "2").read_bytes()[-20:]
+    assert list(load_checkpoint(tmp_path / "2")) == ["a", "b"]
 
 
 def test_an_optimizer_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path):
