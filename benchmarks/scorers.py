@@ -46,7 +46,13 @@ def main() -> None:
     parser.add_argument(
         "--batch-size", type=int, help="of every scorer, its learning rate in proportion"
     )
-    parser.add_argument("--scorers", nargs="+", default=["fast:0", "fast:1", "dcutmix-official:0"])
+    parser.add_argument(
+        "--scorers",
+        nargs="+",
+        default=["fast:0", "fast:1", "dcutmix-official:0"],
+        metavar="RECIPE:SEED[:EPOCHS]",
+        help="recipes are files of configs/scorers (default: %(default)s)",
+    )
     parser.add_argument("--fraction", type=float, default=0.1, help="of each class (default: 0.1)")
     parser.add_argument("--device", default="auto", help="cpu, cuda (default: CUDA if there is)")
     parser.add_argument("--store", type=Path, default=Path("artifacts"), help="default: artifacts")
@@ -113,8 +119,8 @@ def _select(labels: np.ndarray, config: SubsetConfig, scores: Scores) -> list[in
 
 
 def _write_config(name: str, arguments: argparse.Namespace) -> Path:
-    recipe, _, seed = name.partition(":")
-    changes: dict[str, Any] = {"epochs": arguments.epochs}
+    recipe, seed, *epochs = name.split(":")
+    changes: dict[str, Any] = {"epochs": int(epochs[0]) if epochs else arguments.epochs}
     if arguments.batch_size is not None:
         published = yaml.safe_load((_CONFIGS / f"{recipe}.yaml").read_text())
         standard = ScorerConfig()
