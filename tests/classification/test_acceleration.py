@@ -23,7 +23,7 @@ def test_what_only_a_cuda_device_can_do_is_refused_elsewhere(precision, cuda_gra
 
 @pytest.mark.parametrize("cuda_graph", ["auto", "off"])
 def test_the_defaults_are_allowed_everywhere(cuda_graph):
-    check_acceleration("search", "fp32", cuda_graph, CPU)
+    assert check_acceleration("search", "fp32", cuda_graph, CPU) is None
 
 
 def test_bf16_is_the_precision_of_products_alone():
