@@ -13,7 +13,9 @@ from classification.errors import DeviceError
 CHOICES = ("auto", "cpu", "cuda")
 # glibc's names, from its malloc.h: what is kept at the heap's end, and what is mapped by itself.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES, _MAPPED_BYTES = 2**31 - 1, 2**30
+# Larger blocks still go back at once: in a heap that is never trimmed they would leave holes too
+# small for one another, and PyramidNet's scoring would grow to 23 GB.
+_KEPT_BYTES, _MAPPED_BYTES = 2**31 - 1, 64 * 2**20
 
 
 def resolve_device(name: str) -> torch.device:
