@@ -5,7 +5,8 @@
 Trains the fast recipe under two seeds (their agreement is the ceiling for any other's) and the
 paper's PyramidNet-110 on the images of FOLDER (train/<class>/* beside test/<class>/*), scores the
 training images with each, and compares. It goes through the pipeline's own store, so a stopped
-benchmark goes on where it was. Draws differ between the seeds, as they would between two users.
+benchmark goes on where it was. The draws follow from the seed: scorers of one seed are compared
+under the same mixes, scorers of two seeds under other ones, as two users would be.
 """
 
 import argparse
