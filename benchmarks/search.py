@@ -195,7 +195,7 @@ def compare(
     shape: tuple[int, ...],
     repeats: int,
 ) -> dict[str, Any]:
-    """All figures, and each variant's speed as a multiple of the reference's, else the plain one's."""
+    """All figures, and how many times as fast as the base, named in them, each variant is."""
     keep_freed_memory()
     torch.manual_seed(0)
     images = torch.randn(shape, device=device)
