@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from classification.acceleration import GraphMode, Precision
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
-from classification.mixing import Mixer, MixingConfig
+from classification.mixing import Mixer, MixingConfig, Surroundings
 from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.weights import load_classifier_weights
 from classification.schedules import Schedule, cosine_decay, make_sgd, one_cycle, step_decay
@@ -47,6 +47,17 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
         (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="training only, never scoring")
+    stochastic_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of dropping the last residual branch, of the others in "
+        "proportion to their depth (Huang et al. 2016)",
+    )
+    drop_block: float = Field(
+        0.0, ge=0, lt=1, description="share of the last two stages' maps that DropBlock drops"
+    )
+    drop_block_size: int = Field(7, gt=0, description="side of its blocks (Ghiasi et al. 2018)")
     precision: Precision = Field(
         "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
     )
@@ -103,7 +114,12 @@ def train_classifier(
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
     `test_*` columns for the curve.
     """
-    model = place(build_scorer(config, dataset.num_classes, seed), device)
+    classifier = build_scorer(config, dataset.num_classes, seed)
+    model = place(classifier, device)
+    surroundings = Surroundings(
+        dataset.normalization, model, getattr(classifier, "stages", ())[1:3], config.precision
+    )
+    mixer = config.mixing.build(dataset.num_classes, surroundings)
     optimizer = make_sgd(
         model.parameters(),
         config.learning_rate,
@@ -118,12 +134,12 @@ def train_classifier(
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         schedule=config.make_schedule(),
-        prepare=AugmentAndMix(dataset.augmentation(), config.mixing.build(dataset.num_classes)),
+        prepare=AugmentAndMix(dataset.augmentation(), mixer),
         objective=lambda output, targets: F.cross_entropy(
             output, targets, label_smoothing=smoothing
         ),
         precision=config.precision,
-        cuda_graph=config.cuda_graph,
+        cuda_graph="off" if mixer and not mixer.capturable else config.cuda_graph,
     )
     fit(
         model,

@@ -21,6 +21,11 @@ class Normalization:
         scale, shift = _affine(self.mean, self.std, images.device)
         return torch.addcmul(shift, images.float(), scale)
 
+    def invert(self, images: Tensor) -> Tensor:
+        """Normalised [N, C, H, W] back to pixels in [0, 255], float32."""
+        scale, shift = _affine(self.mean, self.std, images.device)
+        return (images.float() - shift) / scale
+
     @classmethod
     def of(cls, images: Tensor) -> "Normalization":
         """The statistics of uint8 images [N, C, H, W], by histogram: exact and O(1) in memory."""

@@ -5,14 +5,14 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from classification.classifier import AugmentAndMix
 from classification.datasets import ImageDataset, split_validation
 from classification.errors import ConfigError
 from classification.loaders import Loader
-from classification.mixing import MixingConfig
+from classification.mixing import MixingConfig, Surroundings
 from classification.schedules import cosine_decay, linear_decay
 from classification.seeding import make_generator, seeded
 from classification.trainer import Recipe, evaluate, fit, place
@@ -84,6 +84,16 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
             return values
         return _DEFAULTS.get(str(values.get("network", "cifar")), {}) | values
 
+    @field_validator("mixing")
+    @classmethod
+    def _mixes_images(cls, mixing: MixingConfig) -> MixingConfig:
+        if mixing.kind == "manifold_mixup":
+            raise ValueError(
+                "kind manifold_mixup mixes between the stages of a classifier, and a network of "
+                "cells has none; allowed: the other kinds"
+            )
+        return mixing
+
     @model_validator(mode="after")
     def _decays(self) -> "RetrainConfig":
         if self.schedule == "linear" and self.warmup_epochs >= self.epochs:
@@ -146,7 +156,7 @@ def retrain(
         network,
         optimizer,
         train,
-        _recipe(dataset, config),
+        _recipe(network, dataset, config),
         evaluations,
         seed=seed,
         purpose="retrain",
@@ -206,8 +216,9 @@ def _loaders(
     )
 
 
-def _recipe(dataset: ImageDataset, config: RetrainConfig) -> Recipe:
+def _recipe(network: nn.Module, dataset: ImageDataset, config: RetrainConfig) -> Recipe:
     cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
+    surroundings = Surroundings(dataset.normalization, network, stages=())
 
     def objective(output: tuple[Tensor, Tensor | None], targets: Tensor) -> Tensor:
         logits, auxiliary = output
@@ -230,7 +241,7 @@ def _recipe(dataset: ImageDataset, config: RetrainConfig) -> Recipe:
             else linear_decay(config.epochs, config.warmup_epochs)
         ),
         prepare=AugmentAndMix(
-            dataset.augmentation(cutout), config.mixing.build(dataset.num_classes)
+            dataset.augmentation(cutout), config.mixing.build(dataset.num_classes, surroundings)
         ),
         objective=objective,
         gradient_clip=config.gradient_clip,

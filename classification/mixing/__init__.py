@@ -1,19 +1,29 @@
 """Image mixing on the device: a batch in, mixed images and soft targets out."""
 
 from classification.mixing.boxes import Boxes, compose, nest_boxes
-from classification.mixing.config import MixingConfig
-from classification.mixing.dirichlet import DCutMix, DMixup, sample_fractions
-from classification.mixing.mixer import Mixer, soft_targets
+from classification.mixing.config import MixingConfig, Surroundings
+from classification.mixing.cutout import Cutout
+from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
+from classification.mixing.fractions import sample_fractions
+from classification.mixing.manifold import ManifoldMixup
+from classification.mixing.mixer import BatchMixer, DirichletMixer, Mix, Mixer, soft_targets
 from classification.mixing.pairwise import CutMix, Mixup
 
 __all__ = [
+    "BatchMixer",
     "Boxes",
     "CutMix",
+    "Cutout",
     "DCutMix",
     "DMixup",
+    "DirichletMixer",
+    "ManifoldMixup",
+    "Mix",
     "Mixer",
     "MixingConfig",
     "Mixup",
+    "SaliencyDCutMix",
+    "Surroundings",
     "compose",
     "nest_boxes",
     "sample_fractions",

@@ -104,6 +104,30 @@ def nest_boxes(fractions: Tensor, height: int, width: int, generator: torch.Gene
     return Boxes(corner, size.long(), height, width)
 
 
+def centre_boxes(fractions: Tensor, saliency: Tensor, sources: Tensor) -> Boxes:
+    """Boxes as large as `nest_boxes` makes them, each centred on what is salient.
+
+    `fractions` float32 [N, K]; `saliency` [S, H, W]; `sources` int64 [N, K] are rows of it. The
+    centre is the most salient pixel, the first of equals, of the image that fills the box among
+    those inside the parent; then the box is shifted to lie inside the parent.
+    """
+    height, width = saliency.shape[1:]
+    size = _nest_sizes(fractions, height, width).long()
+    rows, columns = (torch.arange(side, device=saliency.device) for side in (height, width))
+    corner = torch.zeros_like(size)
+    for k in range(1, sources.shape[1]):
+        (top, left), (tall, wide) = corner[..., k - 1, None], size[..., k - 1, None]
+        above_or_below = (rows < top) | (rows >= top + tall)  # [N, H]
+        beside = (columns < left) | (columns >= left + wide)  # [N, W]
+        outside = above_or_below[:, :, None] | beside[:, None]
+        peak = saliency[sources[:, k]].masked_fill_(outside, -torch.inf).flatten(1).argmax(1)
+        centre = torch.stack([peak // width, peak % width])
+        parent_corner, parent_size = corner[..., k - 1], size[..., k - 1]
+        last = parent_corner + parent_size - size[..., k]
+        corner[..., k] = torch.clamp(centre - size[..., k] // 2, parent_corner, last)
+    return Boxes(corner, size, height, width)
+
+
 def compose(images: Tensor, sources: Tensor, owners: Tensor) -> Tensor:
     """Mixed images [..., C, H, W], each pixel from the image that owns it, at the same place.
 

@@ -1,14 +1,54 @@
 """Which mixer a training uses."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
+from torch import nn
 
-from classification.mixing.dirichlet import DCutMix, DMixup
-from classification.mixing.mixer import MAX_IMAGES, Mixer
+from classification.acceleration import Precision
+from classification.mixing.cutout import Cutout
+from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
+from classification.mixing.manifold import ManifoldMixup
+from classification.mixing.mixer import MAX_IMAGES, BatchMixer
 from classification.mixing.pairwise import CutMix, Mixup
+from classification.mixing.saliency import GradientSaliency, PixelSaliency
+from classification.transforms import Normalization
 
 _DEFAULT_NUM_IMAGES = 5
+_DEFAULT_SIDE = 16
+_ANY_NUMBER = ("dmixup", "dcutmix", "saliency_dcutmix")  # of images in a mix
+_NO_FRACTIONS = ("none", "cutout")
+_DEFAULT_ALPHA = {"comixup": 2.0}
+_OF_A_MODEL = ("manifold_mixup", "puzzlemix", "comixup")
+
+Kind = Literal[
+    "none",
+    "cutout",
+    "mixup",
+    "cutmix",
+    "manifold_mixup",
+    "puzzlemix",
+    "comixup",
+    "dmixup",
+    "dcutmix",
+    "saliency_dcutmix",
+]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What of a training some mixers need beside the batch.
+
+    `normalization` is undone where pixels are looked at; `model` gives gradients and takes hooks.
+    """
+
+    normalization: Normalization
+    model: nn.Module
+    stages: Sequence[nn.Module]
+    """Whose inputs Manifold Mixup may mix."""
+    precision: Precision = "fp32"
 
 
 class MixingConfig(BaseModel, frozen=True, extra="forbid"):
@@ -19,14 +59,12 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
     prob 1; ResNet-50, ImageNet: K = 3, α = 1/3. CutMix (Yun et al. 2019), CIFAR: α = 1, prob 0.5.
     """
 
-    kind: Literal["none", "mixup", "cutmix", "dmixup", "dcutmix"] = Field(
-        "dcutmix", description="mixer; none trains on unmixed images"
-    )
+    kind: Kind = Field("dcutmix", description="mixer; none trains on unmixed images")
     num_images: int | None = Field(
         None,
         ge=2,
         le=MAX_IMAGES,
-        description="images in a mix, K; only for dmixup and dcutmix. "
+        description="images in a mix, K; only for dmixup, dcutmix and saliency_dcutmix. "
         "Published: 5 for CIFAR-100, 3 for CIFAR-10 and ImageNet; 5 if left out",
     )
     alpha: float | None = Field(
@@ -34,8 +72,9 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         gt=0,
         allow_inf_nan=False,
         description="parameter of the symmetric Dirichlet (of two images: Beta) distribution of "
-        "the fractions; not for none. Published: 0.2 (PyramidNet-110) and 1 (PyramidNet-200) for "
-        "CIFAR-100, 1/3 for CIFAR-10 and ImageNet. If left out: 1/K, and 1 for mixup and cutmix",
+        "the fractions; not for none and cutout. Published: 0.2 (PyramidNet-110) and 1 "
+        "(PyramidNet-200) for CIFAR-100, 1/3 for CIFAR-10 and ImageNet. If left out: 1/K for K "
+        "images, 2 for comixup, 1 for the others",
     )
     prob: float = Field(
         1.0,
@@ -44,25 +83,71 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         description="probability that a batch is mixed. Published: 1, and 0.5 for PyramidNet-200 "
         "on CIFAR-100 and for CutMix on CIFAR",
     )
+    side: int | None = Field(
+        None,
+        gt=0,
+        description="of the square that cutout blanks, pixels. Published (DeVries & Taylor 2017): "
+        "16 for CIFAR-10, 8 for CIFAR-100; 16 if left out",
+    )
 
     @model_validator(mode="after")
     def _applicable(self) -> "MixingConfig":
-        if self.num_images is not None and self.kind not in ("dmixup", "dcutmix"):
+        if self.num_images is not None and self.kind not in _ANY_NUMBER:
             raise ValueError(
                 f"num_images {self.num_images} has no meaning for kind {self.kind}; "
-                "allowed: only with dmixup or dcutmix"
+                f"allowed: only with {', '.join(_ANY_NUMBER)}"
             )
-        if self.alpha is not None and self.kind == "none":
-            raise ValueError("alpha has no meaning for kind none; allowed: only with a mixer")
+        if self.alpha is not None and self.kind in _NO_FRACTIONS:
+            raise ValueError(
+                f"alpha has no meaning for kind {self.kind}; allowed: only with a mixer"
+            )
+        if self.side is not None and self.kind != "cutout":
+            raise ValueError(f"side has no meaning for kind {self.kind}; allowed: only with cutout")
         return self
 
-    def build(self, num_classes: int) -> Mixer | None:
-        """The mixer, for integer labels below `num_classes`; None for kind none."""
+    @property
+    def needs_model(self) -> bool:
+        """Whether the mixer looks into the network that is trained, or changes its course."""
+        return self.kind in _OF_A_MODEL
+
+    def build(
+        self, num_classes: int, surroundings: Surroundings | None = None
+    ) -> BatchMixer | None:
+        """The mixer, for integer labels below `num_classes`; None for kind none.
+
+        Without `surroundings` images are taken as pixels in [0, 255]; raises ValueError if the
+        mixer needs a model.
+        """
         if self.kind == "none":
             return None
-        if self.kind in ("mixup", "cutmix"):
+        if self.kind == "cutout":
+            return Cutout(self.side or _DEFAULT_SIDE, self.prob, num_classes)
+        if self.kind in _ANY_NUMBER:
+            return self._build_for_any_number(num_classes, surroundings)
+        alpha = self.alpha or _DEFAULT_ALPHA.get(self.kind, 1.0)
+        if not self.needs_model:
             pairwise = Mixup if self.kind == "mixup" else CutMix
-            return pairwise(self.alpha or 1.0, self.prob, num_classes)
-        num_images = self.num_images or _DEFAULT_NUM_IMAGES
-        dirichlet = DMixup if self.kind == "dmixup" else DCutMix
-        return dirichlet(num_images, self.alpha or 1 / num_images, self.prob, num_classes)
+            return pairwise(alpha, self.prob, num_classes)
+        if surroundings is None:
+            raise ValueError(f"mixing.kind {self.kind} needs the model that is trained")
+        if self.kind == "manifold_mixup":
+            return ManifoldMixup(surroundings.stages, alpha, self.prob, num_classes)
+        from classification.mixing.comixup import CoMixup
+        from classification.mixing.puzzlemix import PuzzleMix
+
+        saliency = GradientSaliency(surroundings.model, surroundings.precision)
+        if self.kind == "comixup":
+            return CoMixup(saliency, alpha, self.prob, num_classes)
+        pixels = surroundings.normalization.invert
+        return PuzzleMix(saliency, pixels, alpha, self.prob, num_classes)
+
+    def _build_for_any_number(
+        self, num_classes: int, surroundings: Surroundings | None
+    ) -> BatchMixer:
+        number = self.num_images or _DEFAULT_NUM_IMAGES
+        settings = (number, self.alpha or 1 / number, self.prob, num_classes)
+        if self.kind != "saliency_dcutmix":
+            return (DMixup if self.kind == "dmixup" else DCutMix)(*settings)
+        if surroundings is None:
+            return SaliencyDCutMix(*settings)
+        return SaliencyDCutMix(*settings, saliency=PixelSaliency(surroundings.normalization))

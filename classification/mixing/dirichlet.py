@@ -1,41 +1,30 @@
 """DMixup and DCutMix: mixes of K images in Dirichlet proportions (Jeong et al. 2023)."""
 
-from typing import Literal, overload
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.mixing.boxes import nest_boxes
-from classification.mixing.mixer import BatchMixer, draw_partners
+from classification.mixing.boxes import Boxes, centre_boxes, nest_boxes
+from classification.mixing.mixer import DirichletMixer, Mix
+from classification.mixing.saliency import SaliencySource, check_saliency, fine_grained_saliency
 
 
-class DMixup(BatchMixer):
+class DMixup(DirichletMixer):
     """Weighted sums of K images, and of their labels (Jeong et al. 2023, Eq. 2).
 
     The sums are taken in float32 at least. Float images keep their type; uint8 images become
     float32 in [0, 255], since rounding the sums would no longer be a mix in these proportions.
     """
 
-    def __call__(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """As `Mixer.__call__`."""
-        size, device = len(images), images.device
-        fractions = sample_fractions(self.alpha, (size, self.num_images), generator, device)
-        fractions = self._only_first_if_unmixed(fractions, generator)
-        partners = draw_partners(size, self.num_images, generator, device)
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """As `BatchMixer.mix`."""
+        fractions = self._draw_fractions(images, generator)
+        partners = self._draw_partners(images, generator)
         targets = self._targets(labels, partners, fractions)
-        pixels = images.to(torch.promote_types(images.dtype, torch.float32)).flatten(1)
-        # A bag is a sample, its members are the partners: no copy of the batch for each of them.
-        mixed = F.embedding_bag(
-            partners, pixels, mode="sum", per_sample_weights=fractions.to(pixels.dtype)
-        )
-        dtype = images.dtype if images.is_floating_point() else mixed.dtype
-        return mixed.to(dtype).view(images.shape), targets
+        return Mix(add_up(images, partners, fractions), targets, partners, fractions)
 
 
-class DCutMix(BatchMixer):
+class DCutMix(DirichletMixer):
     """K images in nested boxes, labelled by exact pixel shares (Eq. 3-5, Algorithm 1).
 
     Image 1 is the canvas and image k+1 fills box k, which lies inside box k-1. Algorithm 1 loses
@@ -43,59 +32,64 @@ class DCutMix(BatchMixer):
     keep their type.
     """
 
-    @overload
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        return_owners: Literal[False] = False,
-    ) -> tuple[Tensor, Tensor]: ...
-
-    @overload
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        return_owners: Literal[True],
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
-
-    def __call__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        return_owners: bool = False,
-    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
-        """As `Mixer.__call__`; with `return_owners` also which image, 0 … K-1, shows where.
-
-        The owner map is uint8 [N, H, W].
-        """
-        (size, _, height, width), device = images.shape, images.device
-        fractions = sample_fractions(self.alpha, (size, self.num_images), generator, device)
-        fractions = self._only_first_if_unmixed(fractions, generator)
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """As `BatchMixer.mix`."""
+        fractions = self._draw_fractions(images, generator)
+        height, width = images.shape[2:]
         boxes = nest_boxes(fractions, height, width, generator)
-        partners = draw_partners(size, self.num_images, generator, device)
-        targets = self._targets(labels, partners, boxes.weights())
+        partners = self._draw_partners(images, generator)
+        return self._cut(images, labels, partners, boxes)
+
+    def _cut(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        partners: Tensor,
+        boxes: Boxes,
+        saliency: Tensor | None = None,
+    ) -> Mix:
+        weights = boxes.weights()
+        targets = self._targets(labels, partners, weights)
         mixed = boxes.compose(images, partners)
-        return (mixed, targets, boxes.owners()) if return_owners else (mixed, targets)
+        return Mix(mixed, targets, partners, weights, boxes=boxes, saliency=saliency)
 
 
-def sample_fractions(
-    alpha: float,
-    shape: tuple[int, ...],
-    generator: torch.Generator,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """Draws of the symmetric Dirichlet distribution over the last axis, float32 `shape`.
+class SaliencyDCutMix(DCutMix):
+    """DCutMix whose boxes are centred on what is salient in the image that fills them.
 
-    Computed from the logarithms of Gamma(α) draws, Gamma(α) = Gamma(α + 1) · U^(1/α) (Marsaglia &
-    Tsang 2000, section 6), so that small α neither underflows nor divides zero by zero.
+    Sizes are DCutMix's; a box's centre is the most salient pixel of its image among those inside
+    its parent, from where the box is shifted, not clipped, to lie inside the parent. The patch is
+    cut from the same place of its image, as in Algorithm 1. (Jeong et al. 2023, section IV-A.2;
+    the centre after SaliencyMix, Uddin et al. 2021.) `saliency` turns (images, labels) into a map
+    [N, H, W]; by default images are taken as pixels in [0, 255].
     """
-    *batch, num_images = shape
-    # The images come first in memory: many small softmaxes run faster across than along rows.
-    shape = (num_images, *batch)
-    gamma = torch._standard_gamma(torch.full(shape, alpha + 1, device=device), generator=generator)
-    log_uniform = torch.rand(shape, generator=generator, device=device).neg_().log1p_()  # finite
-    return gamma.log_().add_(log_uniform, alpha=1 / alpha).softmax(0).movedim(0, -1)
+
+    def __init__(
+        self,
+        num_images: int,
+        alpha: float,
+        prob: float = 1.0,
+        num_classes: int | None = None,
+        saliency: SaliencySource = fine_grained_saliency,
+    ) -> None:
+        super().__init__(num_images, alpha, prob, num_classes)
+        self.saliency = saliency
+
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """As `BatchMixer.mix`. Raises ConfigError if the saliency is not a map for each image."""
+        fractions = self._draw_fractions(images, generator)
+        partners = self._draw_partners(images, generator)
+        saliency = self.saliency(images, labels)
+        check_saliency(saliency, images)
+        boxes = centre_boxes(fractions, saliency, partners)
+        return self._cut(images, labels, partners, boxes, saliency)
+
+
+def add_up(images: Tensor, partners: Tensor, fractions: Tensor) -> Tensor:
+    """Σ_k fractions[n, k] · images[partners[n, k]], [N, ...]; types as `DMixup` states."""
+    pixels = images.to(torch.promote_types(images.dtype, torch.float32)).flatten(1)
+    # A bag is a sample, its members are the partners: no copy of the batch for each of them.
+    mixed = F.embedding_bag(
+        partners, pixels, mode="sum", per_sample_weights=fractions.to(pixels.dtype)
+    )
+    return mixed.to(images.dtype if images.is_floating_point() else mixed.dtype).view(images.shape)

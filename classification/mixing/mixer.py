@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
 from classification.errors import ConfigError
+from classification.mixing.boxes import Boxes
+from classification.mixing.fractions import sample_fractions
 
 MAX_IMAGES = 255  # an owner map is uint8
 
@@ -26,32 +28,55 @@ class Mixer(Protocol):
         ...
 
 
-class BatchMixer(ABC):
-    """A mixer of `num_images` images, each sample with its own fractions and partners.
+@dataclass(frozen=True)
+class Mix:
+    """A mixed batch, and how it came about."""
 
-    `alpha` is the parameter of the fractions' symmetric Dirichlet distribution; `prob` the
-    probability that a batch is mixed at all; `num_classes` the length of the soft targets, needed
-    if labels are integers. Images may be uint8 or of any float type, on any device.
-    Raises ConfigError if a parameter is out of range, or labels are integers and it is missing.
+    images: Tensor
+    """[N, C, H, W]."""
+    targets: Tensor
+    """Soft labels, float32 [N, L], each of sum 1."""
+    partners: Tensor
+    """Samples whose images went into each mix, int64 [N, K], itself first."""
+    weights: Tensor
+    """What each of them has of the label, float32 [N, K]."""
+    boxes: Boxes | None = None
+    """Where each shows, [N, K], of mixers that cut rectangles."""
+    shares: Tensor | None = None
+    """Share of each at every pixel, float32 [N, K, H, W], of mixers that cut other shapes."""
+    saliency: Tensor | None = None
+    """Of the unmixed images, float32 [N, H, W], of mixers that heed it."""
+
+
+class BatchMixer(ABC):
+    """What the mixers share.
+
+    `prob` is the probability that a batch is mixed at all; `num_classes` the length of the soft
+    targets, needed if labels are integers. Images may be uint8 or of any float type, on any device.
+    Raises ConfigError if a parameter is out of range, labels are integers and `num_classes` is
+    missing, or a label is not below it (on a CUDA device, where looking would make the step wait,
+    only the first batch's labels are looked at).
     """
 
-    def __init__(
-        self, num_images: int, alpha: float, prob: float = 1.0, num_classes: int | None = None
-    ) -> None:
-        if not 2 <= num_images <= MAX_IMAGES:
-            raise ConfigError(f"mixing.num_images: found {num_images}; allowed: 2 to {MAX_IMAGES}")
-        if not 0 < alpha < float("inf"):
-            raise ConfigError(f"mixing.alpha: found {alpha}; allowed: above 0 and finite")
+    capturable: ClassVar[bool] = True
+    """Whether it never waits for the device, so that a step with it can become a CUDA graph."""
+
+    def __init__(self, prob: float = 1.0, num_classes: int | None = None) -> None:
         if not 0 <= prob <= 1:
             raise ConfigError(f"mixing.prob: found {prob}; allowed: 0 to 1")
-        self.num_images, self.alpha = num_images, alpha
         self.prob, self.num_classes = prob, num_classes
+        self._seen_labels = False
 
-    @abstractmethod
     def __call__(
         self, images: Tensor, labels: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """As `Mixer.__call__`."""
+        mix = self.mix(images, labels, generator)
+        return mix.images, mix.targets
+
+    @abstractmethod
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """What `__call__` returns, and how it came about; arguments as of `Mixer.__call__`."""
 
     def collate_fn(self, generator: torch.Generator) -> "MixingCollate":
         """A picklable collate function for a DataLoader of (image, integer label) samples."""
@@ -59,20 +84,59 @@ class BatchMixer(ABC):
 
     def _targets(self, labels: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
         """Soft targets [N, L] of mixes of the samples `partners` [N, K]."""
-        if labels.ndim == 1 and self.num_classes is None:
+        if labels.ndim == 1:
+            self._check_labels(labels)
+        return soft_targets(labels[partners], weights, self.num_classes)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if self.num_classes is None:
             raise ConfigError(
                 "mixing.num_classes: found none with integer labels; allowed: the number of classes"
             )
-        return soft_targets(labels[partners], weights, self.num_classes)
+        if labels.is_cuda and self._seen_labels:
+            return
+        self._seen_labels = True
+        low, high = (int(bound) for bound in labels.aminmax()) if len(labels) else (0, 0)
+        if low < 0 or high >= self.num_classes:
+            raise ConfigError(
+                f"mixing.num_classes: found {self.num_classes} with labels {low} to {high}; "
+                "allowed: labels from 0 that are below it"
+            )
 
     def _only_first_if_unmixed(self, shares: Tensor, generator: torch.Generator) -> Tensor:
         """`shares` [..., K] with probability `prob`, else all of the share to the first image."""
         if self.prob == 1:
             return shares
         mixed = torch.rand((), generator=generator, device=shares.device) < self.prob
-        first = torch.zeros_like(shares)
-        first[..., 0] = 1
-        return torch.where(mixed, shares, first)
+        return torch.where(mixed, shares, all_to_first(shares))
+
+
+class DirichletMixer(BatchMixer):
+    """A mixer of `num_images` images, each sample with its own fractions and partners.
+
+    `alpha` is the parameter of the fractions' symmetric Dirichlet distribution; the rest is
+    `BatchMixer`'s.
+    """
+
+    def __init__(
+        self, num_images: int, alpha: float, prob: float = 1.0, num_classes: int | None = None
+    ) -> None:
+        super().__init__(prob, num_classes)
+        if not 2 <= num_images <= MAX_IMAGES:
+            raise ConfigError(f"mixing.num_images: found {num_images}; allowed: 2 to {MAX_IMAGES}")
+        if not 0 < alpha < float("inf"):
+            raise ConfigError(f"mixing.alpha: found {alpha}; allowed: above 0 and finite")
+        self.num_images, self.alpha = num_images, alpha
+
+    def _draw_fractions(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Fractions of each mix's images, float32 [N, K]."""
+        shape = (len(images), self.num_images)
+        fractions = sample_fractions(self.alpha, shape, generator, images.device)
+        return self._only_first_if_unmixed(fractions, generator)
+
+    def _draw_partners(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Sample that gives each mix its k-th image, int64 [N, K]: itself, then permutations."""
+        return draw_partners(len(images), self.num_images, generator, images.device)
 
 
 @dataclass
@@ -120,3 +184,10 @@ def draw_partners(
     for _ in range(num_images - 1):
         partners.append(torch.randperm(batch_size, generator=generator, device=device))
     return torch.stack(partners, 1)
+
+
+def all_to_first(shares: Tensor) -> Tensor:
+    """`shares` [..., K] with 1 for the first image and 0 for the others."""
+    first = torch.zeros_like(shares)
+    first[..., 0] = 1
+    return first

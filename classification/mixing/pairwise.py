@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from classification.mixing.boxes import Boxes
-from classification.mixing.dirichlet import DMixup, sample_fractions
-from classification.mixing.mixer import BatchMixer, draw_partners
+from classification.mixing.dirichlet import DMixup
+from classification.mixing.mixer import DirichletMixer, Mix
 
 
 class Mixup(DMixup):
@@ -17,7 +17,7 @@ class Mixup(DMixup):
         super().__init__(2, alpha, prob, num_classes)
 
 
-class CutMix(BatchMixer):
+class CutMix(DirichletMixer):
     """A patch of one image on another, labelled by the patch's exact area (Yun et al. 2019).
 
     The patch has √(1 - λ) of the image's sides, λ from Beta(α, α); its centre is any pixel, and
@@ -29,17 +29,15 @@ class CutMix(BatchMixer):
     ) -> None:
         super().__init__(2, alpha, prob, num_classes)
 
-    def __call__(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """As `Mixer.__call__`."""
-        (size, _, height, width), device = images.shape, images.device
-        fractions = sample_fractions(self.alpha, (size, 2), generator, device)
-        fractions = self._only_first_if_unmixed(fractions, generator)
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """As `BatchMixer.mix`."""
+        fractions = self._draw_fractions(images, generator)
+        height, width = images.shape[2:]
         boxes = centred_boxes(fractions, height, width, generator)
-        partners = draw_partners(size, 2, generator, device)
-        targets = self._targets(labels, partners, boxes.weights())
-        return boxes.compose(images, partners), targets
+        partners = self._draw_partners(images, generator)
+        weights = boxes.weights()
+        targets = self._targets(labels, partners, weights)
+        return Mix(boxes.compose(images, partners), targets, partners, weights, boxes=boxes)
 
 
 def centred_boxes(fractions: Tensor, height: int, width: int, generator: torch.Generator) -> Boxes:

@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.utils.data import DataLoader
 
+from classification.errors import ConfigError
 from classification.mixing import (
     CutMix,
+    Cutout,
     DCutMix,
     DMixup,
     MixingConfig,
     Mixup,
+    SaliencyDCutMix,
     nest_boxes,
     sample_fractions,
 )
@@ -23,7 +26,15 @@ MIXERS = [
     DCutMix(3, 0.5, num_classes=7),
     Mixup(num_classes=7),
     CutMix(num_classes=7),
+    SaliencyDCutMix(3, 0.5, num_classes=7),
+    Cutout(3, num_classes=7),
 ]
+SPATIAL = [
+    DCutMix(4, 1.0, num_classes=6),
+    SaliencyDCutMix(4, 1.0, num_classes=6),
+    CutMix(num_classes=6),
+]
+EACH_SPATIAL = pytest.mark.parametrize("mixer", SPATIAL, ids=lambda mixer: type(mixer).__name__)
 EACH_MIXER = pytest.mark.parametrize("mixer", MIXERS, ids=lambda mixer: type(mixer).__name__)
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -34,7 +45,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 def _batch(size: int = 8, height: int = 9, width: int = 6, seed: int = 0):
     generator = _generator(seed)
-    images = torch.randint(256, (size, 3, height, width), generator=generator).float()
+    images = torch.randint(1, 256, (size, 3, height, width), generator=generator).float()
     return images, torch.randint(7, (size,), generator=generator)
 
 
@@ -103,7 +114,8 @@ def test_dtype_is_kept_unless_sums_would_be_rounded(mixer, dtype):
 def test_batch_of_one_keeps_its_label_and_pixels(mixer):
     images, labels = _batch(1)
     mixed, targets = mixer(images, labels, _generator())
-    torch.testing.assert_close(mixed, images)
+    shown = mixed != 0 if isinstance(mixer, Cutout) else torch.ones_like(images, dtype=torch.bool)
+    torch.testing.assert_close(mixed[shown], images[shown])
     assert targets.argmax(1).tolist() == labels.tolist()
 
 
@@ -114,10 +126,39 @@ def test_gradients_flow_to_the_images(mixer):
     mixed, _ = mixer(images, labels, _generator())
     mixed.sum().backward()
     torch.testing.assert_close(mixed.detach(), mixer(images.detach(), labels, _generator())[0])
-    torch.testing.assert_close(images.grad.sum(), torch.tensor(float(images.numel())))
+    blanked = (mixed == 0).sum() if isinstance(mixer, Cutout) else 0
+    torch.testing.assert_close(images.grad.sum(), torch.tensor(float(images.numel() - blanked)))
 
 
-@pytest.mark.parametrize("kind", ["mixup", "cutmix", "dmixup", "dcutmix"])
+@EACH_MIXER
+def test_weights_and_partners_explain_the_targets(mixer):
+    images, labels = _batch()
+    mix = mixer.mix(images, labels, _generator())
+    assert mix.partners[:, 0].tolist() == list(range(8))
+    torch.testing.assert_close(mix.weights.sum(1), torch.ones(8))
+    expected = torch.zeros(8, 7).scatter_add_(1, labels[mix.partners], mix.weights)
+    torch.testing.assert_close(mix.targets, expected)
+
+
+@EACH_MIXER
+@pytest.mark.parametrize("label", [-1, 7])
+def test_labels_outside_the_classes_are_refused(mixer, label):
+    images, labels = _batch()
+    labels[3] = label
+    with pytest.raises(ConfigError, match=r"mixing\.num_classes: found 7 with labels"):
+        mixer(images, labels, _generator())
+
+
+@EACH_MIXER
+def test_integer_labels_without_num_classes_are_refused(mixer, monkeypatch):
+    monkeypatch.setattr(mixer, "num_classes", None)
+    with pytest.raises(ConfigError, match=r"mixing\.num_classes: found none"):
+        mixer(*_batch(), _generator())
+
+
+@pytest.mark.parametrize(
+    "kind", ["cutout", "mixup", "cutmix", "dmixup", "dcutmix", "saliency_dcutmix"]
+)
 def test_prob_zero_leaves_the_batch_and_its_labels(kind):
     images, labels = _batch()
     mixer = MixingConfig(kind=kind, prob=0).build(7)
@@ -148,35 +189,32 @@ def test_dmixup_is_the_weighted_sum_its_targets_state():
     torch.testing.assert_close(mixed.flatten(1), targets)
 
 
-def test_dcutmix_targets_are_the_pixel_shares_of_the_images():
+@EACH_SPATIAL
+def test_targets_are_the_pixel_shares_of_the_images(mixer):
     labels = torch.arange(6)
-    images = labels.view(6, 1, 1, 1).expand(6, 2, 13, 8).byte()
-    mixed, targets = DCutMix(4, 1.0, num_classes=6)(images, labels, _generator())
+    images = labels.view(6, 1, 1, 1).expand(6, 3, 13, 8).byte()
+    mixed, targets = mixer(images, labels, _generator())
     shares = torch.stack([(mixed[:, 0] == label).float().mean((1, 2)) for label in labels], 1)
     torch.testing.assert_close(targets, shares)
 
 
-def test_dcutmix_returns_the_owner_map_it_used():
-    images, labels = _batch()
-    mixer = DCutMix(4, 1.0, num_classes=7)
-    mixed, targets, owners = mixer(images, labels, _generator(), return_owners=True)
-    assert owners.dtype == torch.uint8
-    assert owners.shape == (8, 9, 6)
-    assert owners.unique().tolist() == [0, 1, 2, 3]
-    canvas = (owners == 0)[:, None].expand_as(images)
-    assert torch.equal(mixed[canvas], images[canvas])
-    expected_mixed, expected_targets = mixer(images, labels, _generator())
-    assert torch.equal(mixed, expected_mixed)
-    assert torch.equal(targets, expected_targets)
+@EACH_SPATIAL
+def test_boxes_tell_which_image_shows_at_each_pixel(mixer):
+    images, labels = _batch(6)
+    images += torch.arange(6).view(6, 1, 1, 1) / 8  # so that no two images share a value
+    mix = mixer.mix(images, labels % 6, _generator())
+    owners = mix.boxes.owners()
+    shown = images[mix.partners]  # [N, K, 3, H, W]
+    expected = shown.gather(1, owners.long()[:, None, None].expand(-1, 1, 3, -1, -1)).squeeze(1)
+    assert torch.equal(mix.images, expected)
 
 
 def test_dcutmix_of_two_images_labels_the_last_patch():
     labels = torch.arange(64)
     images = torch.zeros(64, 1, 16, 16)
-    _, targets, owners = DCutMix(2, 1.0, num_classes=64)(
-        images, labels, _generator(), return_owners=True
-    )
-    canvas_share = (owners == 0).float().mean((1, 2))
+    mix = DCutMix(2, 1.0, num_classes=64).mix(images, labels, _generator())
+    targets = mix.targets
+    canvas_share = (mix.boxes.owners() == 0).float().mean((1, 2))
     own = targets.diagonal()
     moved = own < 1  # a sample that is its own partner keeps its whole label
     torch.testing.assert_close(own[moved], canvas_share[moved])
@@ -213,6 +251,15 @@ def test_mixup_weights_follow_beta(mixer):
         weights.append(own[own < 1])
     result = stats.kstest(torch.cat(weights).double().numpy(), stats.beta(0.5, 0.5).cdf)
     assert result.pvalue > 0.01
+
+
+def test_cutout_blanks_a_clipped_square_and_keeps_the_label():
+    images, labels = torch.ones(2000, 1, 8, 8), torch.arange(2000) % 7
+    blanked, targets = Cutout(4, num_classes=7)(images, labels, _generator())
+    # From its centre 2 back and 1 forward: sides of 4, less 2 or 1 at one border, 1 at the other.
+    sides = (blanked == 0).any(2).sum(2).flatten()
+    assert (sides.bincount(minlength=5)[2:] / 2000 - torch.tensor([1, 2, 5]) / 8).abs().max() < 0.04
+    assert torch.equal(targets, torch.nn.functional.one_hot(labels, 7).float())
 
 
 # As a collate function

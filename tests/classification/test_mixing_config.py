@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from classification.errors import ConfigError
-from classification.mixing import DCutMix, DMixup, MixingConfig, Mixup
+from classification.mixing import (
+    Cutout,
+    DCutMix,
+    DMixup,
+    ManifoldMixup,
+    MixingConfig,
+    Mixup,
+    SaliencyDCutMix,
+    Surroundings,
+)
+from classification.models import build_classifier
+from classification.transforms import Normalization
 
 
 def test_default_config_is_the_papers_for_cifar100():
@@ -20,6 +31,9 @@ def test_config_builds_each_kind():
     mixer = MixingConfig(kind="dmixup", num_images=3).build(10)
     assert type(mixer) is DMixup
     assert math.isclose(mixer.alpha, 1 / 3)
+    assert type(MixingConfig(kind="saliency_dcutmix").build(10)) is SaliencyDCutMix
+    assert MixingConfig(kind="cutout", side=8).build(10).side == 8
+    assert type(MixingConfig(kind="cutout").build(10)) is Cutout
 
 
 @pytest.mark.parametrize(
@@ -27,6 +41,9 @@ def test_config_builds_each_kind():
     [
         {"kind": "cutmix", "num_images": 3},
         {"kind": "none", "alpha": 1.0},
+        {"kind": "cutout", "alpha": 1.0},
+        {"kind": "cutmix", "side": 8},
+        {"kind": "cutout", "side": 0},
         {"num_images": 1},
         {"alpha": 0.0},
         {"alpha": float("inf")},
@@ -41,6 +58,30 @@ def test_config_rejects(setting):
         MixingConfig(**setting)
 
 
+def test_mixers_that_look_into_the_model_are_built_with_it():
+    model = build_classifier("resnet8", 10)
+    surroundings = Surroundings(Normalization((0.5,) * 3, (0.25,) * 3), model, [model.layer2])
+    config = MixingConfig(kind="manifold_mixup", alpha=2.0, prob=0.5)
+    assert config.needs_model
+    mixer = config.build(10, surroundings)
+    assert isinstance(mixer, ManifoldMixup)
+    assert (mixer.stages, mixer.alpha, mixer.prob) == ((model.layer2,), 2.0, 0.5)
+    with pytest.raises(ValueError, match="needs the model"):
+        config.build(10)
+
+
+def test_saliency_is_taken_of_the_unnormalised_images():
+    normalization = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    pixels = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    surroundings = Surroundings(normalization, torch.nn.Identity(), [])
+    config, labels = MixingConfig(kind="saliency_dcutmix", num_images=3), torch.arange(6)
+    raw = config.build(6).mix(pixels.byte(), labels, torch.Generator().manual_seed(1))
+    mixer = config.build(6, surroundings)
+    mix = mixer.mix(normalization(pixels.byte()), labels, torch.Generator().manual_seed(1))
+    assert torch.equal(mix.saliency, raw.saliency)
+    assert torch.equal(mix.images, normalization(raw.images))
+
+
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -52,8 +93,3 @@ def test_config_rejects(setting):
 def test_mixer_names_the_parameter_it_rejects(arguments, key):
     with pytest.raises(ConfigError, match=f"mixing.{key}: found"):
         DCutMix(**arguments)
-
-
-def test_integer_labels_without_num_classes_are_refused():
-    with pytest.raises(ConfigError, match=r"mixing\.num_classes"):
-        DCutMix(3, 1.0)(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), torch.Generator())

@@ -138,3 +138,8 @@ def test_what_cannot_be_trained_is_refused(settings, size, expected):
 def test_warm_up_must_end_before_training_does():
     with pytest.raises(ValidationError, match="must exceed warmup_epochs"):
         config(network="imagenet", epochs=5)
+
+
+def test_manifold_mixup_is_refused_for_a_network_of_cells():
+    with pytest.raises(ValueError, match="kind manifold_mixup mixes between the stages"):
+        RetrainConfig.model_validate({"mixing": {"kind": "manifold_mixup"}})
