@@ -75,7 +75,7 @@ def fit(
     if state:
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
-    step = _TrainingStep(model, optimizer, recipe)
+    step = TrainingStep(model, optimizer, recipe)
     (run,) = replayed(
         [step.run], recipe.cuda_graph, step.totals.device, [step.generator], workspace.say
     )
@@ -100,7 +100,7 @@ def fit(
         workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
 
 
-class _TrainingStep:
+class TrainingStep:
     """A step on a batch, augmentation and mixing included, so that it can be captured.
 
     What it adds up stays on the device, in `totals`; it draws from `generator`.
@@ -127,7 +127,7 @@ class _TrainingStep:
 
 
 def _train_epoch(
-    step: _TrainingStep,
+    step: TrainingStep,
     run: Step,
     train: Loader,
     epoch: int,

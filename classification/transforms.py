@@ -40,10 +40,22 @@ class Normalization:
         return cls(tuple(means), tuple(stds))
 
 
+# Standard deviations and directions (columns) of the colours of ImageNet's training images along
+# their principal axes, in [0, 1], as published with the ResNet recipes.
+_COLOUR_SCALES = (0.2175, 0.0188, 0.0045)
+_COLOUR_AXES = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop of the zero-padded image, random horizontal flip, Cutout, normalisation.
+    """Random crop of the zero-padded image, random mirroring, lighting, Cutout, normalisation.
 
+    Lighting (Krizhevsky et al. 2012, section 4.1) shifts all of an image's pixels along the
+    principal axes of ImageNet's colours, by N(0, `lighting`²) times the deviation along each.
     Cutout (DeVries & Taylor 2017) blanks a square of side `cutout` centred anywhere, clipped at
     the border, after normalisation, as the DARTS family does.
     """
@@ -52,13 +64,24 @@ class Augmentation:
     crop_padding: int = 4
     flip: bool = True
     cutout: int = 0
+    lighting: float = 0.0
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """uint8 [N, C, H, W] to normalised float32; `generator` lives on the images' device."""
         if self.crop_padding or self.flip:
             images = crop_and_flip(images, self.crop_padding, self.flip, generator)
         images = self.normalization(images)
+        if self.lighting:
+            images = images + self._colour_shifts(len(images), images.device, generator)
         return cutout(images, self.cutout, generator) if self.cutout else images
+
+    def _colour_shifts(
+        self, number: int, device: torch.device, generator: torch.Generator
+    ) -> Tensor:
+        """Shifts of normalised images, float32 [N, 3, 1, 1]."""
+        axes = _colour_axes(self.normalization.std, device)
+        steps = torch.randn(number, 3, generator=generator, device=device) * self.lighting
+        return (steps @ axes.T)[:, :, None, None]
 
 
 def crop_and_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
@@ -101,6 +124,13 @@ def _affine(
     scale = torch.tensor([1 / (255 * s) for s in std], device=device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
     return scale[:, None, None], shift[:, None, None]
+
+
+@lru_cache(maxsize=64)
+def _colour_axes(std: tuple[float, ...], device: torch.device) -> Tensor:
+    """Principal axes of colour as columns, each as long as the deviation along it, normalised."""
+    axes = torch.tensor(_COLOUR_AXES) * torch.tensor(_COLOUR_SCALES)
+    return (axes / torch.tensor(std)[:, None]).to(device)
 
 
 def _index(samples: Tensor, channels: Tensor, rows: Tensor, columns: Tensor) -> Sequence[Tensor]:

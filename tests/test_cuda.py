@@ -6,7 +6,9 @@ import torch.nn.functional as F
 
 from classification.cuda_graph import replayed
 from classification.loaders import DeviceLoader
-from classification.mixing import MixingConfig
+from classification.mixing import ManifoldMixup, MixingConfig
+from classification.mixing.saliency import fine_grained_saliency
+from classification.models import build_classifier
 from classification.schedules import make_sgd, set_learning_rate
 from classification.seeding import make_generator, reseed
 from classification.trainer import place
@@ -22,7 +24,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["mixup", "cutmix", "dmixup", "dcutmix"])
+@pytest.mark.parametrize(
+    "kind", ["cutout", "mixup", "cutmix", "dmixup", "dcutmix", "saliency_dcutmix"]
+)
 def test_mixers_give_whole_labels_on_the_device(kind):
     mixer = MixingConfig(kind=kind).build(10)
     images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, device="cuda")
@@ -30,6 +34,49 @@ def test_mixers_give_whole_labels_on_the_device(kind):
     mixed, targets = mixer(images, torch.arange(64, device="cuda") % 10, generator)
     assert mixed.device == targets.device == images.device
     torch.testing.assert_close(targets.sum(1), torch.ones(64, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "kind", ["cutout", "mixup", "cutmix", "dmixup", "dcutmix", "saliency_dcutmix"]
+)
+def test_mixers_do_not_wait_for_the_device(kind):
+    mixer = MixingConfig(kind=kind, prob=0.5).build(10)
+    images = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, device="cuda")
+    labels = torch.arange(64, device="cuda") % 10
+    generator = make_generator(0, "mix", device="cuda")
+    mixer(images, labels, generator)  # looks at the labels of its first batch
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        mixer(images, labels, generator)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_saliency_is_the_cpus():
+    images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+    here = fine_grained_saliency(images)
+    assert torch.equal(fine_grained_saliency(images.cuda()).cpu(), here)
+
+
+def test_manifold_mixup_is_captured_and_mixes_at_every_depth():
+    torch.manual_seed(0)
+    model = build_classifier("resnet8", 10).cuda()
+    mixer = ManifoldMixup(model.stages[1:3], num_classes=10)
+    images = torch.randn(16, 3, 16, 16, device="cuda")
+    labels = torch.arange(16, device="cuda") % 10
+    generator = torch.Generator("cuda").manual_seed(0)
+    outputs = torch.zeros(16, 10, device="cuda")
+
+    def step(images, labels):
+        outputs.copy_(model(mixer(images, labels, generator)[0]).detach())
+
+    (run,) = replayed([step], "on", torch.device("cuda"), [generator], print)
+    seen = []
+    for _ in range(12):
+        run(images, labels)
+        seen.append(outputs.clone())
+    assert all(torch.isfinite(output).all() for output in seen)
+    assert len({output.sum().item() for output in seen}) == 12
 
 
 def test_augmentation_runs_without_waiting_for_the_device():

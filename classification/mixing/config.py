@@ -37,6 +37,20 @@ Kind = Literal[
 ]
 
 
+_NAMES: dict[Kind, str] = {
+    "none": "no mixing",
+    "cutout": "Cutout",
+    "mixup": "Mixup",
+    "cutmix": "CutMix",
+    "manifold_mixup": "Manifold Mixup",
+    "puzzlemix": "PuzzleMix",
+    "comixup": "Co-Mixup",
+    "dmixup": "DMixup",
+    "dcutmix": "DCutMix",
+    "saliency_dcutmix": "Saliency-DCutMix",
+}
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What of a training some mixers need beside the batch.
@@ -105,6 +119,34 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"side has no meaning for kind {self.kind}; allowed: only with cutout")
         return self
 
+    def describe(self) -> str:
+        """The mixer and what it is set to, in words: "DCutMix, K = 5, α = 0.2"."""
+        parts = [_NAMES[self.kind]]
+        if self.kind in _ANY_NUMBER:
+            parts.append(f"K = {self._number}")
+        if self.kind not in _NO_FRACTIONS:
+            parts.append(f"α = {self._alpha:.3g}")
+        if self.kind == "cutout":
+            parts.append(f"{self.side or _DEFAULT_SIDE} pixels")
+        if self.prob < 1 and self.kind != "none":
+            parts.append(f"probability {self.prob:g}")
+        return ", ".join(parts)
+
+    @property
+    def mixes_any_number(self) -> bool:
+        """Whether `num_images` means anything to the kind."""
+        return self.kind in _ANY_NUMBER
+
+    @property
+    def _number(self) -> int:
+        return self.num_images or _DEFAULT_NUM_IMAGES
+
+    @property
+    def _alpha(self) -> float:
+        if self.alpha is not None:
+            return self.alpha
+        return 1 / self._number if self.kind in _ANY_NUMBER else _DEFAULT_ALPHA.get(self.kind, 1.0)
+
     @property
     def needs_model(self) -> bool:
         """Whether the mixer looks into the network that is trained, or changes its course."""
@@ -124,28 +166,26 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
             return Cutout(self.side or _DEFAULT_SIDE, self.prob, num_classes)
         if self.kind in _ANY_NUMBER:
             return self._build_for_any_number(num_classes, surroundings)
-        alpha = self.alpha or _DEFAULT_ALPHA.get(self.kind, 1.0)
         if not self.needs_model:
             pairwise = Mixup if self.kind == "mixup" else CutMix
-            return pairwise(alpha, self.prob, num_classes)
+            return pairwise(self._alpha, self.prob, num_classes)
         if surroundings is None:
             raise ValueError(f"mixing.kind {self.kind} needs the model that is trained")
         if self.kind == "manifold_mixup":
-            return ManifoldMixup(surroundings.stages, alpha, self.prob, num_classes)
+            return ManifoldMixup(surroundings.stages, self._alpha, self.prob, num_classes)
         from classification.mixing.comixup import CoMixup
         from classification.mixing.puzzlemix import PuzzleMix
 
         saliency = GradientSaliency(surroundings.model, surroundings.precision)
         if self.kind == "comixup":
-            return CoMixup(saliency, alpha, self.prob, num_classes)
+            return CoMixup(saliency, self._alpha, self.prob, num_classes)
         pixels = surroundings.normalization.invert
-        return PuzzleMix(saliency, pixels, alpha, self.prob, num_classes)
+        return PuzzleMix(saliency, pixels, self._alpha, self.prob, num_classes)
 
     def _build_for_any_number(
         self, num_classes: int, surroundings: Surroundings | None
     ) -> BatchMixer:
-        number = self.num_images or _DEFAULT_NUM_IMAGES
-        settings = (number, self.alpha or 1 / number, self.prob, num_classes)
+        settings = (self._number, self._alpha, self.prob, num_classes)
         if self.kind != "saliency_dcutmix":
             return (DMixup if self.kind == "dmixup" else DCutMix)(*settings)
         if surroundings is None:

@@ -202,6 +202,12 @@ def test_augmentation_settings_override_what_suits_the_kind() -> None:
     assert (data.crop_padding, data.flip) == (3, True)
 
 
+def test_lighting_is_part_of_the_augmentation_where_it_is_used() -> None:
+    config = DataConfig(kind="digits", lighting=0.1)
+    assert config.augmentation_settings()["lighting"] == 0.1
+    assert load_dataset(config).augmentation().lighting == 0.1
+
+
 @pytest.mark.parametrize(
     "settings",
     [

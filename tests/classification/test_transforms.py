@@ -57,3 +57,33 @@ def test_augmentation_repeats_and_spares_its_input(images):
     first, second = (augmentation(images, make_generator(0, "a")) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(images, before)
+
+
+def test_lighting_shifts_each_image_along_the_colour_axes():
+    # Two axes are nearly colourless in length: almost all of the shift lies along the first.
+    images = torch.full((4000, 3, 2, 2), 128, dtype=torch.uint8)
+    augmentation = Augmentation(
+        Normalization((0.0,) * 3, (1.0,) * 3), crop_padding=0, flip=False, lighting=0.1
+    )
+    shifts = augmentation(images, make_generator(0, "lighting")) - 128 / 255
+    assert (shifts == shifts[:, :, :1, :1]).all()
+    axes = torch.tensor(
+        [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+    )
+    along = shifts[:, :, 0, 0] @ axes  # the axes are orthonormal, so this undoes them
+    expected = 0.1 * torch.tensor([0.2175, 0.0188, 0.0045])
+    assert (along.std(0) / expected - 1).abs().max() < 0.05
+    assert (along.mean(0) / expected).abs().max() < 0.05
+
+
+def test_lighting_of_zero_draws_nothing(images):
+    plain = Augmentation(Normalization.of(images), crop_padding=0, flip=False)
+    generator = make_generator(0, "lighting")
+    before = generator.get_state()
+    plain(images, generator)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_inverting_a_normalisation_gives_the_pixels(images):
+    normalization = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    assert torch.equal(normalization.invert(normalization(images)).round().byte(), images)

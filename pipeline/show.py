@@ -1,0 +1,101 @@
+"""The `show` command: what a config's mixers make of its images, as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from classification.classifier import load_scorer
+from classification.datasets import ImageDataset, load_dataset
+from classification.errors import ArtifactError, ConfigError
+from classification.mixing import MixingConfig, Surroundings
+from classification.mixing.config import Kind
+from classification.seeding import make_generator
+from evaluate.figures import check_figure_path, save_figure
+from evaluate.mixing_sheet import MixedBatch, mixing_sheet
+from pipeline.config import PipelineConfig, load_config
+from pipeline.graph import fingerprints
+from pipeline.stages import STAGES
+from pipeline.stages.scorer import WEIGHTS
+from pipeline.store import Store
+
+_UNSEEN = ("none", "manifold_mixup")  # what they do shows in no image
+_MOST_COLUMNS = 6
+
+
+def show(
+    path: Path,
+    overrides: Sequence[str],
+    kinds: Sequence[str],
+    output: Path,
+    columns: int,
+    artifacts: Path,
+) -> None:
+    """Draw the first mixes of a training batch, a block for each kind, or for the config's own.
+
+    Every batch is mixed, whatever the config's probability. The images, their augmentation and the
+    generator are the same for all kinds, and follow from the seed.
+    """
+    check_figure_path(output)
+    if not 1 <= columns <= _MOST_COLUMNS:
+        raise ConfigError(f"--columns: found {columns}; allowed: 1 to {_MOST_COLUMNS}")
+    config = load_config(path, overrides)
+    choices = [_choose(config, kind) for kind in kinds or [config.scorer.mixing.kind]]
+    dataset = load_dataset(config.data)
+    batches = [_mix(config, choice, dataset, artifacts) for choice in choices]
+    save_figure(mixing_sheet(batches, dataset.classes, columns), output)
+    print(output)
+
+
+def _choose(config: PipelineConfig, kind: str) -> MixingConfig:
+    """The config's mixer if it is of this kind, else the kind's defaults with the config's K."""
+    shown = [name for name in get_args(Kind) if name not in _UNSEEN]
+    if kind not in shown:
+        raise ConfigError(f"--mixer: found {kind!r}; allowed: {', '.join(shown)}")
+    own = config.scorer.mixing
+    if own.kind == kind:
+        return own.model_copy(update={"prob": 1.0})
+    settings = {"kind": kind}
+    if own.num_images is not None and MixingConfig.model_validate(settings).mixes_any_number:
+        return MixingConfig.model_validate(settings | {"num_images": own.num_images})
+    return MixingConfig.model_validate(settings)
+
+
+def _mix(
+    config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
+) -> MixedBatch:
+    size = min(config.scorer.batch_size, len(dataset.train))
+    loader = dataset.train.loader(size, torch.device("cpu"), training=True)
+    images, labels = next(iter(loader.epoch(make_generator(config.seed, "show-order"))))
+    generator = make_generator(config.seed, "show")
+    unmixed = dataset.augmentation()(images, generator)
+    model: torch.nn.Module = torch.nn.Identity()
+    if mixing.needs_model:
+        model = _trained(config, mixing, dataset, artifacts)
+    mixer = mixing.build(dataset.num_classes, Surroundings(dataset.normalization, model, stages=()))
+    assert mixer is not None  # `_choose` refuses what mixes nothing
+    mix = mixer.mix(unmixed, labels, generator)
+    pixels = [
+        dataset.normalization.invert(batch).round().clamp(0, 255).byte().numpy()
+        for batch in (unmixed, mix.images)
+    ]
+    return MixedBatch(mixing.describe(), pixels[0], pixels[1], mix)
+
+
+def _trained(
+    config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
+) -> torch.nn.Module:
+    """The config's scorer, whose gradients say what is salient."""
+    scorer = config.scorer
+    if scorer.weights is not None:
+        return load_scorer(scorer, dataset.num_classes, scorer.weights)
+    content = dataset.content_hash
+    key = fingerprints(STAGES, config, {"data": content, "target": content})["scorer"]
+    artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
+    if artifact is None:
+        raise ArtifactError(
+            f"--mixer {mixing.kind}: takes its saliency from the trained scorer, which is not made "
+            "yet; run the config with --until scorer, or set scorer.weights"
+        )
+    return load_scorer(scorer, dataset.num_classes, artifact.path / WEIGHTS)
