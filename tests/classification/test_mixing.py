@@ -13,6 +13,7 @@ from classification.mixing import (
     Cutout,
     DCutMix,
     DMixup,
+    ManifoldMixup,
     MixingConfig,
     Mixup,
     SaliencyDCutMix,
@@ -28,6 +29,7 @@ MIXERS = [
     CutMix(num_classes=7),
     SaliencyDCutMix(3, 0.5, num_classes=7),
     Cutout(3, num_classes=7),
+    ManifoldMixup((), num_classes=7),  # of depth 0 alone; the others: test_manifold.py
 ]
 SPATIAL = [
     DCutMix(4, 1.0, num_classes=6),
@@ -103,7 +105,7 @@ def test_dtype_is_kept_unless_sums_would_be_rounded(mixer, dtype):
     images, labels = _batch()
     mixed, targets = mixer(images.to(dtype), labels, _generator())
     exact = mixer(images.double(), labels, _generator())[0]
-    sums_integers = isinstance(mixer, DMixup) and dtype == torch.uint8
+    sums_integers = isinstance(mixer, DMixup | ManifoldMixup) and dtype == torch.uint8
     assert mixed.dtype == (torch.float32 if sums_integers else dtype)
     assert targets.dtype == torch.float32
     coarseness = {torch.bfloat16: 1.0, torch.float16: 0.125}.get(dtype, 1e-3)  # pixels up to 255
