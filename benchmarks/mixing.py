@@ -93,7 +93,7 @@ def training_steps(
     runs: dict[str, Run] = {}
     for kind in [PLAIN, *(kind for kind in options.mixers if kind != PLAIN)]:
         mixer = _config(kind, options).build(
-            NUM_CLASSES, Surroundings(normalization, model, getattr(classifier,"stages",())[1:3])
+            NUM_CLASSES, Surroundings(normalization, model, getattr(classifier, "stages", ())[1:3])
         )
         recipe = Recipe(
             epochs=1,

@@ -14,7 +14,9 @@ from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.mixing import Mixer, MixingConfig, Surroundings
 from classification.models import MODELS, build_classifier, minimum_image_size
+from classification.models.network import Classifier
 from classification.models.weights import load_classifier_weights
+from classification.regularisers import add_drop_block, add_stochastic_depth
 from classification.schedules import Schedule, cosine_decay, make_sgd, one_cycle, step_decay
 from classification.seeding import seeded
 from classification.trainer import Recipe, evaluate, fit, place
@@ -74,6 +76,13 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"unknown classifier; allowed: {', '.join(MODELS)}")
         return model
 
+    @field_validator("drop_block_size")
+    @classmethod
+    def _centred(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("a block has a centre; allowed: 1, 3, 5, 7, …")
+        return size
+
     @model_validator(mode="after")
     def _ascending(self) -> "ScorerConfig":
         shares = self.milestones
@@ -88,7 +97,7 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
         return cosine_decay(self.epochs) if self.schedule == "cosine" else one_cycle(self.epochs)
 
 
-def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> nn.Module:
+def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> Classifier:
     """The untrained classifier, its weights drawn from `seed`."""
     with seeded(seed, "scorer-weights"):
         return build_classifier(config.model, num_classes)
@@ -115,9 +124,11 @@ def train_classifier(
     `test_*` columns for the curve.
     """
     classifier = build_scorer(config, dataset.num_classes, seed)
+    add_stochastic_depth(classifier, config.stochastic_depth)
+    add_drop_block(classifier, config.drop_block, config.drop_block_size)
     model = place(classifier, device)
     surroundings = Surroundings(
-        dataset.normalization, model, getattr(classifier, "stages", ())[1:3], config.precision
+        dataset.normalization, model, classifier.stages[1:3], config.precision
     )
     mixer = config.mixing.build(dataset.num_classes, surroundings)
     optimizer = make_sgd(

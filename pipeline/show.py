@@ -49,17 +49,17 @@ def show(
 
 
 def _choose(config: PipelineConfig, kind: str) -> MixingConfig:
-    """The config's mixer if it is of this kind, else the kind's defaults with the config's K."""
+    """The config's mixer if it is of this kind, else the kind's, with K and α where both take K."""
     shown = [name for name in get_args(Kind) if name not in _UNSEEN]
     if kind not in shown:
         raise ConfigError(f"--mixer: found {kind!r}; allowed: {', '.join(shown)}")
     own = config.scorer.mixing
     if own.kind == kind:
         return own.model_copy(update={"prob": 1.0})
-    settings = {"kind": kind}
-    if own.num_images is not None and MixingConfig.model_validate(settings).mixes_any_number:
-        return MixingConfig.model_validate(settings | {"num_images": own.num_images})
-    return MixingConfig.model_validate(settings)
+    other = MixingConfig.model_validate({"kind": kind})
+    if own.mixes_any_number and other.mixes_any_number:
+        return own.model_copy(update={"kind": kind, "prob": 1.0})
+    return other
 
 
 def _mix(

@@ -4,20 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
-
 from classification.errors import ConfigError
+from classification.models.network import Classifier
 from classification.models.pyramidnet import PyramidNet
 from classification.models.resnet import PreActResNet18, ResNet
 from classification.models.resnet9 import ResNet9
+from classification.models.resnext import ResNeXt
+from classification.models.wide_resnet import WideResNet
 
 
 @dataclass(frozen=True)
 class Architecture:
     """`build` takes the number of classes; `reductions` counts how often maps are halved."""
 
-    build: Callable[[int], nn.Module]
+    build: Callable[[int], Classifier]
     reductions: int
+
+
+def _build_resnet50(num_classes: int) -> Classifier:
+    from classification.models.resnet50 import ResNet50  # slow to import, and for this one alone
+
+    return ResNet50(num_classes)
 
 
 MODELS: dict[str, Architecture] = {
@@ -27,10 +34,13 @@ MODELS: dict[str, Architecture] = {
     "preact_resnet18": Architecture(PreActResNet18, 3),
     "pyramidnet110": Architecture(partial(PyramidNet, 110, 64), 2),
     "pyramidnet200": Architecture(partial(PyramidNet, 200, 240), 2),
+    "wrn16_8": Architecture(partial(WideResNet, 16, 8), 2),
+    "resnext29_4_24": Architecture(partial(ResNeXt, 29, 4, 24), 2),
+    "resnet50": Architecture(_build_resnet50, 5),
 }
 
 
-def build_classifier(name: str, num_classes: int) -> nn.Module:
+def build_classifier(name: str, num_classes: int) -> Classifier:
     """An untrained classifier: normalised images [N, 3, H, W] to logits [N, L].
 
     Its weights come from torch's global generator. Raises ConfigError for an unknown name.

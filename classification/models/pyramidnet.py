@@ -8,13 +8,20 @@ implementation published with CutMix, so that its checkpoints load.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classification.models.resnet import initialize_convolutions, pad_channels
+from classification.models.network import (
+    ResidualBlock,
+    StagedClassifier,
+    conv1x1,
+    conv3x3,
+    initialize_convolutions,
+)
+from classification.models.resnet import pad_channels
 
 _STEM_CHANNELS = 16
 _EXPANSION = 4
 
 
-class PyramidNet(nn.Module):
+class PyramidNet(StagedClassifier):
     """Depth 9n + 2: three stages of n bottlenecks; `alpha` (α̃) is how much the width grows in all.
 
     The width of block k (from 1) is round(16 + α̃ k / 3n), and it puts out four times as many maps.
@@ -32,7 +39,7 @@ class PyramidNet(nn.Module):
             Bottleneck(in_channels, width, stride)
             for in_channels, width, stride in zip(inputs[:-1], widths, strides, strict=True)
         ]
-        self.conv1 = nn.Conv2d(3, _STEM_CHANNELS, 3, padding=1, bias=False)
+        self.conv1 = conv3x3(3, _STEM_CHANNELS)
         self.bn1 = nn.BatchNorm2d(_STEM_CHANNELS)
         self.layer1 = nn.Sequential(*blocks[:number])
         self.layer2 = nn.Sequential(*blocks[number : 2 * number])
@@ -41,18 +48,16 @@ class PyramidNet(nn.Module):
         self.fc = nn.Linear(inputs[-1], num_classes)
         initialize_convolutions(self)
 
-    def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: [N, 3, H, W] to [N, 4 · (16 + α̃)]."""
-        maps = self.bn1(self.conv1(images))  # no ReLU: each block starts with a BatchNorm
-        maps = self.layer3(self.layer2(self.layer1(maps)))
-        return F.adaptive_avg_pool2d(F.relu(self.bn_final(maps)), 1).flatten(1)
+    def stem(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] to [N, 16, H, W]; no ReLU, since each block starts with a BatchNorm."""
+        return self.bn1(self.conv1(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, H, W] to logits [N, L]."""
-        return self.fc(self.features(images))
+    def finish(self, maps: Tensor) -> Tensor:
+        """[N, 4 · (16 + α̃), H, W], activated."""
+        return F.relu(self.bn_final(maps))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """BN-1×1-BN-ReLU-3×3-BN-ReLU-1×1-BN beside a shortcut padded with zero maps (Figure 6d).
 
     The first ReLU of a pre-activation block is left out and a BatchNorm is added at the end; at
@@ -62,13 +67,18 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.conv1 = conv1x1(in_channels, width)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.conv2 = conv3x3(width, width, stride)
         self.bn3 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, _EXPANSION * width, 1, bias=False)
+        self.conv3 = conv1x1(width, _EXPANSION * width)
         self.bn4 = nn.BatchNorm2d(_EXPANSION * width)
         self.stride = stride
+
+    @property
+    def residual_end(self) -> nn.Module:
+        """As `ResidualBlock.residual_end`."""
+        return self.bn4
 
     def forward(self, maps: Tensor) -> Tensor:
         """[N, in, H, W] to [N, 4 · width, H / stride, W / stride], rounded up."""

@@ -7,12 +7,12 @@ max pool behind each widening, a residual block of two convolutions at the first
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classification.models.resnet import initialize_convolutions
+from classification.models.network import Classifier, conv3x3, initialize_convolutions
 
 _LOGIT_SCALE = 0.125  # as published; keeps the first losses near ln(classes)
 
 
-class ResNet9(nn.Module):
+class ResNet9(Classifier):
     """Eight convolutions and a linear layer, 6.6 M parameters at ten classes; any image size."""
 
     def __init__(self, num_classes: int) -> None:
@@ -35,10 +35,20 @@ class ResNet9(nn.Module):
         """Normalised images [N, 3, H, W] to logits [N, L]."""
         return _LOGIT_SCALE * self.fc(self.features(images))
 
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The three convolutions that widen; a residual block sees only a part of the maps."""
+        return self.widen1, self.widen2, self.widen3
+
+    @property
+    def residual_ends(self) -> list[nn.Module]:
+        """The two residual blocks, whose shortcut lies outside of them."""
+        return [self.residual1, self.residual3]
+
 
 def _conv_bn_relu(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+        conv3x3(in_channels, out_channels),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     )

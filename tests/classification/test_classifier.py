@@ -38,6 +38,48 @@ def test_mixed_labels_keep_the_training_loss_above_that_of_plain_ones(digits, tm
     assert mixed[-1]["loss"] > 2 * unmixed[-1]["loss"]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"stochastic_depth": 0.5},
+        {"drop_block": 0.3, "drop_block_size": 3},
+        {"mixing": {"kind": "manifold_mixup"}},
+        {"mixing": {"kind": "saliency_dcutmix", "num_images": 3}},
+        {"mixing": {"kind": "cutout", "side": 4}},
+    ],
+    ids=str,
+)
+def test_what_a_recipe_adds_changes_the_training_and_repeats(digits, tmp_path, settings):
+    plain = TINY.model_dump() | {"epochs": 1, "mixing": {"kind": "none"}}
+    changed = ScorerConfig.model_validate(plain | settings)
+    runs = [
+        train(digits, config, tmp_path / name)[1][0]
+        for name, config in (("a", changed), ("b", changed), ("c", ScorerConfig(**plain)))
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0]["loss"] != runs[2]["loss"]
+
+
+def test_an_interrupted_training_with_every_regulariser_ends_the_same(digits, tmp_path):
+    config = TINY.model_copy(
+        update={"epochs": 2, "stochastic_depth": 0.5, "drop_block": 0.2, "drop_block_size": 3}
+    )
+    whole, _ = train(digits, config, tmp_path / "whole")
+    workspace = Workspace(tmp_path / "part")
+    stopped = RuntimeError("stop")
+
+    def stop(done, total, unit, **metrics):
+        if unit == "epoch":
+            raise stopped
+
+    workspace.progress = stop
+    with pytest.raises(RuntimeError, match="stop"):
+        train_classifier(digits, config, seed=0, device=torch.device("cpu"), workspace=workspace)
+    resumed, _ = train(digits, config, tmp_path / "part")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
 def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
     model, _ = train(digits, TINY.model_copy(update={"epochs": 1}), tmp_path)
     save_classifier_weights(model, tmp_path / "s.safetensors")
@@ -52,6 +94,8 @@ def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
         ({"model": "vgg16"}, "unknown classifier; allowed: resnet8"),
         ({"milestones": (0.9, 0.75)}, "must ascend"),
         ({"milestones": (0.5, 1.5)}, "between 0 and 1"),
+        ({"stochastic_depth": 1.0}, "less than 1"),
+        ({"drop_block_size": 4}, "a block has a centre"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, expected):

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -6,12 +11,17 @@ from classification.errors import ConfigError
 from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.pyramidnet import Bottleneck, PyramidNet
 from classification.models.resnet import BasicBlock, PreActBlock, ResNet
+from classification.models.resnext import ResNeXt, ResNeXtBlock
+from classification.models.wide_resnet import WideResNet
 
 
 def _count(name: str, num_classes: int) -> int:
+    return _count_of(partial(build_classifier, name, num_classes))
+
+
+def _count_of(build: Callable[[], nn.Module]) -> int:
     with torch.device("meta"):
-        model = build_classifier(name, num_classes)
-    return sum(parameter.numel() for parameter in model.parameters())
+        return sum(parameter.numel() for parameter in build().parameters())
 
 
 # ResNet: by hand, convolutions 9·in·out and two numbers a BatchNorm channel. For depth 20: stem
@@ -20,6 +30,9 @@ def _count(name: str, num_classes: int) -> int:
 # PreActResNet-18: the commonly published 11,171,146 leaves out the last BatchNorm (2·512), which
 # He et al. 2016b, section 3.2, have. PyramidNet: read off the implementation published with CutMix
 # by building it; published as 1.7 M and 26.8 M (Han et al. 2017, Table 4).
+# WRN-16-8 by hand: stem, two blocks a stage, last BatchNorm, classifier. ResNeXt-29 4×24d: stem,
+# stages of a first block and two others (widths 96, 192, 384), classifier. ResNet-50: the figure
+# torchvision publishes beside its weights.
 @pytest.mark.parametrize(
     ("name", "num_classes", "parameters"),
     [
@@ -32,6 +45,26 @@ def _count(name: str, num_classes: int) -> int:
         ("pyramidnet110", 100, 1_725_300),
         ("pyramidnet200", 10, 26_752_702),
         ("pyramidnet200", 100, 26_844_952),
+        (
+            "wrn16_8",
+            10,
+            432
+            + (168_224 + 295_424)
+            + (918_272 + 1_180_672)
+            + (3_671_552 + 4_720_640)
+            + 1_024
+            + 5_130,
+        ),
+        (
+            "resnext29_4_24",
+            10,
+            1_856
+            + (69_248 + 2 * 70_784)
+            + (364_288 + 2 * 281_344)
+            + (1_451_520 + 2 * 1_121_792)
+            + 10_250,
+        ),
+        ("resnet50", 1000, 25_557_032),
     ],
 )
 def test_parameter_counts(name: str, num_classes: int, parameters: int) -> None:
@@ -43,7 +76,35 @@ def test_resnet20_with_projections_would_have_the_other_published_count() -> Non
     assert _count("resnet20", 10) + (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64) == 272_474
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "resnet9", "preact_resnet18"])
+@pytest.mark.parametrize(
+    ("depth", "widen", "millions"),
+    [(40, 1, 0.6), (40, 4, 8.9), (16, 8, 11.0), (22, 8, 17.2), (28, 10, 36.5)],
+)
+def test_wide_resnets_have_the_published_sizes(depth: int, widen: int, millions: float) -> None:
+    # Zagoruyko & Komodakis 2016, Table 4.
+    count = _count_of(partial(WideResNet, depth, widen, 10))
+    assert round(count / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(("cardinality", "millions"), [(8, 34.4), (16, 68.1)])
+def test_resnexts_have_the_published_sizes(cardinality: int, millions: float) -> None:
+    # Xie et al. 2017, Table 7, for widths of 64. Their 68.1 is 68.155 rounded down.
+    count = _count_of(partial(ResNeXt, 29, cardinality, 64, 10))
+    assert count // 100_000 / 10 == millions
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet8",
+        "resnet20",
+        "resnet9",
+        "preact_resnet18",
+        "wrn16_8",
+        "resnext29_4_24",
+        "resnet50",
+    ],
+)
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (32, 32)])
 def test_any_image_size_gives_logits(name: str, size: tuple[int, int]) -> None:
     logits = build_classifier(name, 7).eval()(torch.randn(2, 3, *size))
@@ -54,11 +115,6 @@ def test_any_image_size_gives_logits(name: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(8, 8), (9, 13)])
 def test_pyramidnet_takes_any_image_size(size: tuple[int, int]) -> None:
     assert PyramidNet(11, 6, num_classes=5).eval()(torch.randn(2, 3, *size)).shape == (2, 5)
-
-
-def test_logits_are_the_classifier_on_the_features() -> None:
-    model, images = build_classifier("resnet8", 4).eval(), torch.randn(3, 3, 8, 8)
-    torch.testing.assert_close(model(images), model.fc(model.features(images)))
 
 
 def test_pyramidnet_names_and_shapes_fit_the_published_checkpoint() -> None:
@@ -116,6 +172,41 @@ def test_preact_projection_sees_activated_maps() -> None:
     assert PreActBlock(2, 2, stride=1).projection is None
 
 
+def test_resnext_convolves_groups_apart_and_projects_without_activating() -> None:
+    # As wide as the first stage puts out: two groups of one channel, beside a projection.
+    block = ResNeXtBlock(2, 256, stride=2, cardinality=2, base_width=1).eval()
+    assert block.conv2.weight.shape == (2, 1, 3, 3)
+    assert [conv.stride for conv in (block.conv1, block.conv2, block.conv3)] == [
+        (1, 1),
+        (2, 2),
+        (1, 1),
+    ]
+    nn.init.zeros_(block.bn3.weight)
+    assert block.projection is not None
+    block.projection[0].weight.data.fill_(1)
+    maps = torch.tensor([[-1.0, 3.0], [-1.0, -4.0]]).view(2, 2, 1, 1)
+    # -1 + 3 and -1 - 4, then the ReLU.
+    torch.testing.assert_close(
+        block(maps)[:, 0].flatten(), torch.tensor([2.0, 0.0]), rtol=1e-4, atol=0
+    )
+
+
+def test_resnext_widths_double_from_stage_to_stage() -> None:
+    with torch.device("meta"):
+        stages = ResNeXt(29, 4, 24, 10).stages
+    assert [stage[0].conv2.weight.shape[:2] for stage in stages] == [(96, 24), (192, 48), (384, 96)]
+
+
+def test_wide_resnet_is_preactivation_throughout_and_projects_where_it_widens() -> None:
+    with torch.device("meta"):
+        stages = WideResNet(16, 8, 10).stages
+        thin = WideResNet(10, 1, 10).stages
+    projected = [[block.projection is not None for block in stage] for stage in stages]
+    assert projected == [[True, False]] * 3
+    assert [stage[0].projection is not None for stage in thin] == [False, True, True]
+    assert not any(name.endswith("bias") and "conv" in name for name in stages[0].state_dict())
+
+
 def test_convolutions_start_with_he_variance() -> None:
     torch.manual_seed(0)
     weight = build_classifier("preact_resnet18", 10).layer4[1].conv2.weight
@@ -123,7 +214,15 @@ def test_convolutions_start_with_he_variance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet8", 4), ("pyramidnet110", 4), ("preact_resnet18", 8)]
+    ("name", "size"),
+    [
+        ("resnet8", 4),
+        ("pyramidnet110", 4),
+        ("preact_resnet18", 8),
+        ("wrn16_8", 4),
+        ("resnext29_4_24", 4),
+        ("resnet50", 32),
+    ],
 )
 def test_minimum_image_size_leaves_one_pixel_after_the_reductions(name: str, size: int) -> None:
     assert minimum_image_size(name) == size
@@ -143,3 +242,17 @@ def test_impossible_depths_are_refused(depth: int) -> None:
         ResNet(depth, 10)
     with pytest.raises(ValueError, match="9n \\+ 2"):
         PyramidNet(depth, 64, 10)
+    with pytest.raises(ValueError, match="9n \\+ 2"):
+        ResNeXt(depth, 4, 24, 10)
+    with pytest.raises(ValueError, match="6n \\+ 4"):
+        WideResNet(depth, 8, 10)
+    with pytest.raises(ValueError, match="widen 0"):
+        WideResNet(16, 0, 10)
+
+
+def test_torchvision_is_imported_only_for_what_needs_it() -> None:
+    code = (
+        "import sys, classification.models, classification.regularisers;"
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from classification.errors import ArtifactError, ConfigError
+from classification.models import build_classifier
+from classification.models.weights import save_classifier_weights
+from pipeline.show import show
+
+CONFIG = """
+name: shown
+data: {kind: digits, classes: 3, images_per_class: 30}
+scorer: {model: resnet8, epochs: 1, batch_size: 16, mixing: {kind: dcutmix, num_images: 3, prob: 0}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "shown.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def draw(config, *kinds, overrides=(), columns=2, name="sheet.png"):
+    output = config.parent / name
+    show(config, overrides, kinds, output, columns, config.parent / "artifacts")
+    return output.read_bytes()
+
+
+def test_it_draws_the_configs_own_mixer_on_a_batch_that_is_mixed(config):
+    own = draw(config)
+    assert own == draw(config, "dcutmix")
+    assert own != draw(config, "cutout")
+
+
+def test_the_picture_follows_from_the_seed(config):
+    assert draw(config) == draw(config)
+    assert draw(config) != draw(config, overrides=["seed=1"])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix", "dmixup", "saliency_dcutmix"])
+def test_every_mixer_that_needs_no_network_is_drawn(config, kind):
+    assert draw(config, kind, "dcutmix")
+
+
+@pytest.mark.parametrize("kind", ["none", "manifold_mixup", "mosaic"])
+def test_what_shows_nothing_is_refused(config, kind):
+    with pytest.raises(ConfigError, match=f"--mixer: found '{kind}'; allowed: cutout, mixup"):
+        draw(config, kind)
+
+
+@pytest.mark.parametrize("columns", [0, 7])
+def test_columns_out_of_range_are_refused(config, columns):
+    with pytest.raises(ConfigError, match="--columns"):
+        draw(config, columns=columns)
+
+
+def test_a_name_that_is_no_picture_is_refused(config):
+    with pytest.raises(ConfigError, match="a figure ends in"):
+        draw(config, name="sheet.txt")
+
+
+def test_a_mixer_of_the_networks_gradients_asks_for_the_trained_scorer(config):
+    with pytest.raises(ArtifactError, match="takes its saliency from the trained scorer"):
+        draw(config, "puzzlemix")
+
+
+def test_a_mixer_of_the_networks_gradients_is_drawn_with_loaded_weights(config):
+    torch.manual_seed(0)
+    weights = config.parent / "scorer.safetensors"
+    save_classifier_weights(build_classifier("resnet8", 3), weights)
+    assert draw(config, "puzzlemix", overrides=[f"scorer.weights={weights}"])
