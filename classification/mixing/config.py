@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field, model_validator
 from torch import nn
 
 from classification.acceleration import Precision
+from classification.errors import ConfigError
 from classification.mixing.cutout import Cutout
 from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
 from classification.mixing.manifold import ManifoldMixup
 from classification.mixing.mixer import MAX_IMAGES, BatchMixer
 from classification.mixing.pairwise import CutMix, Mixup
+from classification.mixing.puzzlemix import PuzzleMix
 from classification.mixing.saliency import GradientSaliency, PixelSaliency
 from classification.transforms import Normalization
+
+if TYPE_CHECKING:
+    from classification.mixing.comixup import CoMixup
 
 _DEFAULT_NUM_IMAGES = 5
 _DEFAULT_SIDE = 16
@@ -173,12 +178,9 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"mixing.kind {self.kind} needs the model that is trained")
         if self.kind == "manifold_mixup":
             return ManifoldMixup(surroundings.stages, self._alpha, self.prob, num_classes)
-        from classification.mixing.comixup import CoMixup
-        from classification.mixing.puzzlemix import PuzzleMix
-
         saliency = GradientSaliency(surroundings.model, surroundings.precision)
         if self.kind == "comixup":
-            return CoMixup(saliency, self._alpha, self.prob, num_classes)
+            return _comixup()(saliency, self._alpha, self.prob, num_classes)
         pixels = surroundings.normalization.invert
         return PuzzleMix(saliency, pixels, self._alpha, self.prob, num_classes)
 
@@ -191,3 +193,15 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         if surroundings is None:
             return SaliencyDCutMix(*settings)
         return SaliencyDCutMix(*settings, saliency=PixelSaliency(surroundings.normalization))
+
+
+def _comixup() -> "type[CoMixup]":
+    """Co-Mixup's class. Raises ConfigError without PyMaxflow, which its licence keeps optional."""
+    try:
+        from classification.mixing.comixup import CoMixup
+    except ImportError as error:
+        raise ConfigError(
+            "mixing.kind: comixup needs PyMaxflow (GPL), which is not installed; "
+            "pip install -c constraints.txt PyMaxflow, or choose another kind"
+        ) from error
+    return CoMixup
