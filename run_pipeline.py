@@ -11,6 +11,7 @@ import typer
 from classification.errors import PipelineError
 from pipeline import commands
 from pipeline.runner import InterruptedRunError, Selection
+from pipeline.show import show as show_mixes
 
 app = typer.Typer(
     help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
@@ -58,6 +59,7 @@ def run(
     \b
     Example:
       python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
+      python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
     commands.run(
         config, set_ or [], name, Selection(until, only, force), device, artifacts, runs, dry_run
@@ -100,6 +102,41 @@ def plot(
       python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
     """
     commands.plot(names, output, x, runs)
+
+
+@app.command()
+def table(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="names or paths of runs")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print classifier runs side by side: a row a setting, mean ± std over its seeds.
+
+    \b
+    Example:
+      python run_pipeline.py table vanilla cutmix dcutmix dcutmix-seed1
+    """
+    commands.table(names, runs)
+
+
+@app.command()
+def show(
+    config: ConfigPath,
+    output: Annotated[Path, typer.Option("-o", "--output", help=".png, .svg or .pdf")],
+    mixer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="a kind of scorer.mixing, again for each; the config's"),
+    ] = None,
+    set_: Overrides = None,
+    columns: Annotated[int, typer.Option(help="mixes of each, 1 to 6")] = 4,
+    artifacts: Artifacts = Path("artifacts"),
+) -> None:
+    """Draw what mixers make of the images: boxes, saliency, soft labels.
+
+    \b
+    Example:
+      python run_pipeline.py show configs/quickstart.yaml --mixer dcutmix --mixer mixup -o m.png
+    """
+    show_mixes(config, set_ or [], mixer or [], output, columns, artifacts)
 
 
 @app.command()

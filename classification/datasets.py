@@ -53,7 +53,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     storage: Literal["auto", "memory", "files"] = Field(
         "auto",
         description="memory: one tensor on the device; files: decoded batch by batch in worker "
-        "processes with random resized crops, for a target only; auto: files from 128 pixels on",
+        "processes with random resized crops, not for scores or search; auto: files from 128 px",
     )
     workers: int | None = Field(
         None, ge=0, le=256, description="processes that decode files; one a core but one, up to 16"
@@ -258,6 +258,7 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
             torch.tensor(files.labels),
             size,
             workers,
+            config.flips,
         )
         for files in (found.train, found.test)
     )

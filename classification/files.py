@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -32,6 +32,7 @@ class ImageFiles:
     labels: Tensor
     image_size: int
     workers: int
+    flip: bool = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,7 +40,7 @@ class ImageFiles:
     def take(self, indices: Tensor) -> "ImageFiles":
         """The files at `indices`, int64 [n], in that order."""
         paths = tuple(self.paths[i] for i in indices.tolist())
-        return ImageFiles(self.root, paths, self.labels[indices], self.image_size, self.workers)
+        return replace(self, paths=paths, labels=self.labels[indices])
 
     def loader(self, batch_size: int, device: torch.device, training: bool) -> "FileLoader":
         """Batches for training (random resized crop, flip, colour jitter) or evaluation."""
@@ -116,7 +117,7 @@ class _Decoded(Dataset[tuple[Tensor, Tensor]]):
         crop: list[v2.Transform] = (
             [
                 v2.RandomResizedCrop(size, antialias=True),
-                v2.RandomHorizontalFlip(),
+                v2.RandomHorizontalFlip(0.5 if files.flip else 0.0),
                 v2.ColorJitter(_JITTER, _JITTER, _JITTER),
             ]
             if training

@@ -5,30 +5,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from classification.acceleration import check_acceleration
-from classification.classifier import check_scorer
-from classification.datasets import ImageDataset, load_dataset
+from classification.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
 from evaluate.cost_figures import accuracy_against_cost
 from evaluate.figures import check_figure_path, save_figure
-from evaluate.retrain import check_retrain
 from evaluate.stage_figure import stage_graph
-from pcdarts.search import check_search
+from pipeline.classification_report import write_classification_report
+from pipeline.classification_results import read_classification
+from pipeline.classification_table import classification_table
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.graph import build_graph, fingerprints, stage_order
+from pipeline.inputs import check_inputs, load_datasets
 from pipeline.ledger import Cost
-from pipeline.report import REPORT, write_report
-from pipeline.results import RESULTS, cost_point, read_results
+from pipeline.page import REPORT, RESULTS
+from pipeline.report import write_report
+from pipeline.results import cost_point, read_results
 from pipeline.run_folder import RunFolder
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.status import stage_state
 from pipeline.store import Artifact, Store
-from subsample.selection import SubsetConfig, check_selection, select
+from subsample.selection import SubsetConfig
 
 
 def run(
@@ -113,6 +112,12 @@ def plot(names: Sequence[str], output: Path, axis: str, runs: Path) -> None:
     print(output)
 
 
+def table(names: Sequence[str], runs: Path) -> None:
+    """Print classifier runs side by side, as a Markdown table."""
+    folders = [RunFolder.open(runs, name) for name in names]
+    print(classification_table([read_classification(f.report / RESULTS) for f in folders]))
+
+
 def graph(path: Path, overrides: Sequence[str], output: Path | None) -> None:
     """Print the stage graph; draw it too if asked."""
     drawn = build_graph(STAGES, load_config(path, overrides))
@@ -132,34 +137,6 @@ def show_config(path: Path, overrides: Sequence[str], schema: bool) -> None:
         sys.stdout.write(dump_config(config))
 
 
-def load_datasets(config: PipelineConfig) -> dict[str, ImageDataset]:
-    """Data and target; read once if they are the same."""
-    data = load_dataset(config.data, "data")
-    same = config.target == config.data
-    return {"data": data, "target": data if same else load_dataset(config.target, "target")}
-
-
-def check_inputs(
-    config: PipelineConfig, datasets: dict[str, ImageDataset], device: torch.device
-) -> None:
-    """Refuse, before anything starts, what one of the stages could not do."""
-    scorer, scores, search = config.scorer, config.scores, config.search
-    if config.subset.needs_scores:
-        check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
-        check_acceleration("scores", scores.precision, "auto", device)
-    check_acceleration("search", search.precision, search.cuda_graph, device)
-    data, target = datasets["data"], datasets["target"]
-    labels = data.in_memory().labels.numpy()
-    if config.subset.needs_scores:
-        check_scorer(config.scorer, data)
-    check_selection(labels, config.subset, data.classes)
-    # Whatever the measure, it keeps as many images of each class as chance does.
-    by_chance = config.subset.model_copy(update={"measure": "random"})
-    kept = torch.from_numpy(select(labels, by_chance, None, config.seed))
-    check_search(data.train.labels[kept], config.search, data.image_size)
-    check_retrain(config.retrain, target)
-
-
 def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """What the same search on all images would be called in the store."""
     full = config.model_copy(update={"subset": SubsetConfig(measure="full", fraction=1.0)})
@@ -174,13 +151,22 @@ def _write_report(
     store: Store,
     console: Console,
 ) -> None:
-    full_search = full_search_fingerprint(config, datasets["data"].content_hash)
-    results = write_report(folder.report, config, datasets, artifacts, store, full_search)
-    accuracy, cost = results["accuracy"], results["cost"]
+    if config.goal == "classifier":
+        data, scorer = datasets["data"], artifacts["scorer"]
+        results = write_classification_report(folder, config, data, scorer, store)
+        costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
+    else:
+        full_search = full_search_fingerprint(config, datasets["data"].content_hash)
+        results = write_report(folder.report, config, datasets, artifacts, store, full_search)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['search_alone']} {cost['unit']} search alone",
+            f"            {cost['total']} {cost['unit']} with all that went before it",
+        ]
     console.say("")
-    console.say(f"top-1 error {accuracy['top1_error_last']:.2f} % (last epoch)")
-    console.say(f"cost        {cost['search_alone']} {cost['unit']} search alone")
-    console.say(f"            {cost['total']} {cost['unit']} with all that went before it")
+    console.say(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
+    for line in costs:
+        console.say(line)
     console.say(f"report      {folder.report / REPORT}")
 
 

@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -20,6 +20,8 @@ from pcdarts.search import SearchConfig
 from subsample.selection import SubsetConfig
 from subsample.uncertainty import ScoresConfig
 
+Goal = Literal["network", "classifier"]
+
 _MAX_BYTES = 1 << 20
 _MAX_BASES = 8
 
@@ -29,6 +31,11 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="of the folder under runs/"
+    )
+    goal: Goal = Field(
+        "network",
+        description="what the run is after: a network, searched for and retrained; or a "
+        "classifier: the scorer alone, with a report of its own",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="from which all randomness is derived")
     data: DataConfig = Field(description="what is scored and searched on")

@@ -10,7 +10,7 @@ import torch
 
 from classification.datasets import ImageDataset
 from classification.workspace import Workspace
-from pipeline.config import PipelineConfig
+from pipeline.config import Goal, PipelineConfig
 from pipeline.store import Artifact, fingerprint
 
 SOURCES = ("data", "target")  # the two datasets, which the graph shows beside the stages
@@ -38,7 +38,7 @@ class Stage:
 
     `needs` names the stages and datasets it reads under a config; `settings` is the part of the
     config that decides its result. `version` rises when the code makes something else of the same
-    settings.
+    settings. `goal` is what a run that ends here was after, which decides nothing of the result.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Stage:
     needs: Callable[[PipelineConfig], tuple[str, ...]]
     settings: Callable[[PipelineConfig], Mapping[str, Any]]
     run: Callable[[Context], None]
+    goal: Goal | None = None
 
 
 def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> "nx.DiGraph[str]":
@@ -87,8 +88,8 @@ def fingerprints(
 
 
 def _required(stages: Mapping[str, Stage], config: PipelineConfig) -> list[str]:
-    """The last stage and all that it needs, in the order of `stages`."""
-    wanted, open_ = set(), [list(stages)[-1]]
+    """The stage that is the config's goal and all that it needs, in the order of `stages`."""
+    wanted, open_ = set(), [name for name, stage in stages.items() if stage.goal == config.goal]
     while open_:
         name = open_.pop()
         if name in stages and name not in wanted:

@@ -9,7 +9,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +89,16 @@ class Cost:
 
     def _parts(self) -> list[tuple[float, str]]:
         return [(self.gpu_hours, "GPU-hours"), (self.cpu_hours, "CPU-hours")]
+
+
+def last_making(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Of one stage's attempts, oldest first, those that made what stands: all since it was made
+    before, up to the last that was done. None if it was never made."""
+    done = [index for index, attempt in enumerate(attempts) if attempt.outcome == "done"]
+    if not done:
+        return []
+    first = done[-2] + 1 if len(done) > 1 else 0
+    return list(attempts[first : done[-1] + 1])
 
 
 def format_hours(hours: float) -> str:

@@ -1,14 +1,11 @@
 """The report of a finished run: report.md, its figures and results.json, from the artifacts."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
 from classification.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
@@ -26,14 +23,14 @@ from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
-from pipeline.ledger import Cost, format_hours
-from pipeline.results import RESULTS, SELECTION, SERIES, collect_results
+from pipeline.ledger import format_hours
+from pipeline.page import best_label, cost_row, describe_dataset, write_page
+from pipeline.results import SELECTION, SERIES, collect_results
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store import Artifact, Store
 from subsample.selection import Subset
 from subsample.uncertainty import summarise
 
-REPORT = "report.md"
 _CURVES = {
     "scorer": "Scorer: training with image mixing",
     "search": "Search: supernet weights and architecture",
@@ -58,15 +55,8 @@ def write_report(
     save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
     stages = {name: _plain(hours) for name, hours in results["cost"]["stages"].items()}
     save_figure(cost_bars(stages, results["cost"]["unit"]), folder / "cost.png")
-    text = _template().render(
-        **_summary(config, datasets, artifacts, store, results),
-        curves=drawn,
-        gallery=gallery,
-    )
-    write_atomically(folder / REPORT, text)
-    write_atomically(
-        folder / RESULTS, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    summary = _summary(config, datasets, artifacts, store, results)
+    write_page(folder, "report.md.j2", summary | {"curves": drawn, "gallery": gallery}, results)
     return results
 
 
@@ -79,22 +69,17 @@ def _summary(
 ) -> dict[str, Any]:
     """What the template prints, in its own words."""
     network, cost = results["network"], results["cost"]
-    chooser = results["accuracy"]["best_chosen_by"]
     return {
         **{key: results[key] for key in ("name", "accuracy", "device", "seed")},
         "num_train": len(datasets["data"].train),
-        "data": _describe(datasets["data"]),
-        "target": _describe(datasets["target"]),
+        "data": describe_dataset(datasets["data"]),
+        "target": describe_dataset(datasets["target"]),
         "subset": results["subset"] | {"series": _series(config)},
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
         "network": network
         | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"},
-        "best_label": (
-            "chosen on a held-out part of train"
-            if chooser == "validation"
-            else "lowest test error seen: optimistic, nothing was chosen by it"
-        ),
+        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(cost, artifacts),
@@ -122,20 +107,10 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
 def _cost_row(
     name: str, artifact: Artifact, store: Store, config: PipelineConfig
 ) -> dict[str, Any]:
-    attempts = store.ledger.attempts([artifact.fingerprint])
-    makers = {attempt.run for attempt in attempts}
     notes = []
-    if config.name not in makers and makers:
-        notes.append(f"reused from {', '.join(sorted(makers))}")
     if name == "scorer" and config.scorer.weights is not None:
         notes.append("loaded; what its training cost elsewhere is not counted")
-    hours = Cost.of(attempts)
-    return {
-        "stage": name,
-        "hours": str(hours) if hours.hours is None else format_hours(hours.hours),
-        "attempts": len(attempts),
-        "note": "; ".join(notes),
-    }
+    return cost_row(name, store.ledger.attempts([artifact.fingerprint]), config.name, notes)
 
 
 def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, str]:
@@ -211,16 +186,6 @@ def _warnings(
     return [warning for warning in found if warning]
 
 
-def _describe(dataset: ImageDataset) -> dict[str, Any]:
-    size = dataset.image_size
-    return {
-        "name": dataset.name,
-        "image_size": size,
-        "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test "
-        f"images of {dataset.num_classes} classes, {size}×{size}",
-    }
-
-
 def _series(config: PipelineConfig) -> str:
     return SERIES.get(config.subset.measure, config.subset.measure)
 
@@ -235,12 +200,3 @@ def _hours(hours: float | dict[str, float], divisor: int = 1) -> str:
         gpu, cpu = (format_hours(hours[key] / divisor) for key in ("gpu_hours", "cpu_hours"))
         return f"{gpu} GPU + {cpu} CPU"
     return format_hours(hours / divisor)
-
-
-def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=False, autoescape=False
-    )
-    environment.filters["dash"] = lambda value: "–" if value is None else value
-    return environment.get_template("report.md.j2")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classification.errors import ArtifactError
+from classification.errors import ArtifactError, ConfigError
 from evaluate.cost_figures import CostPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
@@ -18,7 +18,6 @@ from pipeline.stages.subset import SUBSET
 from pipeline.store import Artifact, Store
 from subsample.selection import Subset
 
-RESULTS = "results.json"
 SELECTION = ("scorer", "scores", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
@@ -38,7 +37,7 @@ def collect_results(
     """
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
     subset = Subset.load(artifacts["subset"].path / SUBSET)
-    network = _read_json(artifacts["retrain"].path / SUMMARY)
+    network = read_json(artifacts["retrain"].path / SUMMARY)
     attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
     return {
         "name": config.name,
@@ -60,16 +59,36 @@ def collect_results(
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A run's results.json. Raises ArtifactError if the run has not got that far."""
+    """The results.json of a run that searched.
+
+    Raises ArtifactError if the run has not got that far, ConfigError if it trained a classifier
+    and searched for nothing.
+    """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
-    results = _read_json(path)
+    results = read_json(path)
+    if results.get("goal") == "classifier":
+        raise ConfigError(
+            f"RUN: {results.get('name')} trained a classifier and searched for nothing; allowed: "
+            "runs whose goal is a network (for classifiers: python run_pipeline.py table)"
+        )
     try:
         cost_point(results, "search")
         cost_point(results, "total")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
     return results
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ArtifactError, naming the file, if it holds none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
+    return value
 
 
 def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
@@ -89,15 +108,23 @@ def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
     )
 
 
+def hours_of(cost: Cost) -> float | dict[str, float]:
+    """Hours, as results.json holds them; by device kind where both were used."""
+    hours = cost.hours
+    if hours is None:
+        return {"gpu_hours": _round(cost.gpu_hours), "cpu_hours": _round(cost.cpu_hours)}
+    return _round(hours)
+
+
 def _cost(costs: Mapping[str, Cost]) -> dict[str, Any]:
     before = sum((costs[name] for name in SELECTION if name in costs), Cost())
     total = before + costs["search"]
     return {
         "unit": sum(costs.values(), Cost()).unit,
-        "stages": {name: _figure(cost) for name, cost in costs.items()},
-        "search_alone": _figure(costs["search"]),
-        "total": _figure(total),
-        "total_with_retraining": _figure(total + costs["retrain"]),
+        "stages": {name: hours_of(cost) for name, cost in costs.items()},
+        "search_alone": hours_of(costs["search"]),
+        "total": hours_of(total),
+        "total_with_retraining": hours_of(total + costs["retrain"]),
     }
 
 
@@ -146,28 +173,10 @@ def _measured_basis(attempts: list[Attempt]) -> str:
     return f"measured: the full-data search in this store, on {attempts[-1].device}"
 
 
-def _figure(cost: Cost) -> float | dict[str, float]:
-    """Hours; by device kind where both were used."""
-    hours = cost.hours
-    if hours is None:
-        return {"gpu_hours": _round(cost.gpu_hours), "cpu_hours": _round(cost.cpu_hours)}
-    return _round(hours)
-
-
 def _reliability(artifacts: Mapping[str, Artifact]) -> dict[str, Any] | None:
     if "scores" not in artifacts:
         return None
-    return _read_json(artifacts["scores"].path / RELIABILITY)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
-    return value
+    return read_json(artifacts["scores"].path / RELIABILITY)
 
 
 def _round(hours: float) -> float:

@@ -20,6 +20,11 @@ class RunFolder:
     path: Path
 
     @property
+    def config_path(self) -> Path:
+        """The file of the resolved config."""
+        return self.path / _CONFIG
+
+    @property
     def log(self) -> Path:
         """The log file."""
         return self.path / _LOG

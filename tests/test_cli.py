@@ -38,7 +38,11 @@ def command(folder, name, *arguments):
         places += ["--artifacts", str(folder / "artifacts")]
         places += [] if "--device" in arguments else ["--device", "cpu"]
     return main(
-        [name, *arguments, *(places if name in ("run", "status", "report", "plot") else [])]
+        [
+            name,
+            *arguments,
+            *(places if name in ("run", "status", "report", "plot", "table") else []),
+        ]
     )
 
 
@@ -99,6 +103,20 @@ def test_plot_draws_runs_and_names_what_it_wrote(finished, capsys):
     assert "high-CV" in picture.read_text()
 
 
+def test_a_run_that_searched_is_no_row_of_a_table(finished, capsys):
+    assert command(finished, "table", "tiny") == 2
+    assert "RUN: tiny did not train a classifier alone" in refusal(capsys)
+
+
+def test_a_classifier_is_no_point_of_a_plot(finished, capsys):
+    config = str(finished / "tiny.yaml")
+    assert command(finished, "run", config, "--set", "goal=classifier", "--name", "alone") == 0
+    assert "scorer   reused" in capsys.readouterr().out
+    assert command(finished, "plot", "tiny", "alone", "-o", str(finished / "no.png")) == 2
+    assert "RUN: alone trained a classifier and searched for nothing" in refusal(capsys)
+    assert not (finished / "no.png").exists()
+
+
 def test_report_is_written_again_from_the_artifacts(finished):
     report = finished / "runs" / "tiny" / "report" / "report.md"
     before = report.read_text()
@@ -132,7 +150,7 @@ def test_config_prints_the_resolved_config_or_the_schema(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("name", ["run", "status", "report", "plot", "graph", "config"])
+@pytest.mark.parametrize("name", ["run", "status", "report", "plot", "table", "graph", "config"])
 def test_every_command_explains_itself_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     assert f"run_pipeline.py {name}" in " ".join(capsys.readouterr().out.split())
@@ -156,6 +174,17 @@ def test_every_command_explains_itself_with_an_example(name, capsys):
         (["--set", "scorer.batch_size=512"], "scorer.batch_size"),
         (["--set", "retrain={network: imagenet, batch_size: 32}"], "target.image_size"),
         (["--set", "scorer.weights=nowhere.pt"], "nowhere.pt"),
+        (["--set", "goal=classifer"], "goal: found 'classifer'"),
+        (
+            ["--set", "goal=classifier", "--until", "search"],
+            "--until: found 'search'; allowed: scorer",
+        ),
+        (
+            ["--set", "goal=classifier", "--set", "scorer.weights=w.pt"],
+            "scorer.weights: found 'w.pt'",
+        ),
+        (["--set", "goal=classifier", "--set", "scorer.batch_size=512"], "scorer.batch_size"),
+        (["--set", "scorer.mixing={kind: cutmix, num_images: 3}"], "scorer.mixing: num_images 3"),
         (["--until", "serach"], "--until: found 'serach'"),
         (["--only", "search"], "subset is needed"),
         (["--force", "everything"], "--force: found 'everything'"),
@@ -179,6 +208,8 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, a
         (["plot", "nobody", "-o", "x.png"], "no run called 'nobody'"),
         (["plot", "nobody", "-o", "x.xlsx"], "x.xlsx"),
         (["plot", "nobody", "-o", "x.png", "--x", "time"], "--x: found 'time'"),
+        (["table", "nobody"], "no run called 'nobody'"),
+        (["table"], "RUN..."),
         (["graph", "nowhere.yaml"], "nowhere.yaml"),
         (["dance"], "dance"),
     ],

@@ -197,15 +197,16 @@ def plan_moves(shown: Tensor, salience: Tensor) -> Tensor:
     cost = _DISTANCE * way - gain  # [N, patch, place]
     patches = torch.arange(rows * columns, device=device)
     nobody = len(patches)
+    price, wanted = cost.min(2)  # the first of equals
     for _ in range(longest):
-        price, wanted = cost.min(2)  # the first of equals
         best = torch.full_like(price, torch.inf).scatter_reduce_(1, wanted, price, "amin")
         bidders = torch.where(price == best.gather(1, wanted), patches, nobody)
         winners = torch.full_like(wanted, nobody).scatter_reduce_(1, wanted, bidders, "amin")
-        lost = winners.gather(1, wanted) != patches
-        if not bool(lost.any()):  # nor would there be in another round
+        losers = (winners.gather(1, wanted) != patches).nonzero(as_tuple=True)
+        if not len(losers[0]):
             break
-        cost.scatter_(2, wanted[..., None], (price + _REFUSED * lost)[..., None])
+        cost[*losers, wanted[losers]] += _REFUSED
+        price[losers], wanted[losers] = cost[losers].min(1)
     return torch.where(winners == nobody, patches, winners)
 
 

@@ -1,6 +1,8 @@
 """Retrain: the found network, from scratch, on the target images."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from classification.checkpoint import write_atomically
 from classification.models.weights import save_classifier_weights
@@ -8,6 +10,7 @@ from classification.workspace import read_metrics
 from evaluate.complexity import complexity_warning
 from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype
+from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.search import GENOTYPE
 
@@ -44,14 +47,15 @@ def run(context: Context) -> None:
     write_atomically(context.workspace.path(SUMMARY), json.dumps(summary, indent=1) + "\n")
 
 
-STAGE = Stage(
-    "retrain",
-    1,
-    lambda config: ("target", "search"),
-    lambda config: {
-        "retrain": config.retrain.model_dump(mode="json"),
+def settings(config: PipelineConfig) -> Mapping[str, Any]:
+    """The network, its training, and how the target is augmented."""
+    # A field that came later is named where it is used, so that what came before keeps its name.
+    unused = {"mixing": {"side"}} if config.retrain.mixing.side is None else {}
+    return {
+        "retrain": config.retrain.model_dump(mode="json", exclude=unused),
         "seed": config.seed,
         **config.target.augmentation_settings(),
-    },
-    run,
-)
+    }
+
+
+STAGE = Stage("retrain", 1, lambda config: ("target", "search"), settings, run, goal="network")

@@ -97,3 +97,18 @@ def test_take_keeps_paths_and_labels_together(root):
     taken = load(root).train.take(torch.tensor([5, 0]))
     assert [path.as_posix() for path in taken.paths] == ["train/bee/2.png", "train/ant/0.png"]
     assert taken.labels.tolist() == [1, 0]
+
+
+def test_images_are_mirrored_only_where_they_may_be(root):
+    gradient = Image.linear_gradient("L").rotate(90)
+    for path in root.glob("train/*/*.png"):
+        gradient.save(path)
+    rising = []
+    for flip in (True, False):
+        images = torch.cat(
+            [batch for _ in range(4) for batch, _ in epoch(load(root, flip=flip).train)]
+        )
+        rows = images[:, 0, 16].float()
+        rising.append({bool(row[0] < row[-1]) for row in rows})
+    assert len(rising[1]) == 1
+    assert rising[0] == {True, False}

@@ -59,3 +59,43 @@ def test_a_setting_changes_the_fingerprints_of_what_follows_from_it(override, re
 def test_other_images_change_everything_and_another_target_only_the_retraining():
     assert changed(content=CONTENT | {"data": "other"}) == ALL
     assert changed(content=CONTENT | {"target": "other"}) == ["retrain"]
+
+
+def test_a_classifier_is_the_scorer_alone_and_shares_its_artifact_with_the_network():
+    config = load_config(CONFIG, ["goal=classifier"])
+    graph = build_graph(STAGES, config)
+    assert stage_order(graph, STAGES) == ["scorer"]
+    assert set(graph) == {"data", "scorer", "report"}
+    assert fingerprints(STAGES, config, {"data": CONTENT["data"]}) == {"scorer": keys()["scorer"]}
+
+
+def test_a_classifier_needs_its_scorer_whatever_the_subset():
+    config = load_config(CONFIG, ["goal=classifier", "subset.measure=random"])
+    assert stage_order(build_graph(STAGES, config), STAGES) == ["scorer"]
+
+
+def test_what_is_switched_off_leaves_the_fingerprints_as_they_were_before_it_came():
+    """Those of the quickstart before stochastic depth, DropBlock, Cutout and goals."""
+    assert keys()["scorer"] == "9b7e98f2dcd571da"
+    assert keys()["retrain"] == "85b2439f65b2ce25"
+    assert changed("scorer.drop_block_size=5") == []
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "scorer.stochastic_depth=0.1",
+        "scorer.drop_block=0.1",
+        "scorer.mixing={kind: cutout, side: 8}",
+        "data.lighting=0.1",
+    ],
+)
+def test_what_is_switched_on_makes_another_scorer(override):
+    assert changed(override)[0] == "scorer"
+
+
+def test_the_block_size_counts_where_blocks_are_dropped():
+    five, seven = (
+        keys("scorer.drop_block=0.1", f"scorer.drop_block_size={size}") for size in (5, 7)
+    )
+    assert five["scorer"] != seven["scorer"]

@@ -3,7 +3,15 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.ledger import Attempt, Cost, Ledger, Stopwatch, book_killed_attempt, open_attempt
+from pipeline.ledger import (
+    Attempt,
+    Cost,
+    Ledger,
+    Stopwatch,
+    book_killed_attempt,
+    last_making,
+    open_attempt,
+)
 
 ATTEMPT = Attempt("search", "abc", "run", "2026-01-01", 1800.0, "cpu", "cpu", 1, "done")
 
@@ -25,6 +33,22 @@ def test_failed_and_killed_attempts_cost_too(tmp_path):
     ledger.append(replace(ATTEMPT, fingerprint="other"))
     assert Cost.of(ledger.attempts(["abc"])) == Cost(cpu_hours=2.0)
     assert len(ledger.attempts()) == 5
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "making"),
+    [
+        ("", ""),
+        ("interrupted killed", ""),
+        ("done", "done"),
+        ("killed done", "killed done"),
+        ("killed done interrupted done", "interrupted done"),
+        ("done done failed", "done"),
+    ],
+)
+def test_the_last_making_is_what_led_to_the_artifact_that_stands(outcomes, making):
+    attempts = [replace(ATTEMPT, outcome=outcome) for outcome in outcomes.split()]
+    assert [attempt.outcome for attempt in last_making(attempts)] == making.split()
 
 
 def test_a_torn_line_costs_only_itself(tmp_path):

@@ -22,7 +22,9 @@ def config(tmp_path):
 
 def draw(config, *kinds, overrides=(), columns=2, name="sheet.png"):
     output = config.parent / name
-    show(config, overrides, kinds, output, columns, config.parent / "artifacts")
+    artifacts = config.parent / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    show(config, overrides, kinds, output, columns, artifacts)
     return output.read_bytes()
 
 
@@ -62,6 +64,11 @@ def test_a_name_that_is_no_picture_is_refused(config):
 def test_a_mixer_of_the_networks_gradients_asks_for_the_trained_scorer(config):
     with pytest.raises(ArtifactError, match="takes its saliency from the trained scorer"):
         draw(config, "puzzlemix")
+
+
+def test_the_scorer_is_asked_for_where_the_subset_needs_none(config):
+    with pytest.raises(ArtifactError, match="takes its saliency from the trained scorer"):
+        draw(config, "puzzlemix", overrides=["subset.measure=random"])
 
 
 def test_a_mixer_of_the_networks_gradients_is_drawn_with_loaded_weights(config):

@@ -1,0 +1,69 @@
+"""What reports have in common: their files, their templates, and lines that all of them print."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from classification.checkpoint import write_atomically
+from classification.datasets import ImageDataset
+from pipeline.ledger import Attempt, Cost, format_hours
+
+REPORT, RESULTS = "report.md", "results.json"
+BEST_IS_OPTIMISTIC = "lowest test error seen: optimistic, nothing was chosen by it"
+
+
+def write_page(
+    folder: Path, template: str, values: Mapping[str, Any], results: Mapping[str, Any]
+) -> None:
+    """Write report.md, which is `template` filled with `values`, and results.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / REPORT, _environment().get_template(template).render(**values))
+    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / RESULTS, text + "\n")
+
+
+def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
+    """A dataset's name, the side of its images, and a line that says how many there are."""
+    size = dataset.image_size
+    return {
+        "name": dataset.name,
+        "image_size": size,
+        "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test "
+        f"images of {dataset.num_classes} classes, {size}×{size}",
+    }
+
+
+def best_label(chosen_by: str) -> str:
+    """What the best epoch's error is worth."""
+    if chosen_by == "validation":
+        return "chosen on a held-out part of train"
+    return BEST_IS_OPTIMISTIC
+
+
+def cost_row(
+    stage: str, attempts: Sequence[Attempt], run: str, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A row of the table of costs: a stage's hours over all attempts, and whose they were."""
+    makers = {attempt.run for attempt in attempts}
+    reused = [f"reused from {', '.join(sorted(makers))}"] if makers and run not in makers else []
+    hours = Cost.of(attempts)
+    return {
+        "stage": stage,
+        "hours": str(hours) if hours.hours is None else format_hours(hours.hours),
+        "attempts": len(attempts),
+        "note": "; ".join([*reused, *notes]),
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        autoescape=False,
+    )
+    environment.filters["dash"] = lambda value: "–" if value is None else value
+    return environment
