@@ -37,6 +37,11 @@ def test_fractions_are_finite_and_sum_to_one(seed, alpha, num_images):
     torch.testing.assert_close(fractions.sum(-1), torch.ones(4, 50))
 
 
+def test_a_whole_alpha_is_a_number_like_any_other():
+    whole, fractional = (sample_fractions(a, (4, 3), _generator()) for a in (2, 2.0))
+    assert torch.equal(whole, fractional)
+
+
 def test_tiny_alpha_gives_all_to_one_image_and_each_is_as_likely():
     fractions = sample_fractions(1e-4, (3000, 3), _generator())
     assert (fractions.amax(1) > 0.999).float().mean() > 0.99
