@@ -90,6 +90,15 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"milestones {shares} must ascend between 0 and 1")
         return self
 
+    @model_validator(mode="after")
+    def _capturable(self) -> "ScorerConfig":
+        if self.cuda_graph == "on" and not self.mixing.capturable:
+            raise ValueError(
+                f"cuda_graph on: a step with {self.mixing.kind} waits for the CPU, so it cannot be "
+                "captured; allowed: auto, off"
+            )
+        return self
+
     def make_schedule(self) -> Schedule:
         """The learning rate's course over the epochs, as a share of `learning_rate`."""
         if self.schedule == "step":
@@ -150,7 +159,7 @@ def train_classifier(
             output, targets, label_smoothing=smoothing
         ),
         precision=config.precision,
-        cuda_graph="off" if mixer and not mixer.capturable else config.cuda_graph,
+        cuda_graph=config.cuda_graph if config.mixing.capturable else "off",
     )
     fit(
         model,
@@ -181,6 +190,7 @@ class AugmentAndMix:
 
 def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
     """Raise PipelineError, naming the key or file, if there can be no such scorer of `dataset`."""
+    config.mixing.check()
     smallest = minimum_image_size(config.model)
     if dataset.image_size < smallest:
         raise ConfigError(

@@ -167,6 +167,7 @@ def retrain(
 
 def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
     """Raise ConfigError, naming the key, if the network cannot be trained on `dataset`."""
+    config.mixing.check()
     smallest = minimum_image_size(config.network)
     if dataset.image_size < smallest:
         raise ConfigError(

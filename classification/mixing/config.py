@@ -26,6 +26,7 @@ _DEFAULT_SIDE = 16
 _ANY_NUMBER = ("dmixup", "dcutmix", "saliency_dcutmix")  # of images in a mix
 _NO_FRACTIONS = ("none", "cutout")
 _DEFAULT_ALPHA = {"comixup": 2.0}
+_ON_CPU = ("puzzlemix", "comixup")
 _OF_A_MODEL = ("manifold_mixup", "puzzlemix", "comixup")
 
 Kind = Literal[
@@ -156,6 +157,16 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
     def needs_model(self) -> bool:
         """Whether the mixer looks into the network that is trained, or changes its course."""
         return self.kind in _OF_A_MODEL
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a training step with the mixer never waits for the CPU."""
+        return self.kind not in _ON_CPU
+
+    def check(self) -> None:
+        """Raise ConfigError, before anything starts, if the mixer lacks a library."""
+        if self.kind == "comixup":
+            _comixup()
 
     def build(
         self, num_classes: int, surroundings: Surroundings | None = None

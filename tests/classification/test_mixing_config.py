@@ -1,4 +1,6 @@
 import math
+import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from classification.mixing import (
     SaliencyDCutMix,
     Surroundings,
 )
+from classification.mixing.config import Kind
 from classification.models import build_classifier
 from classification.transforms import Normalization
 
@@ -93,3 +96,20 @@ def test_saliency_is_taken_of_the_unnormalised_images():
 def test_mixer_names_the_parameter_it_rejects(arguments, key):
     with pytest.raises(ConfigError, match=f"mixing.{key}: found"):
         DCutMix(**arguments)
+
+
+def test_comixup_without_its_library_is_refused_before_anything_starts(monkeypatch):
+    monkeypatch.setitem(sys.modules, "classification.mixing.comixup", None)
+    with pytest.raises(ConfigError, match=r"mixing\.kind: comixup needs PyMaxflow"):
+        MixingConfig(kind="comixup").check()
+    MixingConfig(kind="puzzlemix").check()
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_config_and_its_mixer_agree_on_what_can_be_captured(kind):
+    model = build_classifier("resnet8", 10)
+    surroundings = Surroundings(Normalization((0.5,) * 3, (0.25,) * 3), model, model.stages[1:3])
+    config = MixingConfig(kind=kind)
+    mixer = config.build(10, surroundings)
+    assert config.capturable == (mixer is None or mixer.capturable)
+    assert config.describe()
