@@ -18,6 +18,8 @@ def sample_fractions(
     *batch, num_images = shape
     # The images come first in memory: many small softmaxes run faster across than along rows.
     shape = (num_images, *batch)
-    gamma = torch._standard_gamma(torch.full(shape, alpha + 1.0, device=device), generator=generator)
+    gamma = torch._standard_gamma(
+        torch.full(shape, alpha + 1.0, device=device), generator=generator
+    )
     log_uniform = torch.rand(shape, generator=generator, device=device).neg_().log1p_()  # finite
     return gamma.log_().add_(log_uniform, alpha=1 / alpha).softmax(0).movedim(0, -1)
