@@ -1,0 +1,146 @@
+"""Seconds of k-center greedy: on features as CIFAR's, and over those of the usual way to do it.
+
+    python -m benchmarks.coreset [--device cuda] [--threads 2] [--json FILE]
+
+The usual way takes scikit-learn's distances of all features from each centre as it is chosen and
+keeps the least ones in numpy. It is timed on fewer features, interleaved with ours on the same, and
+on a CPU; both have to choose the same centres. The features are random: clusters, one a class, each
+spread along a few directions, behind a ReLU. Seconds are of the wall and of all cores' work.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics.pairwise import euclidean_distances
+from torch import Tensor
+
+from classification.seeding import make_generator
+from pipeline.device import device_name, resolve_device
+from subsample.coreset import k_center_greedy, k_center_ranks
+
+_GOAL_SECONDS = 10.0  # of all images at the default sizes, on two cores
+_DIRECTIONS = 20  # along which a class spreads
+
+
+def main() -> None:
+    """Print seconds, then the ratio; write both as JSON if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of torch (default: torch's)")
+    parser.add_argument("--images", type=int, default=50_000, help="default: %(default)s")
+    parser.add_argument("--classes", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--features", type=int, default=512, help="default: %(default)s")
+    parser.add_argument("--fraction", type=float, default=0.05, help="default: %(default)s")
+    parser.add_argument(
+        "--small", type=int, default=5_000, help="images of the comparison (default: %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    device = resolve_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    features, labels = make_features(options.images, options.features, options.classes, device)
+    count = round(options.fraction * options.images)
+    print(f"{device_name(device)}, torch {torch.__version__}")
+
+    runs: dict[str, Callable[[], object]] = {
+        f"{count} of all": lambda: k_center_greedy(features, count).cpu(),
+        f"{options.fraction:g} of each class": lambda: k_center_ranks(
+            features, labels, options.fraction
+        ).cpu(),
+    }
+    seconds = {name: measure(run, options.repeats) for name, run in runs.items()}
+    for name, row in seconds.items():
+        print(
+            f"{name:24} of {options.images} x {options.features}: {row['seconds']:.2f} s, "
+            f"{row['cpu_seconds']:.2f} CPU s"
+        )
+    print(f"goal for all, on two cores: {_GOAL_SECONDS:g} s")
+    comparison = compare(features[: options.small], options.fraction, options.repeats)
+    print(
+        f"of {options.small}: {comparison['seconds']:.3f} s, pairwise "
+        f"{comparison['pairwise_seconds']:.3f} s, ratio {comparison['ratio']:.3f} "
+        f"({min(comparison['ratios']):.3f}-{max(comparison['ratios']):.3f}), "
+        f"{comparison['centres_in_common']:.3f} of the centres in common"
+    )
+    if options.json:
+        record = {
+            "device": device_name(device),
+            "torch": torch.__version__,
+            "options": {key: str(value) for key, value in vars(options).items()},
+            "seconds": seconds,
+            "comparison": comparison,
+        }
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def make_features(
+    number: int, width: int, num_classes: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Features float32 [N, F] and labels int64 [N]."""
+    generator = make_generator(0, "coreset-benchmark")
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    labels = torch.arange(number) % num_classes
+    spread = normal(number, _DIRECTIONS) * torch.rand(number, 1, generator=generator)
+    features = normal(num_classes, width)[labels] + spread @ normal(_DIRECTIONS, width) * 0.3
+    return features.relu().to(device), labels.to(device)
+
+
+def measure(run: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Medians of the seconds that `run` takes on the wall, and on the CPU's cores together."""
+    wall, cpu = [], []
+    for _ in range(repeats):
+        begun, begun_cpu = time.perf_counter(), time.process_time()
+        run()
+        wall.append(time.perf_counter() - begun)
+        cpu.append(time.process_time() - begun_cpu)
+    return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu)}
+
+
+def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:
+    """Ours over the usual way: the median of the ratios of each round, and what agrees."""
+    count = round(fraction * len(features))
+    points = features.cpu().numpy()
+    ours, theirs = [], []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        centres = k_center_greedy(features, count).tolist()
+        between = time.perf_counter()
+        others = pairwise_greedy(points, count, centres[0])
+        ours.append(between - begun)
+        theirs.append(time.perf_counter() - between)
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "seconds": statistics.median(ours),
+        "pairwise_seconds": statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "centres_in_common": len(set(centres) & set(others)) / count,
+    }
+
+
+def pairwise_greedy(points: np.ndarray, count: int, first: int) -> list[int]:
+    """The usual way, from the same `first` centre: `points` [N, F] to `count` indices."""
+    order = [first]
+    near = euclidean_distances(points, points[[first]])[:, 0]
+    while len(order) < count:
+        order.append(int(near.argmax()))
+        near = np.minimum(near, euclidean_distances(points, points[[order[-1]]])[:, 0])
+    return order
+
+
+if __name__ == "__main__":
+    main()

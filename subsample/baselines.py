@@ -1,0 +1,204 @@
+"""Measures that high-CV subsets are compared with: Monte-Carlo dropout and EL2N; and features.
+
+Each is computed from a trained scorer in eval mode on the images as they are: no mixing, crop or
+flip. Images are uint8 [N, 3, H, W] on the model's device, labels int64 [N]. What comes back lies
+there too and does not depend on the batch size, up to the rounding of the model's arithmetic. A
+subset keeps the images of the highest uncertainty or EL2N; what covers features is in `coreset`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from classification.errors import ConfigError, DataError, PipelineError
+from classification.models.network import Classifier
+from classification.seeding import make_generator
+from classification.trainer import logits_of
+from classification.transforms import Normalization
+from classification.workspace import Progress, silent
+from subsample.uncertainty import _evaluating
+
+BATCH_SIZE = 256  # images
+
+Uncertainty = Literal["mutual_information", "entropy"]
+
+
+class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
+    """Monte-Carlo dropout (Gal & Ghahramani 2016; Gal, Islam & Ghahramani 2017).
+
+    Jeong et al. 2023 name their baseline an uncertainty derived by weight dropout, cite the second
+    of these and say no more. Of the uncertainties compared there, mutual information (BALD) is the
+    one that measures what dropout does: without it, it is zero. So it is the default.
+    """
+
+    uncertainty: Uncertainty = Field(
+        "mutual_information",
+        description="between an image's class and the weights (BALD); or the entropy of its mean "
+        "prediction, which is high too where all weights agree that the class is unclear",
+    )
+    rate: float = Field(
+        0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
+    )
+    passes: int = Field(
+        100, ge=1, le=10_000, description="draws of the weights (T); the paper gives none"
+    )
+
+
+@torch.inference_mode()
+def dropout_uncertainty(
+    model: Classifier,
+    images: Tensor,
+    normalization: Normalization,
+    config: DropoutConfig,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = silent,
+) -> Tensor:
+    """How unsure the model is of every image's class if features are dropped, float32 [N], nats.
+
+    Dropout stands before the linear layer alone, so the rest of the network runs once. Our
+    classifiers are trained without it, so these are not the draws from an approximate posterior
+    that the theory speaks of: they show how far a prediction hangs on single features.
+
+    A pass drops the same features of all images, as one draw of the weights does (consistent
+    dropout, Kirsch et al. 2019), and follows from (seed, pass) alone. Memory grows with
+    T · batch_size · L.
+
+    Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
+    an uncertainty is not finite.
+    """
+    masks = _draw_masks(model.fc.in_features, config, seed).to(images.device)  # [T, F]
+
+    def measure(inputs: Tensor, rows: slice) -> Tensor:
+        logits = logits_of(model(inputs)).unflatten(0, (config.passes, -1))  # [T, B, L]
+        return predictive_uncertainty(logits, config.uncertainty)
+
+    with model.fc.register_forward_hook(_repeat_with(masks)):
+        return _measure(model, images, normalization, batch_size, progress, measure, "mc_dropout")
+
+
+@torch.inference_mode()
+def el2n(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    normalization: Normalization,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = silent,
+) -> Tensor:
+    """EL2N of every image: ‖softmax(logits) - onehot(label)‖, float32 [N], 0 to √2.
+
+    Paul et al. 2021 average it over several networks early in training; here it is that of one
+    network, the scorer, at the end of its training.
+
+    Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
+    a result is not finite, ValueError unless there is a label an image.
+    """
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"labels {tuple(labels.shape)} of images {tuple(images.shape)}")
+
+    def measure(inputs: Tensor, rows: slice) -> Tensor:
+        return error_lengths(logits_of(model(inputs)), labels[rows])
+
+    return _measure(model, images, normalization, batch_size, progress, measure, "el2n")
+
+
+@torch.inference_mode()
+def extract_features(
+    model: Classifier,
+    images: Tensor,
+    normalization: Normalization,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = silent,
+) -> Tensor:
+    """What the linear layer sees of every image, float32 [N, F].
+
+    Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
+    a feature is not finite.
+    """
+
+    def measure(inputs: Tensor, rows: slice) -> Tensor:
+        return model.features(inputs).float()
+
+    return _measure(model, images, normalization, batch_size, progress, measure, "k_center")
+
+
+def predictive_uncertainty(logits: Tensor, uncertainty: Uncertainty) -> Tensor:
+    """Uncertainty float32 [B] in nats of `logits` [T, B, L] in T passes (Gal et al. 2017, sec. 4).
+
+    The entropy of the mean over the passes of the probabilities, H(p̄); or the mutual information,
+    H(p̄) less the mean of the passes' own entropies.
+    """
+    # In float64: a trained network is so sure of most images that float32 could not rank them.
+    log_probabilities = logits.double().log_softmax(-1)
+    probabilities = log_probabilities.exp()
+    mean = probabilities.mean(0)
+    entropy = -torch.special.xlogy(mean, mean).sum(-1)
+    if uncertainty == "mutual_information":
+        entropy += (probabilities * log_probabilities).sum(-1).mean(0)
+    return entropy.clamp_min(0).float()  # rounding alone can make it negative
+
+
+def error_lengths(logits: Tensor, labels: Tensor) -> Tensor:
+    """‖softmax(logits) - onehot(labels)‖, float32 [B], of `logits` [B, L], `labels` int64 [B]."""
+    # In float64, as above.
+    probabilities = logits.double().softmax(1)
+    return (probabilities - F.one_hot(labels, logits.shape[1])).norm(dim=1).float()
+
+
+def _draw_masks(num_features: int, config: DropoutConfig, seed: int) -> Tensor:
+    """Factors float32 [T, F]: 0 of a dropped feature, 1 / (1 - rate) of one that is kept.
+
+    Drawn on the CPU, so that they are the same on every device.
+    """
+    draws = [
+        torch.rand(num_features, generator=make_generator(seed, "mc-dropout", index))
+        for index in range(config.passes)
+    ]
+    return (torch.stack(draws) >= config.rate) / (1 - config.rate)
+
+
+def _repeat_with(masks: Tensor) -> Callable[[nn.Linear, Any, Tensor], Tensor]:
+    """A forward hook that gives a linear layer T times the outputs [T · B, L], pass by pass.
+
+    As a hook, so that it holds whatever a model does with the layer's output.
+    """
+
+    def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        passes = [F.linear(inputs[0] * mask, layer.weight, layer.bias) for mask in masks]
+        return torch.cat(passes)
+
+    return hook
+
+
+def _measure(
+    model: nn.Module,
+    images: Tensor,
+    normalization: Normalization,
+    batch_size: int,
+    progress: Progress,
+    measure: Callable[[Tensor, slice], Tensor],
+    name: str,
+) -> Tensor:
+    """What `measure` makes of (normalised images, their rows), joined; the model in eval mode."""
+    if batch_size < 1:
+        raise ConfigError(f"subset.batch_size: found {batch_size}; allowed: 1 or more")
+    if not len(images):
+        raise DataError(f"{name}: 0 training images; allowed: at least 1")
+    parts = []
+    with _evaluating(model):
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, min(start + batch_size, len(images)))
+            parts.append(measure(normalization(images[rows]), rows))
+            progress(rows.stop, len(images), "image")
+    found = torch.cat(parts)
+    if not found.isfinite().all():
+        raise PipelineError(
+            f"subset.measure: {name} found values of the scorer that are not finite; allowed: a "
+            "scorer whose training did not diverge"
+        )
+    return found
