@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, Field, field_validator, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
 from classification.datasets import ImageDataset
@@ -112,7 +112,7 @@ def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> Classifie
         return build_classifier(config.model, num_classes)
 
 
-def load_scorer(config: ScorerConfig, num_classes: int, path: Path) -> nn.Module:
+def load_scorer(config: ScorerConfig, num_classes: int, path: Path) -> Classifier:
     """The classifier with the weights stored at `path`. Raises ArtifactError if they do not fit."""
     model = build_scorer(config, num_classes, seed=0)
     load_classifier_weights(model, path)
@@ -126,7 +126,7 @@ def train_classifier(
     seed: int,
     device: torch.device,
     workspace: Workspace,
-) -> nn.Module:
+) -> Classifier:
     """Train a classifier on `dataset.train`, resuming from the workspace.
 
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
@@ -171,7 +171,7 @@ def train_classifier(
         purpose="scorer",
         workspace=workspace,
     )
-    return model
+    return classifier  # placed and trained, as `model` is
 
 
 class AugmentAndMix:

@@ -18,7 +18,7 @@ from pipeline.stages.subset import SUBSET
 from pipeline.store import Artifact, Store
 from subsample.selection import Subset
 
-SELECTION = ("scorer", "scores", "subset")  # what a subset costs before any search
+SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
 

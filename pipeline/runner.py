@@ -258,4 +258,4 @@ class _Both:
 
 
 def _batch_key(stage: str) -> str:
-    return {"subset": "scores.batch_size"}.get(stage, f"{stage}.batch_size")
+    return {"baseline": "scores.batch_size"}.get(stage, f"{stage}.batch_size")

@@ -20,7 +20,7 @@ from classification.seeding import make_generator
 from classification.trainer import logits_of
 from classification.transforms import Normalization
 from classification.workspace import Progress, silent
-from subsample.uncertainty import _evaluating
+from subsample.uncertainty import evaluating
 
 BATCH_SIZE = 256  # images
 
@@ -190,7 +190,7 @@ def _measure(
     if not len(images):
         raise DataError(f"{name}: 0 training images; allowed: at least 1")
     parts = []
-    with _evaluating(model):
+    with evaluating(model):
         for start in range(0, len(images), batch_size):
             rows = slice(start, min(start + batch_size, len(images)))
             parts.append(measure(normalization(images[rows]), rows))

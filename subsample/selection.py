@@ -15,12 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, ConfigError
 from classification.seeding import make_generator
+from subsample.baselines import DropoutConfig
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each half of the search: weights, and α, β
 _MAX_BYTES = 1 << 28  # of a subset file; ten million indices take a third of it
 
-Measure = Literal["cv", "mean_high", "mean_low", "std", "random", "full"]
+Measure = Literal[
+    "cv", "mean_high", "mean_low", "std", "mc_dropout", "k_center", "el2n", "random", "full"
+]
 Order = Literal["deterministic", "interval"]
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -32,7 +35,8 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
     measure: Measure = Field(
         "cv",
         description="what puts an image first: a high coefficient of variation (the paper's), a "
-        "high or low mean loss, a high standard deviation, or chance; full keeps every image",
+        "high or low mean loss, a high standard deviation, uncertainty under dropout, being far "
+        "from those before it (k-center), a long error (EL2N), or chance; full keeps every image",
     )
     fraction: float = Field(
         0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 under full"
@@ -41,6 +45,8 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
         "deterministic",
         description="the first images of the order, or every n-th one (Section III-C of the paper)",
     )
+
+    dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
 
     @model_validator(mode="before")
     @classmethod
@@ -53,7 +59,12 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def needs_scores(self) -> bool:
         """Whether the measure reads the losses, so that a scorer has to be trained first."""
-        return self.measure not in ("random", "full")
+        return self.measure in ("cv", "mean_high", "mean_low", "std")
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the measure reads the scorer otherwise than by its losses under mixing."""
+        return self.measure in ("mc_dropout", "k_center", "el2n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +129,10 @@ class Subset:
 
 
 def select(
-    labels: np.ndarray, config: SubsetConfig, scores: Scores | None, seed: int
+    labels: np.ndarray,
+    config: SubsetConfig,
+    scores: Scores | np.ndarray | None,
+    seed: int,
 ) -> np.ndarray:
     """Indices of the images kept, int64, ascending (Eq. 9).
 
@@ -159,14 +173,18 @@ def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[
         )
 
 
-def _order(num_images: int, config: SubsetConfig, scores: Scores | None, seed: int) -> np.ndarray:
+def _order(
+    num_images: int, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+) -> np.ndarray:
     """All images, those the measure puts first in front, int64 [N]."""
     if config.measure == "random":
         return torch.randperm(num_images, generator=make_generator(seed, "subset")).numpy()
     if config.measure == "full":
         return np.arange(num_images)
-    if scores is None or len(scores.cv) != num_images:
-        found = "none" if scores is None else f"{len(scores.cv)}"
+    if config.needs_baseline and isinstance(scores, np.ndarray) and len(scores) == num_images:
+        return np.argsort(-scores, kind="stable")
+    if not isinstance(scores, Scores) or len(scores.cv) != num_images:
+        found = "none" if scores is None else "others"
         raise ValueError(f"{config.measure} needs the scores of {num_images} images, found {found}")
     value = {
         "cv": -scores.cv,

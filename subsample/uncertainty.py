@@ -134,7 +134,7 @@ def measure_losses(
     stored, first = _open(workspace, (num_anchors, config.draws), identity)
     waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
-    with _evaluating(model):
+    with evaluating(model):
         for block in range(first, math.ceil(num_anchors / size)):
             start, end = block * size, min((block + 1) * size, num_anchors)
             anchors = torch.arange(start, end, device=images.device)
@@ -281,7 +281,7 @@ def _open(workspace: Workspace, shape: tuple[int, int], identity: State) -> tupl
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in eval mode, and each of its modules as before afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -1,9 +1,16 @@
 """The stages, in the order in which data flows through them."""
 
 from pipeline.graph import Stage
-from pipeline.stages import retrain, scorer, scores, search, subset
+from pipeline.stages import baseline, retrain, scorer, scores, search, subset
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
-    for stage in (scorer.STAGE, scores.STAGE, subset.STAGE, search.STAGE, retrain.STAGE)
+    for stage in (
+        scorer.STAGE,
+        scores.STAGE,
+        baseline.STAGE,
+        subset.STAGE,
+        search.STAGE,
+        retrain.STAGE,
+    )
 }

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
+from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from subsample.selection import Subset, class_histogram, select
-from subsample.uncertainty import summarise
+from subsample.uncertainty import Scores, summarise
 
 SUBSET = "subset.json"
 
@@ -14,8 +16,10 @@ def run(context: Context) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
     config, data = context.config, context.datasets["data"]
     labels = data.train.labels.numpy()
-    scores = None
-    if config.subset.needs_scores:
+    scores: Scores | np.ndarray | None = None
+    if config.subset.needs_baseline:
+        scores = np.load(context.input("baseline", VALUES))
+    elif config.subset.needs_scores:
         scores = summarise(np.load(context.input("scores", LOSSES)), config.scores)
     indices = select(labels, config.subset, scores, config.seed)
     Subset(
@@ -34,17 +38,23 @@ def run(context: Context) -> None:
 
 def _scorer_of(context: Context) -> str | None:
     """The fingerprint of the scorer behind the scores."""
-    scores = context.inputs.get("scores")
-    return None if scores is None else scores.manifest["inputs"]["scorer"]["fingerprint"]
+    measured = context.inputs.get("scores") or context.inputs.get("baseline")
+    return None if measured is None else measured.manifest["inputs"]["scorer"]["fingerprint"]
+
+
+def _needs(config: PipelineConfig) -> tuple[str, ...]:
+    if config.subset.needs_baseline:
+        return ("data", "baseline")
+    return ("data", "scores") if config.subset.needs_scores else ("data",)
 
 
 STAGE = Stage(
     "subset",
     1,
-    lambda config: ("data", "scores") if config.subset.needs_scores else ("data",),
+    _needs,
     # Only a random subset depends on the seed beyond its scores.
     lambda config: {
-        "subset": config.subset.model_dump(mode="json"),
+        "subset": config.subset.model_dump(mode="json", exclude={"dropout"}),
         "seed": config.seed if config.subset.measure == "random" else None,
     },
     run,
