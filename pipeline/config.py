@@ -4,8 +4,7 @@ A mapping may name another file with `base:`, relative to its own; the keys besi
 """
 
 import difflib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,12 +16,12 @@ from classification.datasets import DataConfig
 from classification.errors import ConfigError
 from evaluate.retrain import RetrainConfig
 from pcdarts.search import SearchConfig
+from pipeline.documents import Document, kind_of, parse_value
 from subsample.selection import SubsetConfig
 from subsample.uncertainty import ScoresConfig
 
 Goal = Literal["network", "classifier"]
 
-_MAX_BYTES = 1 << 20
 _MAX_BASES = 8
 
 
@@ -55,13 +54,18 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 def load_config(
-    path: Path, overrides: Sequence[str] = (), name: str | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> PipelineConfig:
-    """Read a YAML file, apply `KEY=VALUE` overrides, validate.
+    """Read YAML, apply `settings` (dotted key → value), then `KEY=VALUE` overrides; validate.
 
     Raises ConfigError in one line: the file, the key, what was found, what is allowed.
     """
     values = _read(path, depth=0)
+    for key, value in (settings or {}).items():
+        _set(values, key, value, key)
     for override in overrides:
         _override(values, override)
     if name is not None:
@@ -70,7 +74,7 @@ def load_config(
     try:
         return PipelineConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_describe(error)}") from error
+        raise ConfigError(f"{path}: {describe_invalid(error, PipelineConfig)}") from error
 
 
 def dump_config(config: PipelineConfig) -> str:
@@ -81,18 +85,7 @@ def dump_config(config: PipelineConfig) -> str:
 def _read(path: Path, depth: int) -> dict[str, Any]:
     if depth > _MAX_BASES:
         raise ConfigError(f"{path}: `base` leads through more than {_MAX_BASES} files; a circle?")
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than a config can be ({_MAX_BYTES} bytes)")
-        values = yaml.load(path.read_text(), Loader=_StrictLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML: {detail}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: found {_kind(values)}, allowed: a mapping of keys to values")
-    return _resolve_bases(values, path, depth)
+    return _resolve_bases(Document.read(path).values, path, depth)
 
 
 def _resolve_bases(values: dict[str, Any], path: Path, depth: int) -> dict[str, Any]:
@@ -118,29 +111,35 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
+    if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"--set {override}: found no KEY=VALUE; allowed: e.g. search.epochs=10")
     try:
-        value = yaml.load(text, Loader=_StrictLoader)
+        value = parse_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
-    for part in parts[:-1]:
+    _set(values, key.strip(), value, f"--set {override}")
+
+
+def _set(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Put `value` at a dotted key, making the mappings on the way there."""
+    *parts, last = key.split(".")
+    for part in parts:
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: {part} holds {_kind(inner)}, not a mapping")
+            raise ConfigError(f"{origin}: {part} holds {kind_of(inner)}, not a mapping")
         values = inner
-    values[parts[-1]] = value
+    values[last] = value
 
 
-def _describe(error: ValidationError) -> str:
+def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem of values that are no `model`: key, what was found, what is allowed."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        fields = _fields(PipelineConfig, location[:-1])
+        fields = _fields(model, location[:-1])
         close = difflib.get_close_matches(location[-1], fields, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{key}: unknown key; {hint}allowed: {', '.join(fields)}{more}"
@@ -153,39 +152,8 @@ def _describe(error: ValidationError) -> str:
 
 def _fields(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The keys allowed at a place in the config."""
-    for part in location:
+    for part in (part for part in location if not part.isdigit()):
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     return list(model.model_fields)
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without what a config does not need: duplicate keys (the last would win silently) and
-    anchors (a few lines of them can expand to gigabytes)."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if not isinstance(key, str):
-                raise yaml.YAMLError(f"key {key!r} is not text (line {node.start_mark.line + 1})")
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} twice (line {node.start_mark.line + 1})")
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads 1e-4 as text; configs mean the number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
