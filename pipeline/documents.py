@@ -37,7 +37,7 @@ class Document:
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             detail = " ".join(str(error).split())
             raise ConfigError(f"{path}: not valid YAML: {detail}") from error
-        if not isinstance(values, dict):
+        if root is None or not isinstance(values, dict):
             raise ConfigError(
                 f"{path}: found {kind_of(values)}, allowed: a mapping of keys to values"
             )
