@@ -10,8 +10,10 @@ import typer
 
 from classification.errors import PipelineError
 from pipeline import commands
+from pipeline.fidelity import fidelity as rank_architectures
 from pipeline.runner import InterruptedRunError, Selection
 from pipeline.show import show as show_mixes
+from pipeline.study_commands import run_sweep
 
 app = typer.Typer(
     help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
@@ -137,6 +139,46 @@ def show(
       python run_pipeline.py show configs/quickstart.yaml --mixer dcutmix --mixer mixup -o m.png
     """
     show_mixes(config, set_ or [], mixer or [], output, columns, artifacts)
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML, see configs/studies/")],
+    seeds: Annotated[int | None, typer.Option(help="of each cell; the study's if absent")] = None,
+    jobs: Annotated[int, typer.Option(help="stages made at the same time")] = 1,
+    set_: Overrides = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what stands, cell by cell")] = (
+        False
+    ),
+) -> int:
+    """Run a study, or go on with it: a grid of configs, seeds, one figure with mean, std and n.
+
+    \b
+    Example:
+      python run_pipeline.py sweep configs/studies/figure5a-small.yaml --seeds 3 --jobs 2
+    """
+    return run_sweep(study, set_ or [], seeds, jobs, device, artifacts, runs, dry_run)
+
+
+@app.command()
+def fidelity(
+    config: ConfigPath,
+    set_: Overrides = None,
+    name: Name = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+) -> None:
+    """Rank random architectures on the subset and on all images: how far do they agree?
+
+    \b
+    Example:
+      python run_pipeline.py fidelity configs/quickstart.yaml --set fidelity.architectures=8
+    """
+    rank_architectures(config, set_ or [], name, device, artifacts, runs)
 
 
 @app.command()

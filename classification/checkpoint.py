@@ -33,7 +33,7 @@ def save_checkpoint(path: Path, state: State) -> None:
     tree = json.dumps(_pack(state, piles), sort_keys=True)
     tensors = {kind: torch.cat(pile.tensors).cpu() for kind, pile in piles.items()}
     metadata = {"tree": tree, "sha256": _digest(tree, tensors)}
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, _in_order(save(tensors, metadata)))
 
 
 def load_checkpoint(path: Path) -> State:
@@ -113,6 +113,17 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if set(value) == {_ITEMS}:
         return {key: _unpack(item, tensors) for key, item in value[_ITEMS]}
     return {key: _unpack(item, tensors) for key, item in value.items()}
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header's keys in order, so that equal states are equal bytes.
+
+    The library writes metadata in an order that differs from process to process and call to call.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format's alignment
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[end:]])
 
 
 def _digest(tree: str, tensors: dict[str, Tensor]) -> str:

@@ -2,16 +2,18 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
+from classification.images import ImageSet
+from classification.loaders import DeviceLoader
 from classification.mixing import Mixer, MixingConfig, Surroundings
 from classification.models import MODELS, build_classifier, minimum_image_size
 from classification.models.network import Classifier
@@ -20,10 +22,19 @@ from classification.regularisers import add_drop_block, add_stochastic_depth
 from classification.schedules import Schedule, cosine_decay, make_sgd, one_cycle, step_decay
 from classification.seeding import seeded
 from classification.trainer import Recipe, evaluate, fit, place
+from classification.training_losses import TrainingLosses, rows_in_order
 from classification.transforms import Augmentation
 from classification.workspace import Workspace
 
+SUPERNET = "supernet"  # as a scorer's name: the search's own network after its warm-up
+
 _EVALUATION_BATCH = 512
+_PURPOSE = "scorer"  # of the training's randomness
+# Fields whose place the search's config takes under a supernet.
+_DECIDED_BY_SEARCH = (
+    "weights", "epochs", "stop_epoch", "batch_size", "learning_rate", "momentum", "weight_decay",
+    "schedule", "milestones", "stochastic_depth", "drop_block", "precision", "record_losses",
+)  # fmt: skip
 
 
 class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
@@ -32,12 +43,21 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
     The defaults are the CutMix setting for PyramidNet (Yun et al. 2019; spec of Table 1).
     """
 
-    model: str = Field("pyramidnet110", description="name of the classifier")
+    model: str = Field(
+        "pyramidnet110",
+        description="name of the classifier; or supernet: the search's own network, trained on all "
+        "images for the search's warm-up, from where the search then goes on",
+    )
     weights: Path | None = Field(
         None, description="load this trained scorer (safetensors or a torch checkpoint) instead"
     )
     mixing: MixingConfig = Field(MixingConfig(), description="image mixing during training")
     epochs: int = Field(300, gt=0, description="passes over the training images")
+    stop_epoch: int | None = Field(
+        None,
+        gt=0,
+        description="stop after this many epochs of the schedule, which stays that of all epochs",
+    )
     batch_size: int = Field(64, gt=1, description="images")
     learning_rate: float = Field(0.25, gt=0, description="of SGD")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
@@ -68,13 +88,58 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
         description="replay the training step as a CUDA graph: where possible, always or never; "
         "the result is the same",
     )
+    test_every: int = Field(
+        1, gt=0, description="epochs from one test to the next; the last epoch is always tested"
+    )
+    record_losses: bool = Field(
+        False,
+        description="keep each training image's loss in every epoch: that of the mix of which it "
+        "is the canvas, image i of the batch. The steps are then not captured as CUDA graphs",
+    )
 
     @field_validator("model")
     @classmethod
     def _known(cls, model: str) -> str:
-        if model not in MODELS:
-            raise ValueError(f"unknown classifier; allowed: {', '.join(MODELS)}")
+        if model not in MODELS and model != SUPERNET:
+            raise ValueError(f"unknown classifier; allowed: {', '.join([*MODELS, SUPERNET])}")
         return model
+
+    @field_validator(*_DECIDED_BY_SEARCH)
+    @classmethod
+    def _left_to_search(cls, value: Any, info: ValidationInfo) -> Any:
+        # Compared with the default, so that a config that names every key loads again.
+        default = cls.model_fields[str(info.field_name)].default
+        if info.data.get("model") == SUPERNET and value != default:
+            raise ValueError(
+                "the supernet's warm-up is trained as `search` says; allowed: none of it with "
+                "model supernet"
+            )
+        return value
+
+    @field_validator("mixing")
+    @classmethod
+    def _mixable(cls, mixing: MixingConfig, info: ValidationInfo) -> MixingConfig:
+        if info.data.get("model") == SUPERNET and mixing.kind == "manifold_mixup":
+            raise ValueError(
+                "kind manifold_mixup mixes what enters a classifier's stages, and a supernet has "
+                "none; allowed: any other kind with model supernet"
+            )
+        return mixing
+
+    @field_validator("stop_epoch")
+    @classmethod
+    def _within(cls, stop: int | None, info: ValidationInfo) -> int | None:
+        epochs = info.data.get("epochs")
+        if stop is not None and epochs is not None and stop > epochs:
+            raise ValueError(f"the schedule ends before; allowed: 1 to epochs ({epochs})")
+        return stop
+
+    @field_validator("record_losses")
+    @classmethod
+    def _trained_here(cls, record: bool, info: ValidationInfo) -> bool:
+        if record and info.data.get("weights") is not None:
+            raise ValueError("with weights nothing is trained; allowed: false")
+        return record
 
     @field_validator("drop_block_size")
     @classmethod
@@ -92,12 +157,26 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _capturable(self) -> "ScorerConfig":
-        if self.cuda_graph == "on" and not self.mixing.capturable:
-            raise ValueError(
-                f"cuda_graph on: a step with {self.mixing.kind} waits for the CPU, so it cannot be "
-                "captured; allowed: auto, off"
-            )
-        return self
+        if self.cuda_graph != "on" or self.graph_mode == "on":
+            return self
+        why = (
+            "that records its losses keeps tensors from call to call"
+            if self.mixing.capturable
+            else f"with {self.mixing.kind} waits for the CPU"
+        )
+        raise ValueError(
+            f"cuda_graph on: a step {why}, so it cannot be captured; allowed: auto, off"
+        )
+
+    @property
+    def trained_epochs(self) -> int:
+        """How many of the schedule's epochs are trained."""
+        return self.epochs if self.stop_epoch is None else self.stop_epoch
+
+    @property
+    def graph_mode(self) -> GraphMode:
+        """`cuda_graph`, but off where the step cannot be captured."""
+        return self.cuda_graph if self.mixing.capturable and not self.record_losses else "off"
 
     def make_schedule(self) -> Schedule:
         """The learning rate's course over the epochs, as a share of `learning_rate`."""
@@ -107,7 +186,7 @@ class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> Classifier:
-    """The untrained classifier, its weights drawn from `seed`."""
+    """The untrained classifier, its weights drawn from `seed`. A supernet is the search's."""
     with seeded(seed, "scorer-weights"):
         return build_classifier(config.model, num_classes)
 
@@ -130,7 +209,8 @@ def train_classifier(
     """Train a classifier on `dataset.train`, resuming from the workspace.
 
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
-    `test_*` columns for the curve.
+    `test_*` columns for the curve. If the config records losses, they stand in the workspace as
+    `TrainingLosses` describes; the weights are the same bit for bit.
     """
     classifier = build_scorer(config, dataset.num_classes, seed)
     add_stochastic_depth(classifier, config.stochastic_depth)
@@ -150,16 +230,25 @@ def train_classifier(
     train = dataset.train.loader(config.batch_size, device, training=True)
     test = dataset.test.loader(_EVALUATION_BATCH, device, training=False)
     smoothing = config.label_smoothing
+
+    def objective(output: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(output, targets, label_smoothing=smoothing)
+
+    record: TrainingLosses | None = None
+    if config.record_losses:
+        assert isinstance(train, DeviceLoader)  # `check_scorer` refuses files
+        order = partial(rows_in_order, train, seed, _PURPOSE)
+        record = TrainingLosses(workspace, len(dataset.train), config.trained_epochs, order)
     recipe = Recipe(
-        epochs=config.epochs,
+        epochs=config.trained_epochs,
         learning_rate=config.learning_rate,
         schedule=config.make_schedule(),
         prepare=AugmentAndMix(dataset.augmentation(), mixer),
-        objective=lambda output, targets: F.cross_entropy(
-            output, targets, label_smoothing=smoothing
-        ),
+        objective=record.watching(objective) if record else objective,
+        after_epoch=record.store if record else None,
+        test_every=config.test_every,
         precision=config.precision,
-        cuda_graph=config.cuda_graph if config.mixing.capturable else "off",
+        cuda_graph=config.graph_mode,
     )
     fit(
         model,
@@ -168,7 +257,7 @@ def train_classifier(
         recipe,
         {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
         seed=seed,
-        purpose="scorer",
+        purpose=_PURPOSE,
         workspace=workspace,
     )
     return classifier  # placed and trained, as `model` is
@@ -191,6 +280,13 @@ class AugmentAndMix:
 def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
     """Raise PipelineError, naming the key or file, if there can be no such scorer of `dataset`."""
     config.mixing.check()
+    if config.model == SUPERNET:
+        return  # `pcdarts.warm_up` checks what the search's settings make of it
+    if config.record_losses and not isinstance(dataset.train, ImageSet):
+        raise ConfigError(
+            "scorer.record_losses: found true with images in files, whose order the record does "
+            "not know; allowed: false, or data.storage memory"
+        )
     smallest = minimum_image_size(config.model)
     if dataset.image_size < smallest:
         raise ConfigError(

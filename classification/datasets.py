@@ -7,7 +7,8 @@ chosen, `split_validation` holds a part of train out.
 import hashlib
 import http.client
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -135,6 +136,14 @@ class ImageDataset:
             "data.storage: found files; scoring and search hold their images on the device, "
             "allowed: memory"
         )
+
+    def with_train(self, indices: Sequence[int]) -> "ImageDataset":
+        """The same dataset with these training images alone, by their place in the split.
+
+        The normalization stays that of the whole split, so that an image looks the same to a
+        network whichever others it is trained with.
+        """
+        return replace(self, train=self.train.take(torch.tensor(indices, dtype=torch.int64)))
 
     def augmentation(self, cutout: int = 0) -> Augmentation:
         """Crop, flip, lighting, normalise and, with a side in pixels, Cutout."""

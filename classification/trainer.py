@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,9 @@ class Recipe:
 
     `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
     (model output, targets) into a scalar; `before_epoch` sets what follows the epoch, such as
-    path dropout: a captured step would not notice it, so `cuda_graph` is off unless asked for.
+    path dropout: a captured step would not notice it, so `cuda_graph` is off unless asked for;
+    `after_epoch` is called before an epoch (from 0) gets its checkpoint. Every `test_every`-th
+    epoch is evaluated, and the last.
     """
 
     epochs: int
@@ -47,6 +50,8 @@ class Recipe:
     objective: Objective
     gradient_clip: float | None = None
     before_epoch: Callable[[nn.Module, int], None] | None = None
+    after_epoch: Callable[[int], None] | None = None
+    test_every: int = 1
     precision: Precision = "fp32"
     cuda_graph: GraphMode = "off"
 
@@ -65,9 +70,10 @@ def fit(
     """Train `model` in place, resuming from the workspace's checkpoint if it holds one.
 
     After every epoch the workspace gets a checkpoint and a metrics row: epoch (from 1), loss and
-    accuracy over the epoch's augmented batches, learning rate, and for each name in `evaluations`
-    `<name>_loss`, `<name>_accuracy` and `<name>_top5_accuracy`. All randomness follows from
-    (seed, purpose, epoch), so on a CPU a resumed run ends bit for bit as an uninterrupted one.
+    accuracy over the epoch's augmented batches, learning rate, and if the epoch is evaluated for
+    each name in `evaluations` `<name>_loss`, `<name>_accuracy` and `<name>_top5_accuracy`. All
+    randomness follows from (seed, purpose, epoch), so on a CPU a resumed run ends bit for bit as
+    an uninterrupted one.
 
     Raises PipelineError when the loss is no longer finite.
     """
@@ -89,15 +95,23 @@ def fit(
                 f"{purpose}.learning_rate: the loss is {row['loss']} in epoch {epoch + 1} at "
                 f"{recipe.learning_rate}; allowed: a rate at which it stays finite"
             )
-        for name, evaluation in evaluations.items():
+        tested = (epoch + 1) % recipe.test_every == 0 or epoch + 1 == recipe.epochs
+        for name, evaluation in evaluations.items() if tested else ():
             result = evaluation()
             row[f"{name}_loss"] = result.loss
             row[f"{name}_accuracy"] = result.top1_accuracy
             row[f"{name}_top5_accuracy"] = result.top5_accuracy
+        if recipe.after_epoch:
+            recipe.after_epoch(epoch)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         workspace.save(epoch + 1, state, row)
         shown = {key: row[key] for key in ("loss", "accuracy", "test_accuracy") if key in row}
         workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
+
+
+def epoch_order(seed: int, purpose: str, epoch: int) -> torch.Generator:
+    """The CPU generator in whose order an epoch (from 0) sees the images."""
+    return make_generator(seed, f"{purpose}-order", epoch)
 
 
 class TrainingStep:
@@ -137,7 +151,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     """Train on all of `train` by `run`, which is `step.run`, captured or not."""
     recipe, learning_rate = step.recipe, 0.0
-    order = make_generator(seed, f"{purpose}-order", epoch)
+    order = epoch_order(seed, purpose, epoch)
     reseed(step.generator, seed, f"{purpose}-augmentation", epoch)
     step.totals.zero_()
     step.model.train()
@@ -182,6 +196,18 @@ def evaluate(
     return Evaluation(
         loss_sum / loader.num_images, top1 / loader.num_images, top5 / loader.num_images
     )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, and each of its modules as before afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:

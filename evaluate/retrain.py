@@ -184,12 +184,13 @@ def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
 def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Errors in percent of the last epoch and of the best, and what the best was chosen by.
 
-    With a validation part the best epoch is the one of its lowest error (the first of equals).
+    With a validation part the best tested epoch is the one of its lowest error (the first of equals).
     Without one it is the lowest test error seen, as papers print it: an optimistic figure, which
     chooses no weights and is labelled so.
     """
     chooser = "validation" if "validation_accuracy" in rows[-1] else "test"
-    best = max(rows, key=lambda row: row[f"{chooser}_accuracy"])
+    tested = [row for row in rows if f"{chooser}_accuracy" in row]
+    best = max(tested, key=lambda row: row[f"{chooser}_accuracy"])
     return {
         "top1_error_last": _percent_error(rows[-1]["test_accuracy"]),
         "top1_error_best": _percent_error(best["test_accuracy"]),

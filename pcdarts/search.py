@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
+from classification.checkpoint import State
 from classification.cuda_graph import Step, replayed
 from classification.errors import ConfigError, PipelineError
 from classification.loaders import DeviceLoader
@@ -81,8 +82,12 @@ def search(
     config: SearchConfig,
     seed: int,
     workspace: Workspace,
+    warm_start: State | None = None,
 ) -> Genotype:
     """Search on uint8 images [N, 3, H, W] and int64 labels [N], both on the training device.
+
+    `warm_start` is what a warm-up elsewhere left, `model` and `optimizer` (see `warm_up`): the
+    search takes it up after its own warm-up's epochs, which it does not train again.
 
     Resumes from the workspace. After every epoch it gets a checkpoint and a metrics row: epoch
     (from 1), warmup, loss in nats and accuracy over the weight half, architecture_loss (None in
@@ -92,15 +97,9 @@ def search(
 
     Raises PipelineError when the loss is no longer finite.
     """
-    with seeded(seed, "search-weights"):
-        generator = make_generator(seed, "search-architecture")
-        model = Supernet(
-            num_classes, config.channels, config.cells, config.partial_channels, generator
-        )
+    model = build_supernet(num_classes, config, seed)
     place(model, images.device).train()
-    optimizer = make_sgd(
-        model.weight_parameters(), config.learning_rate, config.momentum, config.weight_decay
-    )
+    optimizer = make_weight_optimizer(model, config)
     architect = Architect(
         model,
         config.architecture_learning_rate,
@@ -111,7 +110,11 @@ def search(
         DeviceLoader(images[half], labels[half], config.batch_size)
         for half in split_halves(labels, make_generator(seed, "search-halves"))
     ]
-    first, state = workspace.resume()
+    skipped = 0 if warm_start is None else config.warmup_epochs
+    done, state = workspace.resume()  # epochs of this search, without those skipped
+    if not state and warm_start is not None:
+        model.load_state_dict(warm_start["model"])
+        load_optimizer(optimizer, warm_start["optimizer"])
     if state:
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
@@ -125,7 +128,7 @@ def search(
         workspace.say,
     )
     schedule, rows = cosine_decay(config.epochs), workspace.rows()
-    for epoch in range(first, config.epochs):
+    for epoch in range(skipped + done, config.epochs):
         started = time.perf_counter()
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
         metrics = _train_epoch(steps, runs, halves, config, epoch, seed, workspace)
@@ -138,11 +141,29 @@ def search(
             "optimizer": optimizer.state_dict(),
             "architecture_optimizer": architect.optimizer.state_dict(),
         }
-        workspace.save(epoch + 1, state, row)
+        done = epoch + 1 - skipped
+        workspace.save(done, state, row)
         rate = halves[0].num_images / (time.perf_counter() - started)
         shown = {key: metrics[key] for key in ("loss", "accuracy")}
-        workspace.progress(epoch + 1, config.epochs, "epoch", **shown, images_per_second=rate)
+        total = config.epochs - skipped
+        workspace.progress(done, total, "epoch", **shown, images_per_second=rate)
     return model.genotype()
+
+
+def build_supernet(num_classes: int, config: SearchConfig, seed: int) -> Supernet:
+    """The untrained supernet, its weights and its α and β drawn from `seed`."""
+    with seeded(seed, "search-weights"):
+        generator = make_generator(seed, "search-architecture")
+        return Supernet(
+            num_classes, config.channels, config.cells, config.partial_channels, generator
+        )
+
+
+def make_weight_optimizer(model: Supernet, config: SearchConfig) -> torch.optim.Optimizer:
+    """SGD on all that is not α or β."""
+    return make_sgd(
+        model.weight_parameters(), config.learning_rate, config.momentum, config.weight_decay
+    )
 
 
 def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

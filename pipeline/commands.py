@@ -25,8 +25,10 @@ from pipeline.results import cost_point, read_results
 from pipeline.run_folder import RunFolder
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
+from pipeline.stages.ranking import RANKING
 from pipeline.status import stage_state
 from pipeline.store import Artifact, Store
+from pipeline.subset_report import write_subset_report
 from subsample.selection import SubsetConfig
 
 
@@ -151,10 +153,21 @@ def _write_report(
     store: Store,
     console: Console,
 ) -> None:
+    if config.goal == "ranking":  # one ranking says nothing by itself
+        console.say(f"ranking     {artifacts['ranking'].path / RANKING}")
+        console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
+        return
     if config.goal == "classifier":
         data, scorer = datasets["data"], artifacts["scorer"]
         results = write_classification_report(folder, config, data, scorer, store)
         costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
+    elif config.goal == "subset":
+        results = write_subset_report(folder.report, config, datasets["data"], artifacts, store)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['selection']} {cost['unit']} the subset",
+            f"            {cost['total']} {cost['unit']} with the probe",
+        ]
     else:
         full_search = full_search_fingerprint(config, datasets["data"].content_hash)
         results = write_report(folder.report, config, datasets, artifacts, store, full_search)

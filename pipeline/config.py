@@ -14,13 +14,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from classification.classifier import ScorerConfig
 from classification.datasets import DataConfig
 from classification.errors import ConfigError
+from evaluate.fidelity import FidelityConfig
 from evaluate.retrain import RetrainConfig
 from pcdarts.search import SearchConfig
 from pipeline.documents import Document, kind_of, parse_value
 from subsample.selection import SubsetConfig
 from subsample.uncertainty import ScoresConfig
 
-Goal = Literal["network", "classifier"]
+Goal = Literal["network", "classifier", "subset", "ranking"]
 
 _MAX_BASES = 8
 
@@ -33,8 +34,10 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     )
     goal: Goal = Field(
         "network",
-        description="what the run is after: a network, searched for and retrained; or a "
-        "classifier: the scorer alone, with a report of its own",
+        description="what the run is after: a network, searched for and retrained; a classifier: "
+        "the scorer alone, with a report of its own; a subset, and what a classifier trained on it "
+        "alone reaches; or a ranking of random architectures trained on the subset, which the "
+        "fidelity command sets beside that on all images",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="from which all randomness is derived")
     data: DataConfig = Field(description="what is scored and searched on")
@@ -44,6 +47,13 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
+    probe: ScorerConfig | None = Field(
+        None, description="what is trained on a subset to tell its worth; the scorer's if absent"
+    )
+    fidelity: FidelityConfig = Field(
+        default_factory=FidelityConfig,
+        description="the architectures that are ranked, and their training",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -51,6 +61,13 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         if isinstance(values, dict) and "data" in values:
             return {"target": values["data"]} | values
         return values
+
+    @property
+    def probed(self) -> ScorerConfig:
+        """What is trained on a subset to tell its worth."""
+        if self.probe is not None:
+            return self.probe
+        return self.scorer.model_copy(update={"record_losses": False})
 
 
 def load_config(

@@ -3,14 +3,17 @@
 import torch
 
 from classification.acceleration import check_acceleration
-from classification.classifier import check_scorer
+from classification.classifier import SUPERNET, check_scorer
 from classification.datasets import ImageDataset, load_dataset
 from classification.errors import ConfigError
 from evaluate.retrain import check_retrain
 from pcdarts.search import check_search
+from pcdarts.warm_up import check_warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
 from pipeline.stages import STAGES
+from pipeline.stages.baseline import OF_FEATURES
+from pipeline.subset_inputs import check_subset_goals
 from subsample.selection import check_selection, select
 
 
@@ -43,8 +46,43 @@ def check_inputs(
         )
     if "scorer" in stages:
         check_scorer(scorer, datasets["data"])
+    if scorer.model == SUPERNET and "scorer" in stages:
+        _check_supernet(config, datasets["data"], device)
+    if scores.source == "training" and "scores" in stages:
+        _check_record(config)
+    check_subset_goals(config, datasets["data"], device)
     if "search" in stages:
         _check_network(config, datasets["data"], datasets["target"])
+
+
+def _check_supernet(config: PipelineConfig, data: ImageDataset, device: torch.device) -> None:
+    check_acceleration("search", config.search.precision, "auto", device)
+    if config.goal == "classifier":
+        raise ConfigError(
+            "scorer.model: found 'supernet', which is no classifier to report on; allowed: a "
+            "classifier where the goal is one"
+        )
+    if config.subset.measure in OF_FEATURES:
+        raise ConfigError(
+            f"subset.measure: found {config.subset.measure!r}, which looks at a classifier's last "
+            "layer; allowed: any other with scorer.model supernet"
+        )
+    check_warm_up(config.search, data)
+
+
+def _check_record(config: PipelineConfig) -> None:
+    """Whether the scorer's training records what the scores are to be taken from."""
+    scorer, draws = config.scorer, config.scores.draws
+    if not scorer.record_losses:
+        raise ConfigError(
+            "scores.source: found 'training', but the scorer records no losses; allowed: pass, or "
+            "scorer.record_losses true"
+        )
+    if scorer.trained_epochs < draws:
+        raise ConfigError(
+            f"scores.draws: found {draws}, but the scorer trains for {scorer.trained_epochs} "
+            "epochs; allowed: at most that many with scores.source training"
+        )
 
 
 def _check_network(config: PipelineConfig, data: ImageDataset, target: ImageDataset) -> None:

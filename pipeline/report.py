@@ -4,18 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from classification.datasets import ImageDataset
 from classification.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
-from evaluate.cost_figures import cost_bars
 from evaluate.figures import (
     architecture_trajectories,
-    cv_histogram,
     learning_curves,
     save_figure,
-    subset_gallery,
 )
 from evaluate.published import TABLE_6
 from pcdarts.drawing import draw_genotype
@@ -24,12 +19,11 @@ from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
 from pipeline.ledger import format_hours
-from pipeline.page import best_label, cost_row, describe_dataset, write_page
+from pipeline.page import best_label, describe_dataset, write_page
+from pipeline.report_parts import draw_costs, draw_subset, show_hours, stage_cost_row
 from pipeline.results import SELECTION, SERIES, collect_results
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store import Artifact, Store
-from subsample.selection import Subset
-from subsample.uncertainty import summarise
 
 _CURVES = {
     "scorer": "Scorer: training with image mixing",
@@ -51,10 +45,9 @@ def write_report(
     data = datasets["data"]
     results = collect_results(config, artifacts, store, full_search, len(data.train))
     drawn = _draw_curves(folder, artifacts)
-    gallery = _draw_subset(folder, config, data, artifacts)
+    gallery = draw_subset(folder, config, data, artifacts)
     save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
-    stages = {name: _plain(hours) for name, hours in results["cost"]["stages"].items()}
-    save_figure(cost_bars(stages, results["cost"]["unit"]), folder / "cost.png")
+    draw_costs(folder, results["cost"])
     summary = _summary(config, datasets, artifacts, store, results)
     write_page(folder, "report.md.j2", summary | {"curves": drawn, "gallery": gallery}, results)
     return results
@@ -81,7 +74,7 @@ def _summary(
         | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"},
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
-        "cost_rows": [_cost_row(name, a, store, config) for name, a in artifacts.items()],
+        "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(cost, artifacts),
         "published": TABLE_6,
         "files": _files(artifacts),
@@ -104,23 +97,14 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
     ]
 
 
-def _cost_row(
-    name: str, artifact: Artifact, store: Store, config: PipelineConfig
-) -> dict[str, Any]:
-    notes = []
-    if name == "scorer" and config.scorer.weights is not None:
-        notes.append("loaded; what its training cost elsewhere is not counted")
-    return cost_row(name, store.ledger.attempts([artifact.fingerprint]), config.name, notes)
-
-
 def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, str]:
     unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
-    total = _hours(cost["total"])
+    total = show_hours(cost["total"])
     names = " + ".join([*stages, "search"])
-    days = _hours(cost["search_alone"], 24)
+    days = show_hours(cost["search_alone"], 24)
     return {
-        "search_alone": f"{_hours(cost['search_alone'])} {unit}",
-        "search_alone_figure": _hours(cost["search_alone"]),
+        "search_alone": f"{show_hours(cost['search_alone'])} {unit}",
+        "search_alone_figure": show_hours(cost["search_alone"]),
         "total_line": f"With all that went before ({names}): **{total} {unit}**.",
         "total_figure": total,
         "total_stages": names,
@@ -153,22 +137,6 @@ def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[dict[s
     return drawn
 
 
-def _draw_subset(
-    folder: Path, config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
-) -> bool:
-    """The gallery and the histogram, where the images were scored."""
-    if "scores" not in artifacts:
-        return False
-    cv = summarise(np.load(artifacts["scores"].path / scores.LOSSES), config.scores).cv
-    selected = np.zeros(len(cv), dtype=bool)
-    selected[list(Subset.load(artifacts["subset"].path / subset.SUBSET).indices)] = True
-    train = data.in_memory()
-    images, labels = train.images.numpy(), train.labels.numpy()
-    save_figure(subset_gallery(images, labels, data.classes, cv), folder / "gallery.png")
-    save_figure(cv_histogram(cv, selected), folder / "cv.png")
-    return True
-
-
 def _warnings(
     config: PipelineConfig,
     datasets: Mapping[str, ImageDataset],
@@ -188,15 +156,3 @@ def _warnings(
 
 def _series(config: PipelineConfig) -> str:
     return SERIES.get(config.subset.measure, config.subset.measure)
-
-
-def _plain(hours: float | dict[str, float]) -> float:
-    """A bar's length; a stage that ran on both kinds of device shows its sum of hours."""
-    return sum(hours.values()) if isinstance(hours, dict) else hours
-
-
-def _hours(hours: float | dict[str, float], divisor: int = 1) -> str:
-    if isinstance(hours, dict):
-        gpu, cpu = (format_hours(hours[key] / divisor) for key in ("gpu_hours", "cpu_hours"))
-        return f"{gpu} GPU + {cpu} CPU"
-    return format_hours(hours / divisor)

@@ -21,6 +21,11 @@ from subsample.selection import Subset
 SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
+_OTHER_GOALS = {
+    "classifier": "trained a classifier",
+    "subset": "trained a classifier on its subset",
+    "ranking": "ranked architectures",
+}
 
 
 def collect_results(
@@ -36,24 +41,19 @@ def collect_results(
     the ledger knows it, break-even is measured, else it is estimated from the number of steps.
     """
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
-    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    subset = describe_subset(artifacts)
     network = read_json(artifacts["retrain"].path / SUMMARY)
     attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
     return {
         "name": config.name,
         "device": "; ".join(sorted({attempt.device for attempt in attempts})),
         "seed": config.seed,
-        "subset": {
-            "measure": subset.measure,
-            "fraction": subset.fraction,
-            "size": len(subset.indices),
-            "reliability": _reliability(artifacts),
-        },
+        "subset": subset,
         "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),
         "network": {key: network[key] for key in ("parameters", "multiply_adds")},
         "accuracy": network["accuracy"],
         "cost": _cost(costs)
-        | _break_even(config, costs, len(subset.indices), num_train, store, full_search),
+        | _break_even(config, costs, subset["size"], num_train, store, full_search),
         "search_epochs": config.search.epochs,
     }
 
@@ -61,16 +61,18 @@ def collect_results(
 def read_results(path: Path) -> dict[str, Any]:
     """The results.json of a run that searched.
 
-    Raises ArtifactError if the run has not got that far, ConfigError if it trained a classifier
-    and searched for nothing.
+    Raises ArtifactError if the run has not got that far, ConfigError if its goal was another, so
+    that it searched for nothing.
     """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
     results = read_json(path)
-    if results.get("goal") == "classifier":
+    goal = results.get("goal", "network")
+    if goal != "network":
+        instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
         raise ConfigError(
-            f"RUN: {results.get('name')} trained a classifier and searched for nothing; allowed: "
-            "runs whose goal is a network (for classifiers: python run_pipeline.py table)"
+            f"RUN: {results.get('name')} {_OTHER_GOALS.get(goal, 'did something else')} and "
+            f"searched for nothing; allowed: runs whose goal is a network{instead}"
         )
     try:
         cost_point(results, "search")
@@ -78,6 +80,22 @@ def read_results(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
     return results
+
+
+def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Of what measure and fraction the subset is, its size, and how far its scores repeat."""
+    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    return {
+        "measure": subset.measure,
+        "fraction": subset.fraction,
+        "size": len(subset.indices),
+        "reliability": _reliability(artifacts),
+    }
+
+
+def selection_cost(costs: Mapping[str, Cost]) -> Cost:
+    """What the subset has cost, from the costs of the stages: all that comes before its use."""
+    return sum((costs[name] for name in SELECTION if name in costs), Cost())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -88,6 +106,17 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path}: cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
+    return value
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects from a file. Raises ArtifactError, naming it, if it holds none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise ArtifactError(f"{path}: found something else; allowed: a JSON list of objects")
     return value
 
 
@@ -117,8 +146,7 @@ def hours_of(cost: Cost) -> float | dict[str, float]:
 
 
 def _cost(costs: Mapping[str, Cost]) -> dict[str, Any]:
-    before = sum((costs[name] for name in SELECTION if name in costs), Cost())
-    total = before + costs["search"]
+    total = selection_cost(costs) + costs["search"]
     return {
         "unit": sum(costs.values(), Cost()).unit,
         "stages": {name: hours_of(cost) for name, cost in costs.items()},
@@ -139,16 +167,25 @@ def _break_even(
     """After how many searches the subset has paid for itself against searching on everything."""
     if config.subset.measure == "full":
         return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
-    selection = sum((costs[name] for name in SELECTION if name in costs), Cost()).hours
+    selection = selection_cost(costs).hours
     search = costs["search"].hours
     full, basis = _full_search_hours(config, search, subset_size, num_train, store, full_search)
-    if selection is None or search is None or full is None or full <= search:
+    searches = break_even(selection, search, full)
+    if searches is None or full is None:
         return {"break_even_searches": None, "break_even_basis": basis}
     return {
-        "break_even_searches": math.ceil(selection / (full - search)),
+        "break_even_searches": searches,
         "break_even_basis": basis,
         "full_search": _round(full),
     }
+
+
+def break_even(selection: float | None, search: float | None, full: float | None) -> int | None:
+    """After how many searches of `search` hours a subset that cost `selection` has paid for itself
+    against searches of `full` hours on all images. None if never, or if an hour is unknown."""
+    if selection is None or search is None or full is None or full <= search:
+        return None
+    return math.ceil(selection / (full - search))
 
 
 def _full_search_hours(

@@ -258,4 +258,5 @@ class _Both:
 
 
 def _batch_key(stage: str) -> str:
-    return {"baseline": "scores.batch_size"}.get(stage, f"{stage}.batch_size")
+    other = {"baseline": "scores.batch_size", "ranking": "fidelity.training.batch_size"}
+    return other.get(stage, f"{stage}.batch_size")

@@ -46,14 +46,14 @@ def training_time(config: PipelineConfig, content_hash: str, store: Store) -> Tr
     `content_hash` is that of the config's data. Two devices are not compared.
     """
     own = last_making(store.ledger.attempts([_fingerprint(config, content_hash)]))
-    seconds = _seconds_per_epoch(own, config.scorer.epochs)
+    seconds = _seconds_per_epoch(own, config.scorer.trained_epochs)
     if seconds is None:
         return TrainingTime(None, None, "no ledger line of it, or lines of several devices")
     if Setting.of(config.scorer).is_vanilla:
         return TrainingTime(seconds, 1.0, "this is the vanilla run")
     twin = config.model_copy(update={"scorer": vanilla(config.scorer)})
     other = last_making(store.ledger.attempts([_fingerprint(twin, content_hash)]))
-    vanilla_seconds = _seconds_per_epoch(other, config.scorer.epochs)
+    vanilla_seconds = _seconds_per_epoch(other, config.scorer.trained_epochs)
     if vanilla_seconds is None:
         return TrainingTime(seconds, None, "this store holds no vanilla twin of it", True)
     if own[-1].device != other[-1].device:

@@ -100,11 +100,12 @@ def reliability_warning(reliability: Reliability, config: ScoresConfig) -> str |
     needed = draws_for(ENOUGH, value, config.draws)
     if needed is not None and needed <= _MAX_DRAWS:
         advice.append(f"scores.draws: {needed} (by the Spearman-Brown formula)")
+    measured = config.source == "pass"  # a record has neither anchor_ce nor common draws
     if config.loss == "ce":
-        advice.append("scores.loss: kl or anchor_ce")
-    elif config.loss == "kl":
+        advice.append("scores.loss: kl or anchor_ce" if measured else "scores.loss: kl")
+    elif config.loss == "kl" and measured:
         advice.append("scores.loss: anchor_ce")
-    if not config.common_draws:
+    if measured and not config.common_draws:
         advice.append("scores.common_draws: true")
     raised = f"; {', '.join(advice)} would raise it" if advice else ""
     return (

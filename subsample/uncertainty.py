@@ -8,21 +8,22 @@ partners are drawn afresh.
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
 from classification.checkpoint import State, write_atomically
 from classification.errors import DataError, PipelineError
+from classification.mapped_array import create_array, open_array
 from classification.mixing import compose, nest_boxes, sample_fractions, soft_targets
 from classification.seeding import make_generator
+from classification.trainer import evaluating
 from classification.transforms import Normalization
 from classification.workspace import Workspace
 
@@ -31,12 +32,18 @@ _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, what
 _MAX_WAITING = 64  # blocks whose losses wait on the device at most: 1 MiB
 _SAVE_SECONDS = 5.0  # between checkpoints, so that saving costs nothing beside fast scoring
 
+Source = Literal["pass", "training"]
 Loss = Literal["ce", "kl", "anchor_ce"]
 
 
 class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
     """How the training images are scored. The defaults are the paper's, Section III-C."""
 
+    source: Source = Field(
+        "pass",
+        description="a pass of the trained scorer over mixes (the paper's); or the losses that its "
+        "training recorded in its last epochs, one a draw, which cost nothing",
+    )
     draws: int = Field(10, ge=2, le=10_000, description="mixes of each image (the paper's M)")
     num_images: int = Field(
         3, ge=2, le=16, description="images in a mix, the anchor included (the paper's K)"
@@ -70,6 +77,16 @@ class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
         "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
     )
     batch_size: int = Field(1024, gt=0, description="mixed images a forward pass")
+
+    @field_validator("loss", "common_draws")
+    @classmethod
+    def _recorded(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        if info.data.get("source") == "training" and value in ("anchor_ce", True):
+            allowed = "false" if value is True else "ce, kl"
+            raise ValueError(
+                f"no training records such losses; allowed: {allowed} with source training"
+            )
+        return value
 
     @property
     def floor(self) -> float:
@@ -130,7 +147,8 @@ def measure_losses(
     if num_anchors < 2:
         raise DataError(f"scores: {num_anchors} training images; allowed: at least 2, to be mixed")
     size = max(1, _BLOCK // config.draws)  # anchors a block
-    identity = {"config": config.model_dump(mode="json", exclude={"batch_size"}), "seed": seed}
+    settings = config.model_dump(mode="json", exclude={"batch_size", "source"})
+    identity = {"config": settings, "seed": seed}
     stored, first = _open(workspace, (num_anchors, config.draws), identity)
     waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
@@ -270,23 +288,8 @@ def _open(workspace: Workspace, shape: tuple[int, int], identity: State) -> tupl
     path = workspace.path(LOSSES)
     done, state = workspace.resume()
     if done and state == identity:
-        # Read-only first: opened for writing, a file cut short would be filled up with zeros.
-        with suppress(OSError, ValueError):
-            standing = np.load(path, mmap_mode="r")
-            if standing.shape == shape and standing.dtype == np.float32:
-                return np.lib.format.open_memmap(path, mode="r+"), done
+        standing = open_array(path, shape)
+        if standing is not None:
+            return standing, done
     workspace.discard_checkpoints()
-    path.unlink(missing_ok=True)  # another file, should someone still have the old one mapped
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape), 0
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and each of its modules as before afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    return create_array(path, shape), 0

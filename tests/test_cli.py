@@ -150,7 +150,9 @@ def test_config_prints_the_resolved_config_or_the_schema(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("name", ["run", "status", "report", "plot", "table", "graph", "config"])
+@pytest.mark.parametrize(
+    "name", ["run", "status", "report", "plot", "table", "fidelity", "graph", "config"]
+)
 def test_every_command_explains_itself_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     assert f"run_pipeline.py {name}" in " ".join(capsys.readouterr().out.split())

@@ -1,7 +1,7 @@
 """The stages, in the order in which data flows through them."""
 
 from pipeline.graph import Stage
-from pipeline.stages import baseline, retrain, scorer, scores, search, subset
+from pipeline.stages import baseline, probe, ranking, retrain, scorer, scores, search, subset
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -12,5 +12,7 @@ STAGES: dict[str, Stage] = {
         subset.STAGE,
         search.STAGE,
         retrain.STAGE,
+        probe.STAGE,
+        ranking.STAGE,
     )
 }

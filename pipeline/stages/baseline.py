@@ -4,36 +4,32 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from classification.classifier import load_scorer
-from classification.trainer import place
+from classification.images import ImageSet
+from classification.models.network import Classifier
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.scorer import WEIGHTS
+from pipeline.stages.scorer import load_trained
 from subsample.baselines import dropout_uncertainty, el2n, extract_features
 from subsample.coreset import k_center_ranks
 
 VALUES = "values.npy"
+OF_FEATURES = ("mc_dropout", "k_center")  # measures that look at a classifier's last layer
 
 
 def run(context: Context) -> None:
     """Data, scorer → values.npy float32 [N], the images to keep highest."""
     config, data = context.config, context.datasets["data"]
     train = data.in_memory().to(context.device)
-    model = load_scorer(config.scorer, data.num_classes, context.input("scorer", WEIGHTS))
-    place(model, context.device)
+    model = load_trained(context)
     images, normalization = train.images, data.normalization
     batch, progress = config.scores.batch_size, context.workspace.progress
-    if config.subset.measure == "mc_dropout":
-        dropout = config.subset.dropout
-        values = dropout_uncertainty(
-            model, images, normalization, dropout, config.seed, batch, progress
-        )
-    elif config.subset.measure == "el2n":
+    if config.subset.measure == "el2n":
         values = el2n(model, images, train.labels, normalization, batch, progress)
     else:
-        features = extract_features(model, images, normalization, batch, progress)
-        values = -k_center_ranks(features, train.labels).float()
+        assert isinstance(model, Classifier)  # `check_inputs` refuses a supernet here
+        values = _by_features(context, model, train)
     np.save(context.workspace.path(VALUES), values.cpu().numpy())
 
 
@@ -44,6 +40,19 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
         return {"measure": measure}
     dropout = config.subset.dropout.model_dump(mode="json")
     return {"measure": measure, "dropout": dropout, "seed": config.seed}
+
+
+def _by_features(context: Context, model: Classifier, train: ImageSet) -> Tensor:
+    """Of the measures that look at a classifier's last layer."""
+    config, normalization = context.config, context.datasets["data"].normalization
+    batch, progress = config.scores.batch_size, context.workspace.progress
+    if config.subset.measure == "mc_dropout":
+        dropout = config.subset.dropout
+        return dropout_uncertainty(
+            model, train.images, normalization, dropout, config.seed, batch, progress
+        )
+    features = extract_features(model, train.images, normalization, batch, progress)
+    return -k_center_ranks(features, train.labels).float()
 
 
 STAGE = Stage("baseline", 1, lambda config: ("data", "scorer"), settings, run)

@@ -1,23 +1,52 @@
-"""Scorer: a classifier trained with image mixing, or one loaded from elsewhere."""
+"""Scorer: a classifier trained with image mixing, one loaded from elsewhere, or the supernet."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from classification.classifier import ScorerConfig, load_scorer, train_classifier
+from torch import nn
+
+from classification.checkpoint import save_checkpoint
+from classification.classifier import SUPERNET, ScorerConfig, load_scorer, train_classifier
 from classification.models.weights import save_classifier_weights
+from classification.trainer import place
+from pcdarts.warm_up import load_supernet, warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.store import file_digest
 
 WEIGHTS = "scorer.safetensors"
+WARM_START = "supernet.safetensors"
+
+# Of the search's settings those that decide what its warm-up leaves.
+_WARM_UP = {
+    "epochs", "warmup_epochs", "channels", "cells", "partial_channels", "batch_size",
+    "learning_rate", "momentum", "weight_decay", "gradient_clip", "precision",
+}  # fmt: skip
 
 
 def run(context: Context) -> None:
-    """Data → scorer.safetensors, metrics.jsonl."""
+    """Data → scorer.safetensors, metrics.jsonl.
+
+    With record_losses also training_losses.npy and training_entropies.npy [N, E]; of a supernet
+    also supernet.safetensors, from where the search goes on.
+    """
     config, data = context.config, context.datasets["data"]
+    model: nn.Module
     if config.scorer.weights is not None:
         model = load_scorer(config.scorer, data.num_classes, config.scorer.weights)
         context.say(f"scorer loaded from {config.scorer.weights}; its training is not counted here")
+    elif config.scorer.model == SUPERNET:
+        model, state = warm_up(
+            data,
+            config.search,
+            config.scorer.mixing,
+            config.scorer.label_smoothing,
+            config.scorer.graph_mode,
+            seed=config.seed,
+            device=context.device,
+            workspace=context.workspace,
+        )
+        save_checkpoint(context.workspace.path(WARM_START), state)
     else:
         model = train_classifier(
             data,
@@ -29,17 +58,34 @@ def run(context: Context) -> None:
     save_classifier_weights(model, context.workspace.path(WEIGHTS))
 
 
+def load_trained(context: Context) -> nn.Module:
+    """The scorer that this stage made, on the device."""
+    config, path = context.config, context.input("scorer", WEIGHTS)
+    num_classes = context.datasets["data"].num_classes
+    model: nn.Module
+    if config.scorer.model == SUPERNET:
+        model = load_supernet(config.search, num_classes, path)
+    else:
+        model = load_scorer(config.scorer, num_classes, path)
+    return place(model, context.device)
+
+
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
     """A loaded scorer is what its file holds, wherever that lies and whatever the seed."""
     scorer = config.scorer
     if scorer.weights is not None:
         return {"model": scorer.model, "weights": file_digest(scorer.weights)}
     augmentation = config.data.augmentation_settings()
+    if scorer.model == SUPERNET:
+        search = config.search.model_dump(mode="json", include=_WARM_UP)
+        trained = training_settings(scorer)
+        decided = {key: trained[key] for key in ("model", "mixing", "label_smoothing")}
+        return {"scorer": decided, "search": search, "seed": config.seed, **augmentation}
     return {"scorer": training_settings(scorer), "seed": config.seed, **augmentation}
 
 
 def training_settings(scorer: ScorerConfig) -> dict[str, Any]:
-    """Of a scorer's config what decides its weights."""
+    """Of a scorer's config what decides its weights, and what is recorded of its training."""
     return scorer.model_dump(mode="json", exclude=_without_effect(scorer))
 
 
@@ -53,6 +99,12 @@ def _without_effect(scorer: ScorerConfig) -> dict[str, Any]:
         unused |= {"drop_block": True, "drop_block_size": True}
     if scorer.mixing.side is None:
         unused["mixing"] = {"side"}
+    if scorer.stop_epoch is None:
+        unused["stop_epoch"] = True
+    if not scorer.record_losses:
+        unused["record_losses"] = True
+    if scorer.test_every == 1:
+        unused["test_every"] = True
     return unused
 
 

@@ -1,12 +1,17 @@
 """Scores: the loss of every training image under M random mixes, and what it says of them."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from classification.checkpoint import write_atomically
-from classification.classifier import load_scorer
-from classification.trainer import place
+from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.scorer import WEIGHTS
+from pipeline.stages.scorer import load_trained
+from subsample.recorded import recorded_losses
 from subsample.reliability import reliability_warning, split_half_reliability
 from subsample.uncertainty import measure_losses, summarise, write_scores_csv
 
@@ -17,18 +22,7 @@ def run(context: Context) -> None:
     """Data, scorer → losses.npy [N, M], scores.csv, reliability.json."""
     config = context.config
     data = context.datasets["data"]
-    train = data.in_memory().to(context.device)
-    model = load_scorer(config.scorer, data.num_classes, context.input("scorer", WEIGHTS))
-    losses = measure_losses(
-        place(model, context.device),
-        train.images,
-        train.labels,
-        data.num_classes,
-        data.normalization,
-        config.scores,
-        config.seed,
-        context.workspace,
-    )
+    losses = _recall(context) if config.scores.source == "training" else _measure(context)
     scores = summarise(losses, config.scores)
     labels = data.train.labels.numpy()
     write_scores_csv(context.workspace.path(TABLE), labels, scores)
@@ -44,13 +38,38 @@ def run(context: Context) -> None:
     write_atomically(context.workspace.path(RELIABILITY), json.dumps(record, indent=1) + "\n")
 
 
-STAGE = Stage(
-    "scores",
-    1,
-    lambda config: ("data", "scorer"),
-    lambda config: {
-        "scores": config.scores.model_dump(mode="json", exclude={"batch_size"}),
-        "seed": config.seed,
-    },
-    run,
-)
+def settings(config: PipelineConfig) -> Mapping[str, Any]:
+    """What is drawn for a pass; of a record only which part of it is taken, and how it is seen."""
+    scores = config.scores
+    if scores.source == "training":
+        taken = scores.model_dump(mode="json", include={"source", "draws", "loss", "cv_floor"})
+        return {"scores": taken}
+    unused = {"batch_size", "source"}
+    return {"scores": scores.model_dump(mode="json", exclude=unused), "seed": config.seed}
+
+
+def _measure(context: Context) -> np.ndarray:
+    config, data = context.config, context.datasets["data"]
+    train = data.in_memory().to(context.device)
+    return measure_losses(
+        load_trained(context),
+        train.images,
+        train.labels,
+        data.num_classes,
+        data.normalization,
+        config.scores,
+        config.seed,
+        context.workspace,
+    )
+
+
+def _recall(context: Context) -> np.ndarray:
+    losses, entropies = (
+        context.input("scorer", name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)
+    )
+    recorded = recorded_losses(losses, entropies, context.config.scores)
+    np.save(context.workspace.path(LOSSES), recorded)
+    return recorded
+
+
+STAGE = Stage("scores", 1, lambda config: ("data", "scorer"), settings, run)

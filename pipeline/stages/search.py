@@ -2,10 +2,14 @@
 
 import torch
 
+from classification.checkpoint import load_checkpoint
+from classification.classifier import SUPERNET
 from classification.workspace import read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import search, search_warnings
+from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
+from pipeline.stages.scorer import WARM_START
 from pipeline.stages.subset import SUBSET
 from subsample.selection import Subset
 
@@ -13,12 +17,16 @@ GENOTYPE = "genotype.json"
 
 
 def run(context: Context) -> None:
-    """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch)."""
+    """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch).
+
+    A scorer that is the supernet has the warm-up behind it: the search goes on from there.
+    """
     config = context.config
     data = context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
     images = data.in_memory().take(torch.tensor(subset.indices)).to(context.device)
+    warm = config.scorer.model == SUPERNET
     genotype: Genotype = search(
         images.images,
         images.labels,
@@ -27,16 +35,22 @@ def run(context: Context) -> None:
         config.search,
         config.seed,
         context.workspace,
+        load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
     )
     for warning in search_warnings(read_metrics(context.workspace.directory), data.num_classes):
         context.say(f"warning: {warning}")
     genotype.save(context.workspace.path(GENOTYPE))
 
 
+def _needs(config: PipelineConfig) -> tuple[str, ...]:
+    own = ("scorer",) if config.scorer.model == SUPERNET else ()
+    return ("data", "subset", *own)
+
+
 STAGE = Stage(
     "search",
     2,
-    lambda config: ("data", "subset"),
+    _needs,
     lambda config: {
         "search": config.search.model_dump(mode="json", exclude={"cuda_graph"}),
         "seed": config.seed,

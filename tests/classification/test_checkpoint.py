@@ -32,7 +32,7 @@ def test_the_order_of_a_dict_is_not_part_of_a_checkpoint(tmp_path):
     first = {"a": torch.ones(2), "b": torch.zeros(3)}
     for name, state in (("1", first), ("2", dict(reversed(first.items())))):
         save_checkpoint(tmp_path / name, state)
-    assert (tmp_path / "1").read_bytes()[-20:] == (tmp_path / "2").read_bytes()[-20:]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
     assert list(load_checkpoint(tmp_path / "2")) == ["a", "b"]
 
 

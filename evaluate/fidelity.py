@@ -1,0 +1,196 @@
+"""Whether architectures rank on a part of the images as they do on all of them.
+
+A search on a subset is sound where the order of the networks is the same there; the agreement of
+two orders is Kendall's tau-b (Kendall 1945), as the benchmarks of architecture search print it.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from classification.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.seeding import derive_seed, make_generator
+from classification.workspace import Progress, Workspace
+from evaluate.retrain import RetrainConfig, network_complexity, retrain, summarise_accuracy
+from pcdarts.genotype import Genotype
+from pcdarts.network import minimum_image_size
+from pcdarts.sampling import random_genotype
+
+# A training of minutes that is the same for all: what differs is the architecture alone.
+_BRIEF: dict[str, Any] = {
+    "channels": 16,
+    "cells": 8,
+    "epochs": 20,
+    "batch_size": 96,
+    "auxiliary_weight": 0.0,
+    "drop_path": 0.0,
+    "cutout": 0,
+}
+_INTERVAL = (2.5, 97.5)  # percentiles
+_FOLDER = "network-"
+
+
+class FidelityConfig(BaseModel, frozen=True, extra="forbid"):
+    """How many architectures are ranked, and how each is trained."""
+
+    architectures: int = Field(24, ge=3, description="drawn by chance from the search space")
+    training: RetrainConfig = Field(
+        default_factory=lambda: RetrainConfig.model_validate(_BRIEF),
+        description="of each; where it is silent: 16 channels, 8 cells, 20 epochs, batches of 96, "
+        "neither auxiliary head, path dropout nor Cutout",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brief(cls, values: Any) -> Any:
+        given = values.get("training", {}) if isinstance(values, dict) else None
+        return values | {"training": _BRIEF | given} if isinstance(given, dict) else values
+
+    @field_validator("training")
+    @classmethod
+    def _holds_nothing_out(cls, training: RetrainConfig) -> RetrainConfig:
+        if training.validation_fraction:
+            raise ValueError(
+                f"validation_fraction {training.validation_fraction} would choose an epoch, and "
+                "the last one counts; allowed: 0"
+            )
+        return training
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Kendall's tau-b and its 95 % interval; None where all values of one ranking are equal."""
+
+    tau: float | None
+    low: float | None
+    high: float | None
+    architectures: int
+
+    def __str__(self) -> str:
+        if self.tau is None:
+            return "not defined (all errors are equal)"
+        if self.low is None or self.high is None:
+            return f"{self.tau:.2f}"
+        return f"{self.tau:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def sample_architectures(config: FidelityConfig, seed: int) -> list[Genotype]:
+    """The architectures to rank, from the seed alone: the same whatever they are trained on."""
+    generator = make_generator(seed, "fidelity-architectures")
+    return [random_genotype(generator) for _ in range(config.architectures)]
+
+
+def train_architectures(
+    config: FidelityConfig,
+    dataset: ImageDataset,
+    *,
+    seed: int,
+    device: torch.device,
+    workspace: Workspace,
+) -> list[dict[str, Any]]:
+    """Train the architectures one after the other on `dataset.train`, resuming from the workspace.
+
+    A row each: "genotype", "parameters" without auxiliary head, and "top1_error" in percent on the
+    test images after the last epoch. A network in the making keeps its checkpoints in a folder of
+    its own, of which nothing is left in the end.
+    """
+    genotypes = sample_architectures(config, seed)
+    first, _ = workspace.resume()
+    for index in range(first, len(genotypes)):
+        inner = Workspace(
+            workspace.path(f"{_FOLDER}{index:04d}"),
+            _Overall(workspace.progress, index, len(genotypes)),
+            workspace.say,
+        )
+        retrain(
+            genotypes[index], dataset, config.training, seed=seed, device=device, workspace=inner
+        )
+        row = {
+            "genotype": genotypes[index].to_dict(),
+            "parameters": network_complexity(genotypes[index], config.training, dataset).parameters,
+            "top1_error": summarise_accuracy(inner.rows())["top1_error_last"],
+        }
+        workspace.save(index + 1, {}, row)
+    # All at the end: a run that is killed between a network's row and here leaves folders behind.
+    for folder in workspace.directory.glob(f"{_FOLDER}*"):
+        shutil.rmtree(folder)
+    return workspace.rows()
+
+
+def rank_correlation(
+    first: Sequence[float], second: Sequence[float], seed: int, resamples: int = 2000
+) -> RankCorrelation:
+    """How far two rankings of the same architectures agree: Kendall's tau-b, -1 to 1.
+
+    The interval is the percentile bootstrap's over architectures; resamples in which all values of
+    a ranking are equal, so that tau is not defined, are left out of it. It says nothing of the
+    trainings' own randomness. Raises ValueError unless both have a value for each of three or more.
+    """
+    if len(first) != len(second) or len(first) < 3:
+        found = f"{len(first)} and {len(second)} values"
+        raise ValueError(f"found {found}; allowed: as many, at least three")
+    random = np.random.default_rng(derive_seed(seed, "fidelity-bootstrap"))
+    drawn = random.integers(len(first), size=(resamples, len(first)))
+    times = np.stack([np.bincount(each, minlength=len(first)) for each in drawn])
+    taus = _taus(first, second, times)
+    defined = taus[~np.isnan(taus)]
+    low, high = np.percentile(defined, _INTERVAL).tolist() if len(defined) else (None, None)
+    tau = float(_taus(first, second, np.ones((1, len(first)), dtype=int))[0])
+    return RankCorrelation(None if np.isnan(tau) else tau, low, high, len(first))
+
+
+def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> None:
+    """Raise ConfigError, naming the key, if `kept` of the dataset's images train no network."""
+    training = config.training
+    training.mixing.check()
+    smallest = minimum_image_size(training.network)
+    if dataset.image_size < smallest:
+        raise ConfigError(
+            f"data.image_size: {dataset.image_size} is too small for the {training.network} "
+            f"network's reductions; allowed: at least {smallest}"
+        )
+    if kept < training.batch_size:
+        raise ConfigError(
+            f"fidelity.training.batch_size: {training.batch_size} exceeds the {kept} images that "
+            "the subset keeps; allowed: at most that many"
+        )
+
+
+@dataclass(frozen=True)
+class _Overall:
+    """Shows a network's epochs as those of all networks."""
+
+    progress: Progress
+    finished: int
+    networks: int
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        if unit == "step":
+            self.progress(done, total, unit, **metrics)
+        else:
+            done += self.finished * total
+            self.progress(done, self.networks * total, unit, **metrics)
+
+
+def _taus(
+    first: Sequence[float], second: Sequence[float], times: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """Tau-b [R] of R samples that hold architecture i `times[r, i]` times; NaN if not defined.
+
+    Tau-b is the correlation of the two matrices of signs of all differences (Kendall 1945); a
+    sample weighs their entries, so that no sample's own matrices have to be made.
+    """
+    a, b = (np.sign(np.subtract.outer(v, v)) for v in np.array([first, second], dtype=float))
+    both, alone, other = (
+        np.einsum("ri,ij,rj->r", times, signs, times, optimize=True)
+        for signs in (a * b, abs(a), abs(b))
+    )
+    norm = np.sqrt(alone * other)
+    return np.divide(both, norm, out=np.full(len(times), np.nan), where=norm > 0)

@@ -1,0 +1,97 @@
+"""Where text goes in a figure so that it covers as little as it can of what is drawn there."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from numpy.typing import NDArray
+
+Point = tuple[float, float]
+Boxes = NDArray[np.floating]
+"""Pixels [B, 4]: left, bottom, right, top."""
+
+_DOT = 4  # pixels across, of the boxes that cover a line
+_END = 12  # pixels across, of those at a line's points, which are markers or caps
+_LEAVING = 5  # times as bad to leave the axes as to cover something
+_SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
+    (7, 0, "left"),
+    (6, -7, "left"),
+    (6, 7, "left"),
+    (-6, 7, "right"),
+    (-6, -7, "right"),
+    (0, 11, "center"),
+    (0, -11, "center"),
+)
+"""Where a label may stand, in points from what it names, with its alignment; best first."""
+_PLACES = [(x * reach, y * reach, side) for reach in (1, 1.7, 2.6) for x, y, side in _SIDES]
+
+
+def label_points(
+    figure: Figure,
+    axes: Axes,
+    texts: Sequence[tuple[str, Point]],
+    lines: Sequence[Sequence[Point]],
+) -> None:
+    """Write each text beside its point, where it covers least of `lines`, the polylines drawn in
+    `axes`, and of the texts before it. Points are in the axes' data.
+
+    The layout is settled here, so it comes last.
+    """
+    labels = [
+        axes.annotate(
+            *(text, point), xytext=(0, 0), textcoords="offset points", va="center", fontsize=8,
+            color="#404040",
+        )
+        for text, point in texts
+    ]  # fmt: skip
+    for label in labels:
+        label.set_in_layout(False)  # else room would be made for where it stands first
+    figure.draw_without_rendering()
+    taken = np.concatenate([_cover(axes, line) for line in lines])
+    frame = np.array([axes.get_window_extent().extents])
+    for label in labels:
+        taken = np.vstack([taken, _place(label, taken, frame)])
+
+
+def _cover(axes: Axes, line: Sequence[Point]) -> Boxes:
+    ends = axes.transData.transform(line)
+    dots = [
+        np.linspace(start, end, 2 + int(np.hypot(*(end - start)) / _DOT))
+        for start, end in pairwise(ends)
+    ]
+    centres = np.concatenate([ends, *dots])
+    reach = np.full((len(centres), 1), _DOT / 2)
+    reach[: len(ends)] = _END / 2
+    return np.hstack([centres - reach, centres + reach])
+
+
+def _place(label: Annotation, taken: Boxes, frame: Boxes) -> Boxes:
+    """Move `label` to the first of the places that covers least; its box there, [1, 4]."""
+    options = []
+    for place in _PLACES:
+        box = _move(label, place)
+        outside = np.prod(box[0, 2:] - box[0, :2]) - _covered(box, frame)
+        cost = round(_covered(box, taken) + _LEAVING * outside)
+        if not cost:
+            return box
+        options.append((cost, place))
+    return _move(label, min(options, key=lambda option: option[0])[1])
+
+
+def _move(
+    label: Annotation, place: tuple[float, float, Literal["left", "center", "right"]]
+) -> Boxes:
+    x, y, side = place
+    label.set_position((x, y))
+    label.set_horizontalalignment(side)
+    return np.array([label.get_window_extent().extents])
+
+
+def _covered(box: Boxes, others: Boxes) -> float:
+    """Area that `box` [1, 4] shares with each of the others, summed."""
+    sides = np.minimum(box[:, 2:], others[:, 2:]) - np.maximum(box[:, :2], others[:, :2])
+    return float(sides.clip(0).prod(1).sum())

@@ -1,0 +1,116 @@
+"""The warm-up on its own: the search's supernet as a scorer, from which the search then goes on.
+
+The supernet is trained for the first `warmup_epochs` of the search's schedule, α and β untouched,
+with image mixing. All images train the weights here, not one half of them as in the search's own
+warm-up (Xu et al. 2020), since all are to be scored; and the search's subset is chosen only after.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from classification.acceleration import GraphMode
+from classification.checkpoint import State
+from classification.classifier import AugmentAndMix
+from classification.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.mixing import MixingConfig, Surroundings
+from classification.models.weights import load_classifier_weights
+from classification.schedules import cosine_decay
+from classification.trainer import Recipe, evaluate, fit, place
+from classification.workspace import Workspace
+from pcdarts.search import (
+    MINIMUM_IMAGE_SIZE,
+    SearchConfig,
+    build_supernet,
+    make_weight_optimizer,
+)
+from pcdarts.supernet import Supernet
+
+_EVALUATION_BATCH = 512
+
+
+def warm_up(
+    dataset: ImageDataset,
+    config: SearchConfig,
+    mixing: MixingConfig,
+    label_smoothing: float,
+    cuda_graph: GraphMode,
+    *,
+    seed: int,
+    device: torch.device,
+    workspace: Workspace,
+) -> tuple[Supernet, State]:
+    """Train the supernet's weights on `dataset.train`, resuming from the workspace.
+
+    The objective is the cross-entropy against the mixed labels, smoothed by `label_smoothing`.
+    Metrics rows are those of `fit`, with `test_*` columns. Returns the supernet and what `search`
+    takes as its warm start: `model` and `optimizer`.
+
+    Raises PipelineError when the loss is no longer finite.
+    """
+    model = build_supernet(dataset.num_classes, config, seed)
+    place(model, device)
+    optimizer = make_weight_optimizer(model, config)
+    surroundings = Surroundings(dataset.normalization, model, stages=(), precision=config.precision)
+    recipe = Recipe(
+        epochs=config.warmup_epochs,
+        learning_rate=config.learning_rate,
+        schedule=cosine_decay(config.epochs),
+        prepare=AugmentAndMix(
+            dataset.augmentation(), mixing.build(dataset.num_classes, surroundings)
+        ),
+        objective=partial(F.cross_entropy, label_smoothing=label_smoothing),
+        gradient_clip=config.gradient_clip,
+        precision=config.precision,
+        cuda_graph=cuda_graph,
+    )
+    test = dataset.test.loader(_EVALUATION_BATCH, device, training=False)
+    # Without gradients of theirs, which would count in the clipped norm.
+    _set_architecture_gradients(model, False)
+    fit(
+        model,
+        optimizer,
+        dataset.in_memory().loader(config.batch_size, device, training=True),
+        recipe,
+        {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
+        seed=seed,
+        purpose="search",  # in whose settings a learning rate that diverges is to be changed
+        workspace=workspace,
+    )
+    _set_architecture_gradients(model, True)
+    return model, {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def load_supernet(config: SearchConfig, num_classes: int, path: Path) -> Supernet:
+    """The supernet with the weights at `path`. Raises ArtifactError if they do not fit."""
+    model = build_supernet(num_classes, config, seed=0)
+    load_classifier_weights(model, path)
+    return model
+
+
+def check_warm_up(config: SearchConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError, naming the key, if no supernet can be warmed up on `dataset`."""
+    if config.warmup_epochs == 0:
+        raise ConfigError(
+            "search.warmup_epochs: found 0, which leaves the supernet untrained; allowed: at least "
+            "1 with scorer.model supernet"
+        )
+    images = len(dataset.in_memory())
+    if images < config.batch_size:
+        raise ConfigError(
+            f"search.batch_size: {config.batch_size} exceeds the {images} training images; "
+            "allowed: at most that many"
+        )
+    if dataset.image_size < MINIMUM_IMAGE_SIZE:
+        raise ConfigError(
+            f"data.image_size: {dataset.image_size} pixels are too few for the supernet's two "
+            f"reductions; allowed: at least {MINIMUM_IMAGE_SIZE}"
+        )
+
+
+def _set_architecture_gradients(model: Supernet, wanted: bool) -> None:
+    for parameter in model.architecture_parameters():
+        parameter.requires_grad_(wanted)

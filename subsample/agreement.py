@@ -1,0 +1,108 @@
+"""How alike two rankings and two subsets are, and what a subset is like.
+
+Labels are integers [n]; arrays may be numpy's or torch's, on any device.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor
+
+Array = np.ndarray | Tensor
+
+
+def rank_agreement(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's rank correlation of two measures [N] of the same images, -1 to 1.
+
+    None where it is not defined: one of them is constant, or there are fewer than two images.
+    Raises ValueError unless both are [N].
+    """
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"measures {first.shape} and {second.shape}; allowed: both [N]")
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of the smaller set of indices that is in the other one too, 0 to 1.
+
+    Chance is the larger set's share of all images: two random subsets of fraction t share t of
+    their images. Raises ValueError if a set is empty.
+    """
+    sets = np.unique(first), np.unique(second)
+    smaller = min(map(len, sets))
+    if not smaller:
+        raise ValueError(f"subsets of {len(first)} and {len(second)} images; allowed: at least 1")
+    return len(np.intersect1d(*sets, assume_unique=True)) / smaller
+
+
+def diversity(features: Array, labels: Array) -> float:
+    """Mean over the classes of the mean distance between two images of the class, 0 to 2.
+
+    The distance is Euclidean between `features` [n, D], each divided by its length first, so that
+    how strongly an image excites the network does not count. Classes count alike, however large;
+    those of fewer than two images are left out. Memory grows with the square of the largest class.
+
+    Raises ValueError if no class has two images, or unless there is a label a feature.
+    """
+    points, classes = _aligned(features, labels)
+    points = F.normalize(points.double(), dim=1)
+    means = [
+        torch.pdist(points[classes == label]).mean()
+        for label, count in zip(*classes.unique(return_counts=True), strict=True)
+        if count > 1
+    ]
+    if not means:
+        raise ValueError(f"{len(points)} images, no two of a class; allowed: a class of at least 2")
+    return float(torch.stack(means).mean())
+
+
+def confused_share(logits: Array, labels: Array) -> float:
+    """Share of the images whose highest of `logits` [n, L] is not their label, 0 to 1.
+
+    Raises ValueError if there are no images, or unless there is a label an image.
+    """
+    scores, classes = _aligned(logits, labels)
+    if not len(scores):
+        raise ValueError("no images; allowed: at least 1")
+    return float((scores.argmax(1) != classes).double().mean())
+
+
+def confusion_concentration(logits: Array, labels: Array) -> float | None:
+    """How far the errors are a few confusions of classes: the probability that two of the wrong
+    images, drawn without replacement, have the same label and the same prediction (Simpson 1949).
+
+    Of c_p images that make confusion p, W in all: Σ c_p · (c_p - 1) / (W · (W - 1)). It is 1 where
+    all errors are one confusion, 1 / (L · (L - 1)) in the mean where they spread evenly over all,
+    and unbiased however many errors a subset holds, which the share that the commonest confusions
+    take is not: that one rises as errors get fewer. None under two errors.
+
+    Raises ValueError unless there is a label for each image of `logits` [n, L].
+    """
+    scores, classes = _aligned(logits, labels)
+    predicted = scores.argmax(1) if len(scores) else classes
+    wrong = predicted != classes
+    num_wrong = int(wrong.sum())
+    if num_wrong < 2:
+        return None
+    pairs = classes[wrong] * scores.shape[1] + predicted[wrong]
+    counts = pairs.unique(return_counts=True)[1]
+    return int((counts * (counts - 1)).sum()) / (num_wrong * (num_wrong - 1))
+
+
+def _aligned(rows: Array, labels: Array) -> tuple[Tensor, Tensor]:
+    """Both as tensors on the rows' device, labels in int64."""
+    values = _tensor(rows)
+    classes = _tensor(labels).to(values.device, torch.int64)
+    if values.ndim != 2 or classes.shape != values.shape[:1]:
+        raise ValueError(
+            f"rows {tuple(values.shape)} and labels {tuple(classes.shape)}; allowed: [n, …] and [n]"
+        )
+    return values, classes
+
+
+def _tensor(array: Array) -> Tensor:
+    # Copied, since a mapped file may not be written to and torch warns of that.
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
