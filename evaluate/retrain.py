@@ -184,7 +184,7 @@ def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
 def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Errors in percent of the last epoch and of the best, and what the best was chosen by.
 
-    With a validation part the best tested epoch is the one of its lowest error (the first of equals).
+    With a validation part the best epoch is the one of its lowest error (the first of equals).
     Without one it is the lowest test error seen, as papers print it: an optimistic figure, which
     chooses no weights and is labelled so.
     """
