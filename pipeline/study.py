@@ -129,6 +129,10 @@ def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = No
     if seeds is not None:
         config = config.model_copy(update={"seeds": seeds})
     _check_series(config, document)
+    try:
+        Document.read(path.parent / config.base)
+    except ConfigError as error:
+        raise ConfigError(f"{document.where('base')}: base: {error}") from error
     cells: list[Cell] = []
     seen: dict[str, tuple[Cell, str]] = {}
     for place in _places(config):
@@ -239,11 +243,13 @@ def _blame(message: str, config: StudyConfig, place: _Place, document: Document)
         (config.series[place.series].set, series),
         (config.set, ("set",)),
     ]
-    for settings, location in places:
-        for key in settings:
-            # A validator of a whole section names the field without its section.
-            if f"{key}:" in message or re.search(rf"\b{re.escape(_last(key))}\b", message):
-                return document.where(*location, key)
+    # A validator of a whole section names the field without its section.
+    for pattern in (r"(^|\s){}\b", r"\b{}\b"):
+        for settings, location in places:
+            for key in settings:
+                named = key if pattern.startswith("(") else _last(key)
+                if re.search(pattern.format(re.escape(named)), message):
+                    return document.where(*location, key)
     return document.where(*place.location)
 
 

@@ -44,7 +44,7 @@ COLUMNS: dict[str, str] = {
     "overlap_mean_low": "overlap with mean low",
     "diversity": "diversity of features",
     "confused": "wrong by the scorer",
-    "confusion_concentration": "of these in the commonest tenth of confusions",
+    "confusion_concentration": "two of these confuse the same classes",
     "scoring_seconds": "seconds of scoring",
 }
 """What is told of each cell; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
