@@ -69,13 +69,13 @@ class Workers:
     def __init__(self, jobs: int, device: str, artifacts: Path, log: Path | None) -> None:
         self._start = (device, artifacts, log, max(1, torch.get_num_threads() // jobs))
         self._busy: dict[int, Task] = {}
-        self._processes: list[Any] = [None] * jobs
+        self.processes: list[Any] = [None] * jobs
         self._pipes: list[Connection | None] = [None] * jobs
 
     @property
     def has_room(self) -> bool:
         """Whether a process waits for work."""
-        return len(self._busy) < len(self._processes)
+        return len(self._busy) < len(self.processes)
 
     @property
     def busy(self) -> bool:
@@ -89,8 +89,8 @@ class Workers:
 
     def begin(self, task: Task) -> None:
         """Hand a task to a process that waits, started if it has to be."""
-        slot = next(i for i in range(len(self._processes)) if i not in self._busy)
-        if self._processes[slot] is None:
+        slot = next(i for i in range(len(self.processes)) if i not in self._busy)
+        if self.processes[slot] is None:
             self._spawn(slot)
         pipe = self._pipes[slot]
         assert pipe is not None
@@ -107,16 +107,16 @@ class Workers:
         try:
             return task, pipe.recv()
         except (EOFError, OSError):
-            process = self._processes[slot]
+            process = self.processes[slot]
             process.join()
-            self._processes[slot] = None
+            self.processes[slot] = None
             return task, f"its process died (exit status {process.exitcode})"
 
     def stop(self) -> None:
         """Ask all to stop, as Ctrl-C would, and wait until they have written what they have."""
-        for process in filter(None, self._processes):
+        for process in filter(None, self.processes):
             process.terminate()
-        for process in filter(None, self._processes):
+        for process in filter(None, self.processes):
             process.join(_PATIENCE_SECONDS)
             if process.is_alive():
                 process.kill()
@@ -128,7 +128,7 @@ class Workers:
         process = context.Process(target=_work, args=(theirs, *self._start), daemon=True)
         process.start()
         theirs.close()  # so that its death is seen as the end of the pipe
-        self._processes[slot], self._pipes[slot] = process, ours
+        self.processes[slot], self._pipes[slot] = process, ours
 
 
 def _work(
