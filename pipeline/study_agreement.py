@@ -5,7 +5,7 @@ Nothing here says which subset is better: that is what the networks trained on t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -66,8 +66,7 @@ def add_agreement(
 ) -> None:
     """Fill in `agreement` of every cell that has a subset; keys are those of COLUMNS."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
-    by_files = {_files(result): result for result in results if id(result) in ranked}
-    traits = cache(lambda scorer, subset: _traits(by_files[scorer, subset], datasets_of, device))
+    traits = cache(partial(_traits, datasets_of=datasets_of, device=device))
     across = _across_seeds(results, ranked)
     for result in results:
         if id(result) not in ranked:
@@ -77,7 +76,9 @@ def add_agreement(
         theirs = ranked.get(id(other)) if other is not result else None
         found: dict[str, float | None] = dict.fromkeys(COLUMNS)
         found |= across[result.key] | _own(result, mine, datasets_of(result))
-        found |= traits(*_files(result))
+        viewer = _viewer(result, results)
+        if viewer is not None:
+            found |= traits(_ByFiles(viewer, result))
         if theirs is not None:
             found["overlap_with_reference"] = overlap(mine.indices, theirs.indices)
             if mine.values is not None and theirs.values is not None:
@@ -144,29 +145,53 @@ def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, fl
     }
 
 
-def _files(result: CellResult) -> tuple[Path | None, Path]:
-    """The scorer and the subset that decide what the subset's images look like to the scorer."""
-    scorer = result.artifacts.get("scorer")
-    return scorer.path if scorer else None, result.artifacts["subset"].path
+@dataclass(frozen=True, eq=False)
+class _ByFiles:
+    """A cell whose scorer looks at another's subset; the same as any of the same two files."""
+
+    viewer: CellResult
+    seen: CellResult
+
+    @property
+    def _files(self) -> tuple[Path, Path]:
+        return self.viewer.artifacts["scorer"].path, self.seen.artifacts["subset"].path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByFiles) and self._files == other._files
+
+    def __hash__(self) -> int:
+        return hash(self._files)
+
+
+def _viewer(result: CellResult, results: Sequence[CellResult]) -> CellResult | None:
+    """The cell whose scorer tells what a subset's images are like: its own or, where it has none
+    that is a classifier, the first of its seed."""
+    same_seed = [other for other in results if other.cell.seed == result.cell.seed]
+    return next(
+        (
+            other
+            for other in (result, *same_seed)
+            if "scorer" in other.artifacts and other.cell.config.scorer.model != SUPERNET
+        ),
+        None,
+    )
 
 
 def _traits(
-    result: CellResult, datasets_of: Callable[[CellResult], ImageDataset], device: torch.device
+    pair: _ByFiles, datasets_of: Callable[[CellResult], ImageDataset], device: torch.device
 ) -> dict[str, float | None]:
-    """What the cell's own scorer sees in its subset; nothing where it is no classifier."""
-    config = result.cell.config
-    if "scorer" not in result.artifacts or config.scorer.model == SUPERNET:
-        return {}
-    data = datasets_of(result)
-    model = load_scorer(config.scorer, data.num_classes, result.artifacts["scorer"].path / WEIGHTS)
+    """What a scorer sees in a subset."""
+    config, data = pair.viewer.cell.config, datasets_of(pair.seen)
+    weights = pair.viewer.artifacts["scorer"].path / WEIGHTS
+    model = load_scorer(config.scorer, data.num_classes, weights)
     place(model, device)
-    subset = Subset.load(result.artifacts["subset"].path / SUBSET)
+    subset = Subset.load(pair.seen.artifacts["subset"].path / SUBSET)
     images = data.in_memory().take(torch.tensor(subset.indices)).to(device)
     features = extract_features(model, images.images, data.normalization, config.scores.batch_size)
     logits = _logits(model, images, data, config.scores.batch_size)
     labels = images.labels.cpu().numpy()
     return {
-        "diversity": diversity(features.cpu().numpy(), labels),
+        "diversity": diversity(features, labels),
         "confused": confused_share(logits, labels),
         "confusion_concentration": confusion_concentration(logits, labels),
     }

@@ -1,0 +1,72 @@
+"""What a sweep adds to the stages it runs: seconds a cell, the first time and when all stands.
+
+    python -m benchmarks.sweep [--cells 24] [--jobs 1] [--json FILE]
+
+A study of classifiers on subsets of scikit-learn's digits, in a folder that is removed after. The
+first time, what is added is the wall clock's time less all that the ledger counts as work.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from pipeline.device import device_name
+from pipeline.ledger import Ledger
+from pipeline.study_commands import run_sweep
+
+_GOAL_SECONDS = 2.0  # a cell
+_MEASURES = ("cv", "random", "mean_low", "std")
+_BASE = """\
+data: {kind: digits}
+scorer: {model: resnet8, epochs: 1, learning_rate: 0.1, schedule: one_cycle}
+probe: {model: resnet8, epochs: 1, batch_size: 16, learning_rate: 0.1, schedule: one_cycle}
+"""
+
+
+def main() -> None:
+    """Print seconds of each sweep and what is added a cell; write both as JSON if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", type=int, default=24, help="default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    options = parser.parse_args()
+    seeds = max(1, options.cells // len(_MEASURES))
+    cells = seeds * len(_MEASURES)
+    series = [f"  - {{name: {each}, set: {{subset.measure: {each}}}}}" for each in _MEASURES]
+    output = None if options.json is None else options.json.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Path("base.yaml").write_text(_BASE)
+        head = f"name: digits\nbase: base.yaml\nseeds: {seeds}\nset: {{goal: subset}}\n"
+        points = "points: [{subset.fraction: 0.1}]\nseries:\n"
+        Path("study.yaml").write_text("\n".join([head + points + series[0], *series[1:]]) + "\n")
+        first, again = (_seconds(options.jobs) for _ in range(2))
+        work = sum(attempt.seconds for attempt in Ledger(Path("artifacts/ledger.jsonl")).attempts())
+    added = {
+        "first time": max(0.0, first - work / options.jobs) / cells,
+        "all stands": again / cells,
+    }
+    print(f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {cells} cells")
+    print(f"first time {first:.1f} s, of which work {work:.1f} s; again {again:.1f} s")
+    for name, seconds in added.items():
+        print(f"added a cell, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
+    if output is not None:
+        figures = {"cells": cells, "seconds": [first, again], "work": work, "added": added}
+        output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _seconds(jobs: int) -> float:
+    begin = time.perf_counter()
+    run_sweep(Path("study.yaml"), (), None, jobs, "cpu", Path("artifacts"), Path("runs"), False)
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
