@@ -24,6 +24,7 @@ from pipeline.ledger import (
     book_killed_attempt,
     start_time,
 )
+from pipeline.signals import deferred
 from pipeline.store import Artifact, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
@@ -202,8 +203,9 @@ class Runner:
             except BaseException:
                 stopwatch.finish("failed")
                 raise
-        attempt = stopwatch.finish("done")
-        artifact = self.store.publish(name, key, description)
+        with deferred():  # an artifact that is booked as done stands
+            attempt = stopwatch.finish("done")
+            artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])
         self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
         return artifact

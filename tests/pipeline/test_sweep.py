@@ -4,6 +4,9 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -39,12 +42,16 @@ series:
   - {name: easy, set: {subset.measure: mean_low}}
   - {name: random, set: {subset.measure: random}}
 """
+ROOT = Path(__file__).resolve().parents[2]
 CELLS = 12  # 3 series, 2 fractions, 2 seeds
 
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Processes beside each other have a thread each, and sums depend on the number of threads.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     Path("base.yaml").write_text(BASE)
     Path("study.yaml").write_text(STUDY)
 
@@ -52,7 +59,8 @@ def sweep(tmp_path, monkeypatch):
         store, runs = Path("artifacts"), Path(runs)
         return run_sweep(Path("study.yaml"), overrides, None, jobs, "cpu", store, runs, dry_run)
 
-    return sweep
+    yield sweep
+    torch.set_num_threads(threads)
 
 
 def attempts(outcome="done"):
@@ -232,3 +240,26 @@ def test_bad_options_are_refused(sweep):
     with pytest.raises(PipelineError, match=r"probe.batch_size: 1000 exceeds the 12 images"):
         sweep(["probe.batch_size=1000"])
     assert not Path("artifacts").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("stop", "everyone"), [(signal.SIGTERM, False), (signal.SIGKILL, True)])
+def test_a_killed_sweep_of_two_processes_trains_nothing_twice(sweep, stop, everyone):
+    sweep(["probe.epochs=20"], runs="whole")
+    whole, wanted = figure("whole"), errors("whole")
+    Path("artifacts").rename("elsewhere")
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "sweep", "study.yaml", "--jobs", "2"]
+    options = {"start_new_session": True, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen([*command, "--set", "probe.epochs=20", "--device", "cpu"], **options)
+    while attempts()["probe"] < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    (os.killpg if everyone else os.kill)(process.pid, stop)
+    status = process.wait(60)
+    assert status == (-signal.SIGKILL if everyone else 130)
+    finished = attempts()
+    assert finished["probe"] < CELLS
+    assert sweep(["probe.epochs=20"]) == 0
+    assert attempts() == {"scorer": 2, "scores": 2, "subset": CELLS, "probe": CELLS}
+    assert errors() == wanted
+    assert figure() == whole
