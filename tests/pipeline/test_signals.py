@@ -12,11 +12,15 @@ def test_a_signal_waits_for_the_end_of_the_block(signum):
     def stop(signum, frame):
         raise KeyboardInterrupt
 
-    done, before = [], signal.signal(signum, stop)
-    try:
-        with pytest.raises(KeyboardInterrupt), deferred():
+    def work(done, signum):
+        with deferred():
             signal.raise_signal(signum)
             done.append("the rest of the block")
+
+    done, before = [], signal.signal(signum, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work(done, signum)
         assert done == ["the rest of the block"]
         assert signal.getsignal(signum) is stop
     finally:
