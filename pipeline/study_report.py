@@ -18,6 +18,7 @@ from pipeline.study_agreement import COLUMNS
 from pipeline.study_results import CellResult, as_json, by_setting, counterpart
 
 _ERROR = "top-1 error, percent"
+_AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
 _END = {
     "network": "the network found, retrained",
     "subset": "a classifier trained on the subset alone",
@@ -51,7 +52,8 @@ def write_study_report(
         "failed": [(str(r.cell), r.error, str(_spent(r))) for r in results if r.error],
         "missing": [str(r.cell) for r in results if r.top1_error is None and not r.error],
         "total": str(total),
-        "devices": _devices(results),
+        "units": ", ".join(sorted({_spent(result).unit for result in results})),
+        "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
         "figures": figures,
         "settings": [
@@ -84,7 +86,7 @@ def _figure_of(study: Study, whole: Sequence[CellResult]) -> Figure | None:
     title = whole[0].cell.panel
     if study.config.x != COST:
         points = [_point(result, result.cell.x or 0.0, "") for result in whole]
-        return curves(points, study.config.x.replace("_", " "), _ERROR, title=title)
+        return curves(points, _AXES.get(study.config.x, study.config.x), _ERROR, title=title)
     unit = sum((_spent(result) for result in whole), Cost()).unit
     if "+" in unit:
         return None  # CPU-hours and GPU-hours have no common axis
@@ -219,10 +221,6 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[CellResult]]) -> list[d
 
 def _spent(result: CellResult) -> Cost:
     return sum(result.costs.values(), Cost())
-
-
-def _devices(results: Sequence[CellResult]) -> str:
-    return ", ".join(sorted({sum(r.costs.values(), Cost()).unit for r in results}))
 
 
 def _mean_cost(costs: Sequence[Cost]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from classification.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
-from pipeline.ledger import Cost
+from pipeline.ledger import Attempt, Cost
 from pipeline.results import SELECTION, hours_of, read_json
 from pipeline.stages.probe import SUMMARY as PROBE
 from pipeline.stages.retrain import SUMMARY as NETWORK
@@ -20,7 +20,8 @@ MEASURED_IN = {"network": "retrain", "subset": "probe", "classifier": "scorer"}
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell, its artifacts so far, and what they cost; `error` says why it is not whole."""
+    """A cell, its artifacts so far, what they cost and on which devices; `error` says why it is
+    not whole."""
 
     cell: Cell
     artifacts: Mapping[str, Artifact]
@@ -28,6 +29,7 @@ class CellResult:
     accuracy: Mapping[str, Any] | None
     network: Mapping[str, Any] | None
     error: str | None
+    devices: frozenset[str] = frozenset()
     agreement: dict[str, float | None] = field(default_factory=dict)
 
     @property
@@ -58,7 +60,7 @@ class CellResult:
 
 def collect_cells(study: Study, tasks: Tasks, store: Store) -> list[CellResult]:
     """All cells, whole or not, in the study's order."""
-    attempts: dict[str, list[Any]] = {}
+    attempts: dict[str, list[Attempt]] = {}
     for attempt in store.ledger.attempts():
         attempts.setdefault(attempt.fingerprint, []).append(attempt)
     found: dict[tuple[str, str], Artifact | None] = {}
@@ -72,7 +74,9 @@ def collect_cells(study: Study, tasks: Tasks, store: Store) -> list[CellResult]:
         costs = {name: Cost.of(attempts.get(fingerprint, [])) for name, fingerprint in keys}
         accuracy, network = _end(cell, artifacts)
         error = tasks.error_of(index)
-        results.append(CellResult(cell, artifacts, costs, accuracy, network, error))
+        spent = [attempt for _, fingerprint in keys for attempt in attempts.get(fingerprint, [])]
+        devices = frozenset(attempt.device for attempt in spent)
+        results.append(CellResult(cell, artifacts, costs, accuracy, network, error, devices))
     return results
 
 
