@@ -151,7 +151,7 @@ def test_config_prints_the_resolved_config_or_the_schema(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "status", "report", "plot", "table", "fidelity", "graph", "config"]
+    "name", ["run", "status", "report", "plot", "table", "sweep", "fidelity", "graph", "config"]
 )
 def test_every_command_explains_itself_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
@@ -213,6 +213,9 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, a
         (["table", "nobody"], "no run called 'nobody'"),
         (["table"], "RUN..."),
         (["graph", "nowhere.yaml"], "nowhere.yaml"),
+        (["sweep", "nowhere.yaml"], "nowhere.yaml"),
+        (["sweep", "configs/quickstart.yaml", "--jobs", "0"], "--jobs: found 0"),
+        (["sweep", "configs/quickstart.yaml"], "base: missing"),
         (["dance"], "dance"),
     ],
 )
