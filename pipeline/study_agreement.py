@@ -49,6 +49,9 @@ COLUMNS: dict[str, str] = {
 }
 """What is told of each cell; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
 
+OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
+"""Those that are one figure for all seeds of a setting."""
+
 
 @dataclass(frozen=True)
 class _Ranking:

@@ -14,7 +14,7 @@ from pipeline.ledger import Cost, format_hours
 from pipeline.page import write_page
 from pipeline.results import break_even
 from pipeline.study import COST, Cell, Study
-from pipeline.study_agreement import COLUMNS
+from pipeline.study_agreement import COLUMNS, OF_ALL_SEEDS
 from pipeline.study_results import CellResult, as_json, by_setting, counterpart
 
 _ERROR = "top-1 error, percent"
@@ -190,7 +190,8 @@ def _agreement_rows(
         columns = []
         for column in COLUMNS:
             values = [v for cell in cells if (v := cell.agreement.get(column)) is not None]
-            columns.append(_figure(summarise_seeds(values)) if values else "–")
+            shown = values[:1] if column in OF_ALL_SEEDS else values
+            columns.append(_figure(summarise_seeds(shown)) if shown else "–")
         rows.append((", ".join(filter(None, (series, label))), columns))
     return rows
 
