@@ -1,10 +1,12 @@
 """What a config's stages read, and what they could not do with it."""
 
+from collections.abc import Callable
+
 import torch
 
 from classification.acceleration import check_acceleration
 from classification.classifier import SUPERNET, check_scorer
-from classification.datasets import ImageDataset, load_dataset
+from classification.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ConfigError
 from evaluate.retrain import check_retrain
 from pcdarts.search import check_search
@@ -17,13 +19,15 @@ from pipeline.subset_inputs import check_subset_goals
 from subsample.selection import check_selection, select
 
 
-def load_datasets(config: PipelineConfig) -> dict[str, ImageDataset]:
-    """Data, and the target where a stage reads it; read once if they are the same."""
-    data = load_dataset(config.data, "data")
+def load_datasets(
+    config: PipelineConfig, load: Callable[[DataConfig, str], ImageDataset] = load_dataset
+) -> dict[str, ImageDataset]:
+    """Data, and the target where a stage reads it, by `load`; read once if they are the same."""
+    data = load(config.data, "data")
     if "target" not in build_graph(STAGES, config):
         return {"data": data}
     same = config.target == config.data
-    return {"data": data, "target": data if same else load_dataset(config.target, "target")}
+    return {"data": data, "target": data if same else load(config.target, "target")}
 
 
 def check_inputs(

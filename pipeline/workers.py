@@ -15,7 +15,7 @@ from classification.errors import PipelineError
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import keep_freed_memory
-from pipeline.graph import build_graph
+from pipeline.inputs import load_datasets
 from pipeline.runner import InterruptedRunError, Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store import Store
@@ -31,12 +31,8 @@ def load_once(config: DataConfig, key: str) -> ImageDataset:
 
 
 def datasets_of(config: PipelineConfig) -> dict[str, ImageDataset]:
-    """Data, and the target where a stage reads it."""
-    data = load_once(config.data, "data")
-    if "target" not in build_graph(STAGES, config):
-        return {"data": data}
-    same = config.target == config.data
-    return {"data": data, "target": data if same else load_once(config.target, "target")}
+    """What a cell's stages read."""
+    return load_datasets(config, load_once)
 
 
 def make(task: Task, device: str, artifacts: Path, console: Console) -> str | None:
