@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from classification.folders import read_image
-from classification.loaders import Batch
+from classification.loaders import Batch, batch_starts
 from classification.seeding import derive_seed
 from classification.transforms import Normalization
+from classification.world import ALONE, World
 
 # Of ImageNet's training images, as torchvision's models assume.
 IMAGENET_NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -42,9 +43,11 @@ class ImageFiles:
         paths = tuple(self.paths[i] for i in indices.tolist())
         return replace(self, paths=paths, labels=self.labels[indices])
 
-    def loader(self, batch_size: int, device: torch.device, training: bool) -> "FileLoader":
+    def loader(
+        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+    ) -> "FileLoader":
         """Batches for training (random resized crop, flip, colour jitter) or evaluation."""
-        return FileLoader(self, batch_size, device, training)
+        return FileLoader(self, batch_size, device, training, world)
 
     def digest(self) -> str:
         """SHA-256, in hex, over names, sizes in bytes and labels; reading every byte of ImageNet
@@ -64,30 +67,35 @@ class FileLoader:
     whatever the number of workers.
     """
 
+    sharded = True
+
     def __init__(
-        self, files: ImageFiles, batch_size: int, device: torch.device, training: bool
+        self,
+        files: ImageFiles,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
     ) -> None:
         self.files, self.batch_size, self.device = files, batch_size, device
-        self.training = training
+        self.training, self._world = training, world
         self.num_images = len(files)
 
     def __len__(self) -> int:
-        full, rest = divmod(self.num_images, self.batch_size)
-        stray = self.training and full and rest == 1  # left out, as by DeviceLoader
-        return full + (rest > 0 and not stray)
+        return len(batch_starts(self.num_images, self.batch_size, self.training, self._world))
 
-    def epoch(self, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
         """One pass; `generator` is a CPU generator that orders it, or None for the files' order."""
         if generator is None:
             seed, order = 0, torch.arange(self.num_images)
         else:
             seed = generator.initial_seed()
             order = torch.randperm(self.num_images, generator=generator)
-        batches = order.split(self.batch_size)[: len(self)]
+        batches = order.split(self.batch_size)[first : len(self)]
         workers = self.files.workers
         loader = DataLoader(
             _Decoded(self.files, self.training, seed),
-            batch_sampler=[batch.tolist() for batch in batches],
+            batch_sampler=[self._world.share(batch).tolist() for batch in batches],
             num_workers=workers,
             # A forked child inherits the locks of threads it does not have, and may wait forever.
             multiprocessing_context="forkserver" if workers else None,
@@ -99,6 +107,15 @@ class FileLoader:
                 images.to(self.device, non_blocking=True),
                 labels.to(self.device, non_blocking=True),
             )
+
+    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+        """The batches themselves, on the device."""
+        return self.epoch(generator, first)
+
+    def gather(self, *handle: Tensor) -> Batch:
+        """The batch that is the handle."""
+        images, labels = handle
+        return images, labels
 
 
 def default_workers() -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from classification.loaders import DeviceLoader, Loader
+from classification.world import ALONE, World
 
 
 class Images(Protocol):
@@ -26,8 +27,10 @@ class Images(Protocol):
     def take(self, indices: Tensor) -> "Images":
         """The images at `indices`, int64 [n], in that order."""
 
-    def loader(self, batch_size: int, device: torch.device, training: bool) -> Loader:
-        """Batches on `device`."""
+    def loader(
+        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+    ) -> Loader:
+        """Batches on `device`, of `batch_size` images over all processes of `world`."""
 
     def digest(self) -> str:
         """SHA-256, in hex, of what tells these images from others."""
@@ -57,10 +60,12 @@ class ImageSet:
         indices = indices.to(self.labels.device)
         return ImageSet(self.images[indices], self.labels[indices])
 
-    def loader(self, batch_size: int, device: torch.device, training: bool) -> DeviceLoader:
+    def loader(
+        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+    ) -> DeviceLoader:
         """Batches gathered from one tensor on `device`; `training` changes nothing here."""
         here = self.to(device)
-        return DeviceLoader(here.images, here.labels, batch_size)
+        return DeviceLoader(here.images, here.labels, batch_size, world)
 
     def digest(self) -> str:
         """SHA-256, in hex, over shape, pixels and labels."""

@@ -6,21 +6,35 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from classification.world import ALONE, World
+
 Batch = tuple[Tensor, Tensor]
 
 
 class Loader(Protocol):
-    """A source of batches; `len` is the number of batches an epoch."""
+    """A source of batches; `len` is the number of batches an epoch.
+
+    `sharded` says whether a batch is this process's share of one of `batch_size` images already,
+    or the whole of it, of which every process then takes its share once it is augmented and mixed.
+    """
 
     num_images: int
+    batch_size: int
+    sharded: bool
 
     def __len__(self) -> int: ...
 
-    def epoch(self, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
         """(images uint8 [B, 3, H, W], labels int64 [B]) on the device, in the generator's order.
 
-        Without a generator the order is the dataset's own.
+        Without a generator the order is the dataset's own. Begins with batch number `first`.
         """
+
+    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """As `epoch`, of what `gather` makes the batches from, on the device."""
+
+    def gather(self, *handle: Tensor) -> Batch:
+        """The batch of one of `handles`. Never waits for the device, so that it can be captured."""
 
 
 class DeviceLoader:
@@ -30,33 +44,50 @@ class DeviceLoader:
     statistics for BatchNorm over 1×1 maps, so that image waits for the next epoch's shuffle.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
+    sharded = False
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, batch_size: int, world: World = ALONE
+    ) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
-        self.num_images = len(labels)
+        self.num_images, self._world = len(labels), world
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._starts(shuffled=True))
+        return len(self._starts(shuffled=True))
 
-    def epoch(self, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
         """One pass; `generator` is a CPU generator that orders it, or None for dataset order."""
         if generator is None:
-            for start in self._starts(shuffled=False):
+            for start in self._starts(shuffled=False)[first:]:
                 end = start + self.batch_size
                 yield self.images[start:end], self.labels[start:end]
             return
-        for batch in self.batches(generator):
-            yield self.images[batch], self.labels[batch]
+        for (batch,) in self.handles(generator, first):
+            yield self.gather(batch)
 
-    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor]]:
         """The batches of one pass as rows of `images`, int64 [B] on the device."""
         order = torch.randperm(self.num_images, generator=generator)
         if self.images.is_cuda:
             order = order.pin_memory().to(self.images.device, non_blocking=True)
-        for start in self._starts(shuffled=True):
-            yield order[start : start + self.batch_size]
+        for start in self._starts(shuffled=True)[first:]:
+            yield (order[start : start + self.batch_size],)
+
+    def gather(self, *handle: Tensor) -> Batch:
+        """The images and labels of the rows [B]."""
+        (rows,) = handle
+        return self.images[rows], self.labels[rows]
 
     def _starts(self, shuffled: bool) -> range:
-        single = shuffled and self.num_images > 1 and self.num_images % self.batch_size == 1
-        return range(
-            0, self.num_images - (1 if single and self.batch_size > 1 else 0), self.batch_size
-        )
+        return batch_starts(self.num_images, self.batch_size, shuffled, self._world)
+
+
+def batch_starts(num_images: int, batch_size: int, training: bool, world: World = ALONE) -> range:
+    """Where the batches of an epoch begin.
+
+    In training a last batch that would leave a process without an image, or all with a single one
+    between them, is left out unless it is the only one.
+    """
+    full, rest = divmod(num_images, batch_size)
+    stray = training and full > 0 and 0 < rest < max(2, world.size)
+    return range(0, full * batch_size if stray else num_images, batch_size)

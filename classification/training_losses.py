@@ -70,7 +70,7 @@ class TrainingLosses:
 
 def rows_in_order(train: DeviceLoader, seed: int, purpose: str, epoch: int) -> Tensor:
     """The rows of the images as an epoch of `fit` (from 0) sees them, int64 [n] on the device."""
-    return torch.cat(list(train.batches(epoch_order(seed, purpose, epoch))))
+    return torch.cat([rows for (rows,) in train.handles(epoch_order(seed, purpose, epoch))])
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from classification.acceleration import GraphMode, Precision
 from classification.checkpoint import State
 from classification.cuda_graph import Step, replayed
 from classification.errors import ConfigError, PipelineError
-from classification.loaders import DeviceLoader
+from classification.loaders import DeviceLoader, Loader
 from classification.schedules import cosine_decay, load_optimizer, make_sgd, set_learning_rate
 from classification.seeding import make_generator, reseed, seeded
 from classification.trainer import place
@@ -231,7 +231,7 @@ def check_search(labels: Tensor, config: SearchConfig, image_size: int) -> None:
 def _train_epoch(
     steps: SearchSteps,
     runs: Sequence[Step],
-    halves: Sequence[DeviceLoader],
+    halves: Sequence[Loader],
     config: SearchConfig,
     epoch: int,
     seed: int,
@@ -244,10 +244,10 @@ def _train_epoch(
     step_architecture, step_weights = runs
     held_out = _cycle(halves[1], seed, epoch)
     order = make_generator(seed, "search-weight-order", epoch)
-    for step, batch in enumerate(halves[0].batches(order)):
+    for step, handle in enumerate(halves[0].handles(order)):
         if epoch >= config.warmup_epochs:
-            step_architecture(next(held_out))
-        step_weights(batch)
+            step_architecture(*next(held_out))
+        step_weights(*handle)
         workspace.progress(step + 1, len(halves[0]), "step")
     loss_sum, correct, seen, other_loss_sum, others_seen = steps.totals.tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
@@ -262,10 +262,10 @@ def _train_epoch(
     }
 
 
-def _cycle(loader: DeviceLoader, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The rows of batches without end, in a new order each time round."""
+def _cycle(loader: Loader, seed: int, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    """Batches without end, as their handles, in a new order each time round."""
     for turn in itertools.count():
-        yield from loader.batches(make_generator(seed, "search-architecture-order", epoch, turn))
+        yield from loader.handles(make_generator(seed, "search-architecture-order", epoch, turn))
 
 
 def _describe(model: Supernet) -> dict[str, Any]:

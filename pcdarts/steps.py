@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
-from classification.loaders import Batch, DeviceLoader
+from classification.loaders import Batch, Loader
 from classification.transforms import Augmentation
 from pcdarts.architect import Architect
 from pcdarts.supernet import Supernet
@@ -23,11 +23,11 @@ class SearchSteps:
         self,
         architect: Architect,
         optimizer: torch.optim.Optimizer,
-        halves: Sequence[DeviceLoader],
+        halves: Sequence[Loader],
         augmentation: Augmentation,
         gradient_clip: float,
     ) -> None:
-        device = halves[0].images.device
+        device = architect.model.betas_normal.device
         self._architect, self._optimizer = architect, optimizer
         self._halves, self._augmentation = halves, augmentation
         self._gradient_clip = gradient_clip
@@ -35,9 +35,9 @@ class SearchSteps:
         # Loss, correct, images, architecture loss, its images: read once an epoch.
         self.totals = torch.zeros(5, device=device)
 
-    def weights(self, batch: Tensor) -> None:
-        """A weight step on rows `batch` [B] of the first half."""
-        inputs, labels = self._prepare(0, batch)
+    def weights(self, *handle: Tensor) -> None:
+        """A weight step on a batch of the first half."""
+        inputs, labels = self._prepare(0, handle)
         loss, logits = weight_step(
             self._architect.model,
             self._optimizer,
@@ -46,20 +46,20 @@ class SearchSteps:
             self._gradient_clip,
             self._architect.precision,
         )
-        self.totals[0] += loss * len(batch)
+        self.totals[0] += loss * len(labels)
         self.totals[1] += (logits.argmax(1) == labels).sum()
-        self.totals[2] += len(batch)
+        self.totals[2] += len(labels)
 
-    def architecture(self, batch: Tensor) -> None:
-        """An architecture step on rows `batch` [B] of the second half."""
-        loss = self._architect.step(*self._prepare(1, batch))
-        self.totals[3] += loss * len(batch)
-        self.totals[4] += len(batch)
+    def architecture(self, *handle: Tensor) -> None:
+        """An architecture step on a batch of the second half."""
+        inputs, labels = self._prepare(1, handle)
+        loss = self._architect.step(inputs, labels)
+        self.totals[3] += loss * len(labels)
+        self.totals[4] += len(labels)
 
-    def _prepare(self, half: int, batch: Tensor) -> Batch:
-        loader = self._halves[half]
-        images = self._augmentation(loader.images[batch], self.generators[half])
-        return images, loader.labels[batch]
+    def _prepare(self, half: int, handle: Sequence[Tensor]) -> Batch:
+        images, labels = self._halves[half].gather(*handle)
+        return self._augmentation(images, self.generators[half]), labels
 
 
 def weight_step(
