@@ -28,7 +28,7 @@ _STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash at eithe
 _INTERVAL = "mean, its 95 % interval (right: ± one standard deviation)"
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
-_LOG_RANGE = 10.0  # costs that differ by more than this factor are shown on a logarithmic axis
+LOG_RANGE = 10.0  # values that differ by more than this factor are shown on a logarithmic axis
 _WIDE_RANGE = 5.0  # under this factor a logarithmic axis has too few of 1, 2, 5, 10, … as ticks
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
 _HANDLE = 0.8  # inches, of a legend's entry beside its name
@@ -113,7 +113,7 @@ def two_cost_axes(
     left, right = figure.subplots(1, 2, sharey=True)
     styles = _styles({name: None for series, _ in panels.values() for name in series})
     for axes, (name, (series, costs)) in zip((left, right), panels.items(), strict=True):
-        spread = min(costs) > 0 and max(costs) / min(costs) > _LOG_RANGE
+        spread = min(costs) > 0 and max(costs) / min(costs) > LOG_RANGE
         _scale_x(axes, costs, spread, None)
         _draw(axes, series, styles)
         axes.margins(x=0.1)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from evaluate.figures import save_figure
 from evaluate.published import PAPER, TABLE_6
 from evaluate.statistics import Summary, paired_difference, summarise_seeds
-from evaluate.study_figures import StudyPoint, curves, two_cost_axes
+from evaluate.study_figures import LOG_RANGE, StudyPoint, curves, two_cost_axes
 from pipeline.ledger import Cost, format_hours
 from pipeline.page import write_page
 from pipeline.results import break_even
@@ -86,7 +86,16 @@ def _figure_of(study: Study, whole: Sequence[CellResult]) -> Figure | None:
     title = whole[0].cell.panel
     if study.config.x != COST:
         points = [_point(result, result.cell.x or 0.0, "") for result in whole]
-        return curves(points, _AXES.get(study.config.x, study.config.x), _ERROR, title=title)
+        ticks = sorted({point.x for point in points})
+        return curves(
+            points,
+            _AXES.get(study.config.x, study.config.x),
+            _ERROR,
+            title=title,
+            # So that draws of 10, 20, … 200 do not crowd at one end.
+            log_x=ticks[0] > 0 and ticks[-1] / ticks[0] > LOG_RANGE,
+            x_ticks=ticks,
+        )
     unit = sum((_spent(result) for result in whole), Cost()).unit
     if "+" in unit:
         return None  # CPU-hours and GPU-hours have no common axis
