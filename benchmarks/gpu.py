@@ -22,9 +22,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.search import PARTS, Ours, compare, iterate
 from classification.acceleration import GraphMode, Precision
-from classification.classifier import ScorerConfig, train_classifier
+from classification.classifier import train_classifier
 from classification.datasets import ImageDataset
 from classification.images import ImageSet
+from classification.scorer_config import ScorerConfig
 from classification.trainer import place
 from classification.transforms import Normalization
 from classification.workspace import Workspace

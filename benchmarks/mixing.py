@@ -30,7 +30,8 @@ from classification.mixing import MixingConfig, Surroundings
 from classification.mixing.config import Kind
 from classification.models import build_classifier
 from classification.schedules import make_sgd
-from classification.trainer import Recipe, TrainingStep, place
+from classification.trainer import place
+from classification.training_step import Recipe, TrainingStep
 from classification.transforms import Augmentation, Normalization
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 

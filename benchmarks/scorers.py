@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from scipy.stats import spearmanr
 
-from classification.classifier import ScorerConfig
+from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
 from pipeline import commands
 from pipeline.config import load_config

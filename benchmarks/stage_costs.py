@@ -23,9 +23,9 @@ from torch import Tensor
 
 from benchmarks.search import Ours, iterate
 from classification.acceleration import autocast
-from classification.classifier import ScorerConfig
 from classification.models import build_classifier
 from classification.schedules import make_sgd
+from classification.scorer_config import ScorerConfig
 from classification.trainer import place
 from pcdarts.search import SearchConfig
 from pcdarts.supernet import Supernet

@@ -11,16 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classification.acceleration import GraphMode, Precision, autocast
+from classification.acceleration import Precision, autocast
+from classification.batch_norm import synchronize
+from classification.checkpoint import State
 from classification.cuda_graph import Step, replayed
 from classification.errors import PipelineError
 from classification.loaders import Loader
-from classification.schedules import Schedule, load_optimizer, set_learning_rate
+from classification.schedules import load_optimizer, set_learning_rate
 from classification.seeding import make_generator, reseed, seeded
+from classification.training_step import Recipe, TrainingStep, logits_of
 from classification.workspace import Workspace
-
-Prepare = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-Objective = Callable[[Any, Tensor], Tensor]
+from classification.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -30,30 +31,6 @@ class Evaluation:
     loss: float
     top1_accuracy: float
     top5_accuracy: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained: what becomes of a batch, the loss, the optimizer's course.
-
-    `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
-    (model output, targets) into a scalar; `before_epoch` sets what follows the epoch, such as
-    path dropout: a captured step would not notice it, so `cuda_graph` is off unless asked for;
-    `after_epoch` is called before an epoch (from 0) gets its checkpoint. Every `test_every`-th
-    epoch is evaluated, and the last.
-    """
-
-    epochs: int
-    learning_rate: float
-    schedule: Schedule
-    prepare: Prepare
-    objective: Objective
-    gradient_clip: float | None = None
-    before_epoch: Callable[[nn.Module, int], None] | None = None
-    after_epoch: Callable[[int], None] | None = None
-    test_every: int = 1
-    precision: Precision = "fp32"
-    cuda_graph: GraphMode = "off"
 
 
 def fit(
@@ -75,21 +52,31 @@ def fit(
     randomness follows from (seed, purpose, epoch), so on a CPU a resumed run ends bit for bit as
     an uninterrupted one.
 
+    The processes of the workspace's world train together: each on its share of every batch, with
+    the gradients and BatchNorm statistics of all, so that the model is the same in all of them and,
+    up to rounding, as if one had trained alone.
+
     Raises PipelineError when the loss is no longer finite.
     """
-    first, state = workspace.resume()
+    world = workspace.world
+    synchronize(model, world)
+    first, done, state = _resume(workspace, recipe)
     if state:
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
-    step = TrainingStep(model, optimizer, recipe)
+        if recipe.average is not None:
+            recipe.average.load_state_dict(state["average"])
+    step = TrainingStep(model, optimizer, recipe, world, train.sharded)
     (run,) = replayed(
         [step.run], recipe.cuda_graph, step.totals.device, [step.generator], workspace.say
     )
     for epoch in range(first, recipe.epochs):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": epoch + 1}
-        row |= _train_epoch(step, run, train, epoch, seed, purpose, workspace)
-        rate = train.num_images / (time.perf_counter() - started)
+        place_in = _Place(epoch, done, state.get("within") if done else None)
+        row |= _train_epoch(step, run, train, place_in, seed, purpose, workspace)
+        rate = (train.num_images - done * train.batch_size) / (time.perf_counter() - started)
+        done = 0
         if not math.isfinite(row["loss"]):
             raise PipelineError(
                 f"{purpose}.learning_rate: the loss is {row['loss']} in epoch {epoch + 1} at "
@@ -103,8 +90,7 @@ def fit(
             row[f"{name}_top5_accuracy"] = result.top5_accuracy
         if recipe.after_epoch:
             recipe.after_epoch(epoch)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        workspace.save(epoch + 1, state, row)
+        workspace.save(epoch + 1, _state_of(step), row)
         shown = {key: row[key] for key in ("loss", "accuracy", "test_accuracy") if key in row}
         workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
 
@@ -114,61 +100,91 @@ def epoch_order(seed: int, purpose: str, epoch: int) -> torch.Generator:
     return make_generator(seed, f"{purpose}-order", epoch)
 
 
-class TrainingStep:
-    """A step on a batch, augmentation and mixing included, so that it can be captured.
+@dataclass(frozen=True)
+class _Place:
+    """An epoch (from 0), its steps that are done, and how things stood after those."""
 
-    What it adds up stays on the device, in `totals`; it draws from `generator`.
-    """
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> None:
-        self.model, self.optimizer, self.recipe = model, optimizer, recipe
-        device = next(model.parameters()).device
-        self.generator = torch.Generator(device)
-        self.totals = torch.zeros(3, device=device)  # loss, correct, images; read once an epoch
-
-    def run(self, images: Tensor, labels: Tensor) -> None:
-        """A step on uint8 images [B, 3, H, W] and their labels [B]."""
-        inputs, targets = self.recipe.prepare(images, labels, self.generator)
-        with autocast(self.recipe.precision, inputs.device):
-            output = self.model(inputs)
-            loss = self.recipe.objective(output, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.recipe.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
-        self.optimizer.step()
-        self.totals += _count(loss.detach(), logits_of(output).detach(), targets)
+    epoch: int
+    done: int
+    within: State | None
 
 
 def _train_epoch(
     step: TrainingStep,
     run: Step,
     train: Loader,
-    epoch: int,
+    place: _Place,
     seed: int,
     purpose: str,
     workspace: Workspace,
 ) -> dict[str, float]:
-    """Train on all of `train` by `run`, which is `step.run`, captured or not."""
-    recipe, learning_rate = step.recipe, 0.0
+    """Train on what is left of an epoch by `run`, which is `step.run`, captured or not."""
+    recipe, world, epoch, learning_rate = step.recipe, workspace.world, place.epoch, 0.0
     order = epoch_order(seed, purpose, epoch)
-    reseed(step.generator, seed, f"{purpose}-augmentation", epoch)
+    # Shares of files are augmented where they are; a whole batch is, alike, in all processes.
+    own = [] if world.alone else [world.rank]
+    augmentation = own if train.sharded else []
+    reseed(step.generator, seed, f"{purpose}-augmentation", epoch, *augmentation)
     step.totals.zero_()
     step.model.train()
     if recipe.before_epoch:
         recipe.before_epoch(step.model, epoch)
-    with seeded(seed, f"{purpose}-modules", epoch, device=step.totals.device):
-        for index, (images, labels) in enumerate(train.epoch(order)):
+    device = step.totals.device
+    with seeded(seed, f"{purpose}-modules", epoch, *own, device=device):
+        if place.within is not None:
+            step.totals.copy_(place.within["totals"][world.rank])
+            _set_randomness(step, place.within["randomness"][world.rank])
+        for index, (images, labels) in enumerate(train.epoch(order, place.done), place.done):
             learning_rate = recipe.learning_rate * recipe.schedule(epoch + index / len(train))
             set_learning_rate(step.optimizer, learning_rate)
+            step.whole = min(train.batch_size, train.num_images - index * train.batch_size)
             run(images, labels)
             workspace.progress(index + 1, len(train), "step")
-    loss_sum, correct, images_seen = step.totals.tolist()
+            every = recipe.checkpoint_steps
+            if every is not None and (index + 1) % every == 0 and index + 1 < len(train):
+                within = {
+                    "totals": world.gather(step.totals.cpu()),
+                    "randomness": world.gather(_randomness(step)),
+                }
+                workspace.save_part(epoch, index + 1, _state_of(step) | {"within": within})
+    loss_sum, correct, images_seen = world.sum(step.totals.clone()).tolist()
     return {
         "loss": loss_sum / images_seen,
         "accuracy": correct / images_seen,
         "learning_rate": learning_rate,
     }
+
+
+def _state_of(step: TrainingStep) -> State:
+    state = {"model": step.model.state_dict(), "optimizer": step.optimizer.state_dict()}
+    average = step.recipe.average
+    return state if average is None else state | {"average": average.state_dict()}
+
+
+def _resume(workspace: Workspace, recipe: Recipe) -> tuple[int, int, State]:
+    """(finished epochs, finished steps of the next, state).
+
+    A checkpoint within an epoch holds the randomness of each process, and is of no use to another
+    number of them: then the epoch begins anew.
+    """
+    first, done, state = workspace.resume_part()
+    if done and len(state["within"]["randomness"]) != workspace.world.size:
+        done, (first, state) = 0, workspace.resume()
+    return first, done, state
+
+
+def _randomness(step: TrainingStep) -> list[Tensor]:
+    """States of the generators that an epoch draws from."""
+    device = step.totals.device
+    states = [step.generator.get_state(), torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_randomness(step: TrainingStep, states: list[Tensor]) -> None:
+    step.generator.set_state(states[0])
+    torch.set_rng_state(states[1])
+    if step.totals.device.type == "cuda":
+        torch.cuda.set_rng_state(states[2], step.totals.device)
 
 
 @torch.no_grad()
@@ -177,22 +193,27 @@ def evaluate(
     loader: Loader,
     normalize: Callable[[Tensor], Tensor],
     precision: Precision = "fp32",
+    world: World = ALONE,
 ) -> Evaluation:
-    """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored."""
+    """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored.
+
+    The processes of `world` share the batches.
+    """
     was_training = model.training
     model.eval()
-    totals: Tensor | None = None
+    totals = torch.zeros(3, device=next(model.parameters()).device)
     for images, labels in loader.epoch():
+        if not loader.sharded:
+            images, labels = world.share(images), world.share(labels)
         with autocast(precision, images.device):
             logits = logits_of(model(normalize(images))).float()
         ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        counts = torch.stack([loss, ranked[:, 0].sum(), ranked.sum()])
-        totals = counts if totals is None else totals + counts
+        totals += torch.stack([loss, ranked[:, 0].sum(), ranked.sum()])
     model.train(was_training)
-    if totals is None:
+    if loader.num_images == 0:
         raise PipelineError("evaluation: the loader holds no images; at least one is needed")
-    loss_sum, top1, top5 = totals.tolist()
+    loss_sum, top1, top5 = world.sum(totals).tolist()
     return Evaluation(
         loss_sum / loader.num_images, top1 / loader.num_images, top5 / loader.num_images
     )
@@ -216,15 +237,3 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
     Convolutions hand the form on, so inputs need no conversion.
     """
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def logits_of(output: Any) -> Tensor:
-    """The main logits of a model's output, which may be (logits, auxiliary logits)."""
-    return output[0] if isinstance(output, tuple) else output
-
-
-def _count(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    labels = targets.argmax(1) if targets.ndim == 2 else targets
-    correct = (logits.argmax(1) == labels).sum()
-    images = torch.full_like(loss, len(logits))
-    return torch.stack([loss * len(logits), correct.to(loss), images])

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from classification.loaders import DeviceLoader
 from classification.mapped_array import create_array, open_array
-from classification.trainer import Objective, epoch_order, logits_of
+from classification.trainer import epoch_order
+from classification.training_step import Objective, logits_of
 from classification.workspace import Workspace
 
 TRAINING_LOSSES = "training_losses.npy"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from classification.checkpoint import State, load_checkpoint, save_checkpoint
 from classification.errors import ArtifactError
+from classification.world import ALONE, World
 
 METRICS = "metrics.jsonl"
 _KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
@@ -34,6 +35,9 @@ class Workspace:
     A checkpoint and its row belong together: `resume` drops rows that are newer than the
     checkpoint it returns, so a killed run leaves the same metrics file as an uninterrupted one.
     Rows therefore hold nothing that differs between two runs of the same work, such as times.
+
+    Long steps may be recorded in parts. Of several processes of a `world` each has a directory of
+    its own; the first one's holds what counts, and the others resume from what it finds there.
     """
 
     def __init__(
@@ -41,9 +45,10 @@ class Workspace:
         directory: Path,
         progress: Progress = silent,
         say: Callable[[str], None] = unheard,
+        world: World = ALONE,
     ) -> None:
         self.directory = directory
-        self.progress, self.say = progress, say
+        self.progress, self.say, self.world = progress, say, world
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
@@ -51,23 +56,24 @@ class Workspace:
         return self.directory / name
 
     def resume(self) -> tuple[int, State]:
-        """(finished steps, state) of the newest whole checkpoint; (0, {}) if there is none."""
-        for path in reversed(self._checkpoints()):
-            with contextlib.suppress(ArtifactError):
-                step, state = _step(path), load_checkpoint(path)
-                self._truncate_metrics(step)
-                return step, state
-        self._truncate_metrics(0)
-        return 0, {}
+        """(finished steps, state) of the newest whole step's checkpoint; (0, {}) without one."""
+        step, _, state = self._resume_at(parts=False)
+        return step, state
+
+    def resume_part(self) -> tuple[int, int, State]:
+        """(finished steps, finished parts of the next one, state) of the newest checkpoint."""
+        return self._resume_at(parts=True)
 
     def save(self, step: int, state: State, row: Mapping[str, Any] | None = None) -> None:
         """Record that `step` steps are finished, with what is needed to go on from there."""
         if row is not None:
             with self.path(METRICS).open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        save_checkpoint(self._checkpoint(step), state)
-        for old in self._checkpoints()[:-_KEPT]:
-            old.unlink()
+        self._save(step, 0, state)
+
+    def save_part(self, step: int, part: int, state: State) -> None:
+        """Record that beside `step` steps `part` parts of the next one are finished."""
+        self._save(step, part, state)
 
     def rows(self) -> list[dict[str, Any]]:
         """The metrics so far, one mapping a step."""
@@ -78,17 +84,44 @@ class Workspace:
         for path in self.directory.glob("checkpoint-*"):
             path.unlink()
 
-    def _checkpoint(self, step: int) -> Path:
-        return self.directory / f"checkpoint-{step:06d}.safetensors"
+    def _save(self, step: int, part: int, state: State) -> None:
+        if not self.world.is_first:
+            return
+        ending = f"-{part:06d}" if part else ""
+        save_checkpoint(self.path(f"checkpoint-{step:06d}{ending}.safetensors"), state)
+        standing = self._checkpoints()
+        kept = {*standing[-_KEPT:], *[path for path in standing if not _place(path)[1]][-_KEPT:]}
+        for old in set(standing) - kept:
+            old.unlink()
+
+    def _resume_at(self, parts: bool) -> tuple[int, int, State]:
+        step, part, state, lines = self.world.from_first(lambda: self._find(parts))
+        if not self.world.is_first:
+            self.path(METRICS).write_text("".join(lines))
+        return step, part, state
+
+    def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
+        """The newest whole checkpoint, and the metrics up to it."""
+        for path in reversed(self._checkpoints()):
+            step, part = _place(path)
+            if part and not parts:
+                continue
+            with contextlib.suppress(ArtifactError):
+                state = load_checkpoint(path)
+                return step, part, state, self._truncate_metrics(step)
+        return 0, 0, {}, self._truncate_metrics(0)
 
     def _checkpoints(self) -> list[Path]:
-        return sorted(self.directory.glob("checkpoint-*.safetensors"))
+        """Oldest first."""
+        return sorted(self.directory.glob("checkpoint-*.safetensors"), key=_place)
 
-    def _truncate_metrics(self, step: int) -> None:
+    def _truncate_metrics(self, step: int) -> list[str]:
         path = self.path(METRICS)
-        if path.exists():
-            lines = path.read_text().splitlines(keepends=True)[:step]
-            path.write_text("".join(lines))
+        if not path.exists():
+            return []
+        lines = path.read_text().splitlines(keepends=True)[:step]
+        path.write_text("".join(lines))
+        return lines
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
@@ -97,5 +130,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("checkpoint-"))
+def _place(path: Path) -> tuple[int, int]:
+    """How many steps, and parts of the next one, are finished at a checkpoint."""
+    step, _, part = path.stem.removeprefix("checkpoint-").partition("-")
+    return int(step), int(part or 0)

@@ -6,8 +6,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from classification.classifier import ScorerConfig
 from classification.mixing import MixingConfig
+from classification.scorer_config import ScorerConfig
 
 Dataset = Literal["cifar10", "cifar100", "imagenet"]
 

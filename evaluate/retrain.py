@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from classification.acceleration import Precision
 from classification.classifier import AugmentAndMix
 from classification.datasets import ImageDataset, split_validation
 from classification.errors import ConfigError
@@ -15,8 +17,10 @@ from classification.loaders import Loader
 from classification.mixing import MixingConfig, Surroundings
 from classification.schedules import cosine_decay, linear_decay
 from classification.seeding import make_generator, seeded
-from classification.trainer import Recipe, evaluate, fit, place
+from classification.trainer import evaluate, fit, place
+from classification.training_step import Recipe
 from classification.workspace import Workspace
+from classification.world import World
 from evaluate.complexity import Complexity, measure_complexity
 from pcdarts.genotype import Genotype
 from pcdarts.network import CifarNetwork, ImageNetNetwork, minimum_image_size
@@ -48,6 +52,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "drop_path": 0.0,
         "cutout": 0,
+        "checkpoint_steps": 500,
     },
 }
 
@@ -76,6 +81,28 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     validation_fraction: float = Field(
         0.0, ge=0, lt=1, description="of train, held out to choose the best epoch; 0: none chosen"
     )
+    precision: Precision = Field(
+        "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
+    )
+    device_batch_size: int | None = Field(
+        None,
+        gt=1,
+        description="images that a device takes at once: a larger share of the batch is cut in "
+        "parts whose gradients add up; BatchNorm then sees one part at a time. none: all at once",
+    )
+    average_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="of an exponential moving average of the weights, which is then what is "
+        "tested and kept; none: the weights themselves",
+    )
+    checkpoint_steps: int | None = Field(
+        None,
+        gt=0,
+        description="steps from one checkpoint within an epoch to the next; none: after epochs "
+        "alone. Decides nothing of the result. imagenet: 500",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -101,6 +128,21 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
                 f"epochs must exceed warmup_epochs ({self.warmup_epochs}), got {self.epochs}"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, as JSON values.
+
+        Fields that came later are named where they are used, so that what came before keeps its
+        name.
+        """
+        unused: dict[str, Any] = {"checkpoint_steps": True}
+        if self.mixing.side is None:
+            unused["mixing"] = {"side"}
+        if self.precision == "fp32":
+            unused["precision"] = True
+        later = ("device_batch_size", "average_decay")
+        unused |= {name: True for name in later if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=unused)
 
 
 def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -> nn.Module:
@@ -136,7 +178,7 @@ def retrain(
     """Train the genotype's network from scratch, resuming from the workspace.
 
     Metrics rows carry `test_*`, and `validation_*` where a validation part is held out. The
-    weights returned are the last epoch's; test images choose nothing.
+    weights returned are the last epoch's, or their moving average; test images choose nothing.
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
@@ -147,22 +189,25 @@ def retrain(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    train, held_out = _loaders(dataset, config, seed, device)
+    world = workspace.world
+    train, held_out = _loaders(dataset, config, seed, device, world)
+    average = _average(network, config.average_decay)
+    tested = network if average is None else average.module
     evaluations = {
-        name: partial(evaluate, network, loader, dataset.normalization)
+        name: partial(evaluate, tested, loader, dataset.normalization, config.precision, world)
         for name, loader in held_out.items()
     }
     fit(
         network,
         optimizer,
         train,
-        _recipe(network, dataset, config),
+        _recipe(network, average, dataset, config),
         evaluations,
         seed=seed,
         purpose="retrain",
         workspace=workspace,
     )
-    return network
+    return tested
 
 
 def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
@@ -201,7 +246,7 @@ def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def _loaders(
-    dataset: ImageDataset, config: RetrainConfig, seed: int, device: torch.device
+    dataset: ImageDataset, config: RetrainConfig, seed: int, device: torch.device, world: World
 ) -> tuple[Loader, dict[str, Loader]]:
     """Training batches, and those of the parts on which the network is judged."""
     train, held_out = dataset.train, {"test": dataset.test}
@@ -210,15 +255,27 @@ def _loaders(
         kept, chosen = split_validation(train.labels, config.validation_fraction, generator)
         held_out["validation"], train = train.take(chosen), train.take(kept)
     return (
-        train.loader(config.batch_size, device, training=True),
+        train.loader(config.batch_size, device, training=True, world=world),
         {
-            name: images.loader(_EVALUATION_BATCH, device, training=False)
+            name: images.loader(_EVALUATION_BATCH, device, training=False, world=world)
             for name, images in held_out.items()
         },
     )
 
 
-def _recipe(network: nn.Module, dataset: ImageDataset, config: RetrainConfig) -> Recipe:
+def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:
+    """What follows the network's weights and its BatchNorm statistics, if anything is to."""
+    if decay is None:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _recipe(
+    network: nn.Module,
+    average: AveragedModel | None,
+    dataset: ImageDataset,
+    config: RetrainConfig,
+) -> Recipe:
     cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
     surroundings = Surroundings(dataset.normalization, network, stages=())
 
@@ -248,6 +305,10 @@ def _recipe(network: nn.Module, dataset: ImageDataset, config: RetrainConfig) ->
         objective=objective,
         gradient_clip=config.gradient_clip,
         before_epoch=before_epoch,
+        precision=config.precision,
+        device_batch_size=config.device_batch_size,
+        average=average,
+        checkpoint_steps=config.checkpoint_steps,
     )
 
 

@@ -19,7 +19,8 @@ from classification.errors import ConfigError
 from classification.mixing import MixingConfig, Surroundings
 from classification.models.weights import load_classifier_weights
 from classification.schedules import cosine_decay
-from classification.trainer import Recipe, evaluate, fit, place
+from classification.trainer import evaluate, fit, place
+from classification.training_step import Recipe
 from classification.workspace import Workspace
 from pcdarts.search import (
     MINIMUM_IMAGE_SIZE,
@@ -67,15 +68,16 @@ def warm_up(
         precision=config.precision,
         cuda_graph=cuda_graph,
     )
-    test = dataset.test.loader(_EVALUATION_BATCH, device, training=False)
+    world = workspace.world
+    test = dataset.test.loader(_EVALUATION_BATCH, device, training=False, world=world)
     # Without gradients of theirs, which would count in the clipped norm.
     _set_architecture_gradients(model, False)
     fit(
         model,
         optimizer,
-        dataset.in_memory().loader(config.batch_size, device, training=True),
+        dataset.in_memory().loader(config.batch_size, device, training=True, world=world),
         recipe,
-        {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
+        {"test": partial(evaluate, model, test, dataset.normalization, config.precision, world)},
         seed=seed,
         purpose="search",  # in whose settings a learning rate that diverges is to be changed
         workspace=workspace,

@@ -5,8 +5,8 @@ from dataclasses import replace
 from textwrap import fill
 from typing import Any
 
-from classification.classifier import ScorerConfig
 from classification.datasets import DataConfig, ImageDataset
+from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
 from evaluate.figures import learning_curves, save_figure
 from evaluate.published_errors import published_tables

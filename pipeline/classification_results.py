@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from classification.classifier import ScorerConfig
 from classification.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
 from classification.models import build_classifier
+from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
 from evaluate.complexity import measure_complexity
 from evaluate.published_errors import published_row

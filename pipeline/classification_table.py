@@ -7,8 +7,8 @@ from functools import cached_property
 from statistics import mean, stdev
 from typing import Any
 
-from classification.classifier import ScorerConfig
 from classification.errors import ConfigError
+from classification.scorer_config import ScorerConfig
 from evaluate.published_errors import published_row
 from evaluate.published_rows import Setting
 from pipeline.page import BEST_IS_OPTIMISTIC

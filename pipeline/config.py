@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from classification.classifier import ScorerConfig
 from classification.datasets import DataConfig
 from classification.errors import ConfigError
+from classification.scorer_config import ScorerConfig
 from evaluate.fidelity import FidelityConfig
 from evaluate.retrain import RetrainConfig
 from pcdarts.search import SearchConfig

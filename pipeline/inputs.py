@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 
 from classification.acceleration import check_acceleration
-from classification.classifier import SUPERNET, check_scorer
+from classification.classifier import check_scorer
 from classification.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ConfigError
+from classification.scorer_config import SUPERNET
 from evaluate.retrain import check_retrain
 from pcdarts.search import check_search
 from pcdarts.warm_up import check_warm_up

@@ -13,10 +13,11 @@ from statistics import mean
 import numpy as np
 import torch
 
-from classification.classifier import SUPERNET, load_scorer
+from classification.classifier import load_scorer
 from classification.datasets import ImageDataset
 from classification.images import ImageSet
 from classification.models.network import Classifier
+from classification.scorer_config import SUPERNET
 from classification.trainer import place
 from pipeline.results import read_json
 from pipeline.stages.baseline import VALUES

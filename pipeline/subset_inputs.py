@@ -3,10 +3,10 @@
 import torch
 
 from classification.acceleration import check_acceleration
-from classification.classifier import SUPERNET
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.models import minimum_image_size
+from classification.scorer_config import SUPERNET
 from evaluate.fidelity import check_fidelity
 from pipeline.config import PipelineConfig
 from subsample.selection import select

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from classification.classifier import ScorerConfig
 from classification.mixing import MixingConfig
+from classification.scorer_config import ScorerConfig
 from evaluate.published_rows import Setting
 from pipeline.config import PipelineConfig
 from pipeline.graph import fingerprints

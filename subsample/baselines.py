@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from classification.errors import ConfigError, DataError, PipelineError
 from classification.models.network import Classifier
 from classification.seeding import make_generator
-from classification.trainer import evaluating, logits_of
+from classification.trainer import evaluating
+from classification.training_step import logits_of
 from classification.transforms import Normalization
 from classification.workspace import Progress, silent
 

@@ -31,8 +31,9 @@ def run(context: Context) -> None:
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
     """The architectures, their training, and how images are augmented."""
-    fidelity = config.fidelity.model_dump(mode="json")
-    return {"fidelity": fidelity, "seed": config.seed, **config.data.augmentation_settings()}
+    fidelity = config.fidelity
+    described = fidelity.model_dump(mode="json") | {"training": fidelity.training.identity()}
+    return {"fidelity": described, "seed": config.seed, **config.data.augmentation_settings()}
 
 
 STAGE = Stage("ranking", 1, lambda config: ("data", "subset"), settings, run, goal="ranking")

@@ -49,10 +49,8 @@ def run(context: Context) -> None:
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
     """The network, its training, and how the target is augmented."""
-    # A field that came later is named where it is used, so that what came before keeps its name.
-    unused = {"mixing": {"side"}} if config.retrain.mixing.side is None else {}
     return {
-        "retrain": config.retrain.model_dump(mode="json", exclude=unused),
+        "retrain": config.retrain.identity(),
         "seed": config.seed,
         **config.target.augmentation_settings(),
     }

@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from classification.checkpoint import save_checkpoint
-from classification.classifier import SUPERNET, ScorerConfig, load_scorer, train_classifier
+from classification.classifier import load_scorer, train_classifier
 from classification.models.weights import save_classifier_weights
+from classification.scorer_config import SUPERNET, ScorerConfig
 from classification.trainer import place
 from pcdarts.warm_up import load_supernet, warm_up
 from pipeline.config import PipelineConfig
@@ -92,7 +93,7 @@ def training_settings(scorer: ScorerConfig) -> dict[str, Any]:
 def _without_effect(scorer: ScorerConfig) -> dict[str, Any]:
     """Fields that decide nothing. Those that came later are named where they are used alone, so
     that scorers trained before keep their names."""
-    unused: dict[str, Any] = {"cuda_graph": True}
+    unused: dict[str, Any] = {"cuda_graph": True, "checkpoint_steps": True}
     if not scorer.stochastic_depth:
         unused["stochastic_depth"] = True
     if not scorer.drop_block:

@@ -3,7 +3,7 @@
 import torch
 
 from classification.checkpoint import load_checkpoint
-from classification.classifier import SUPERNET
+from classification.scorer_config import SUPERNET
 from classification.workspace import read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import search, search_warnings

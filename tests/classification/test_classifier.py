@@ -2,11 +2,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from classification.classifier import ScorerConfig, check_scorer, load_scorer, train_classifier
+from classification.classifier import check_scorer, load_scorer, train_classifier
 from classification.datasets import DataConfig, load_dataset
 from classification.errors import ArtifactError, ConfigError
 from classification.mixing import MixingConfig
 from classification.models.weights import save_classifier_weights
+from classification.scorer_config import ScorerConfig
 from classification.trainer import place
 from classification.workspace import Workspace
 

@@ -8,7 +8,8 @@ from torch import nn
 from classification.errors import PipelineError
 from classification.loaders import DeviceLoader
 from classification.schedules import cosine_decay
-from classification.trainer import Evaluation, Recipe, evaluate, fit
+from classification.trainer import Evaluation, evaluate, fit
+from classification.training_step import Recipe
 from classification.transforms import Augmentation, Normalization
 from classification.workspace import Workspace
 

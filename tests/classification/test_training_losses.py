@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from classification.classifier import ScorerConfig, build_scorer, check_scorer, train_classifier
+from classification.classifier import build_scorer, check_scorer, train_classifier
 from classification.datasets import DataConfig, load_dataset
 from classification.errors import ConfigError
 from classification.loaders import DeviceLoader
 from classification.mapped_array import open_array
+from classification.scorer_config import ScorerConfig
 from classification.seeding import make_generator
 from classification.trainer import place
 from classification.training_losses import (

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from classification.classifier import ScorerConfig
 from classification.mixing import MixingConfig
+from classification.scorer_config import ScorerConfig
 from evaluate.published import SCORER_TOP1_ERROR
 from evaluate.published_errors import (
     PUBLISHED_TABLES,

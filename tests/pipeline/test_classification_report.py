@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from classification.classifier import ScorerConfig
 from classification.datasets import DataConfig, load_dataset
+from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
 from evaluate import published_errors
 from pipeline import classification_results

@@ -2,8 +2,8 @@
 
 import pytest
 
-from classification.classifier import ScorerConfig
 from classification.errors import ConfigError
+from classification.scorer_config import ScorerConfig
 from pipeline.classification_table import classification_table
 from pipeline.stages.scorer import training_settings
 

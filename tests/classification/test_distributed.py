@@ -1,0 +1,157 @@
+"""Two processes over gloo against one: the same losses, weights and statistics."""
+
+import json
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch import nn
+
+from classification.batch_norm import SyncedBatchNorm2d, synced_batch_norm, synchronize
+from classification.classifier import train_classifier
+from classification.datasets import DataConfig, load_dataset
+from classification.errors import ConfigError
+from classification.loaders import batch_starts
+from classification.scorer_config import ScorerConfig
+from classification.workspace import METRICS, Workspace
+from classification.world import ALONE, World
+
+CPU = torch.device("cpu")
+DATA = DataConfig(kind="digits", images_per_class=15)
+CONFIG = ScorerConfig(
+    model="resnet8", epochs=1, batch_size=32, learning_rate=0.1, milestones=(), mixing={"prob": 0.5}
+)
+
+
+def start(function, tmp_path, size=2):
+    """`function(world, tmp_path)` in `size` processes joined by gloo; raises what they raise."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(_join, (function, tmp_path, port, size), nprocs=size)
+
+
+def _join(rank, function, tmp_path, port, size):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+    )
+    try:
+        function(World(rank, size), tmp_path)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def workspace(tmp_path, world):
+    return Workspace(tmp_path / f"{world.size}-{world.rank}", world=world)
+
+
+def train(world, tmp_path, config=CONFIG):
+    place = workspace(tmp_path, world)
+    model = train_classifier(load_dataset(DATA), config, seed=3, device=CPU, workspace=place)
+    torch.save(model.state_dict(), place.path("state.pt"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A scorer trained by one process, and the same by two."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(ALONE, folder)
+    start(train, folder)
+    return folder
+
+
+def state(folder, name):
+    return torch.load(folder / name / "state.pt")
+
+
+def rows(folder, name):
+    return [json.loads(line) for line in (folder / name / METRICS).read_text().splitlines()]
+
+
+def test_two_processes_end_with_the_weights_and_statistics_of_one(trained):
+    alone, first = state(trained, "1-0"), state(trained, "2-0")
+    assert list(alone) == list(first)
+    for name, value in alone.items():
+        torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_two_processes_agree_to_the_last_bit(trained):
+    first, second = state(trained, "2-0"), state(trained, "2-1")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_two_processes_report_the_losses_and_errors_of_one(trained):
+    for one, two in zip(rows(trained, "1-0"), rows(trained, "2-0"), strict=True):
+        assert one == pytest.approx(two, rel=1e-5, abs=1e-5)
+
+
+def test_the_first_process_alone_keeps_checkpoints(trained):
+    assert list((trained / "2-0").glob("checkpoint-*"))
+    assert not list((trained / "2-1").glob("checkpoint-*"))
+
+
+def _normalize(world, tmp_path):
+    torch.manual_seed(0)
+    whole = torch.randn(7, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    reference, synced = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
+    with torch.no_grad():
+        for norm in (reference, synced):
+            norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+    synchronize(synced, world)
+    assert isinstance(synced, SyncedBatchNorm2d)
+    expected = reference(whole)
+    (expected**3).sum().backward()
+    share = world.share(whole.detach()).requires_grad_()
+    output = synced(share)
+    (output**3).sum().backward()
+    torch.testing.assert_close(output, world.share(expected))
+    torch.testing.assert_close(share.grad, world.share(whole.grad))
+    torch.testing.assert_close(world.sum(synced.weight.grad), reference.weight.grad)
+    torch.testing.assert_close(synced.running_mean, reference.running_mean)
+    torch.testing.assert_close(synced.running_var, reference.running_var)
+    plain = synced_batch_norm(share, synced.running_mean, synced.running_var, training=False)
+    reference.eval()
+    torch.testing.assert_close(
+        plain * torch.tensor([0.5, 1.0, 2.0])[:, None, None], reference(share)
+    )
+
+
+def _speak(world, tmp_path):
+    assert world.gather(world.rank) == [0, 1]
+    assert world.from_first(lambda: world.rank) == 0
+    assert world.together(lambda: world.rank) == world.rank
+    assert world.share(torch.arange(5)).tolist() == [[0, 2, 4], [1, 3]][world.rank]
+    with pytest.raises(ConfigError, match="of one"):
+        world.together(lambda: _fail(world.rank == 1))
+    with pytest.raises(ConfigError, match="of one"):
+        world.from_first(lambda: _fail(world.rank == 0))
+
+
+def _fail(fail):
+    if fail:
+        raise ConfigError("a mistake of one")
+
+
+def test_statistics_and_gradients_of_a_batchnorm_are_those_of_all_images(tmp_path):
+    start(_normalize, tmp_path)
+
+
+def test_what_one_process_cannot_do_all_are_told(tmp_path):
+    start(_speak, tmp_path)
+
+
+def test_alone_nothing_is_exchanged():
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    synchronize(model, ALONE)
+    assert type(model[0]) is nn.BatchNorm2d
+    assert ALONE.gather(1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "starts"),
+    [(10, 1, [0, 4, 8]), (9, 1, [0, 4]), (9, 2, [0, 4]), (10, 3, [0, 4]), (11, 3, [0, 4, 8])],
+)
+def test_every_process_has_an_image_of_every_batch(images, size, starts):
+    assert list(batch_starts(images, 4, True, World(0, size))) == starts
