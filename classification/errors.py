@@ -4,7 +4,8 @@
     ├── ConfigError      a key, value or command-line argument
     ├── DataError        a folder, image or label
     ├── ArtifactError    a checkpoint, genotype, subset or other file
-    └── DeviceError      a device that is absent or too small
+    ├── DeviceError      a device that is absent or too small
+    └── SharedError      any of these, in the processes that leave it to the first to report
 
 Each message is one line: where, what was found, what is allowed. The command line prints it
 and exits with status 2.
@@ -29,3 +30,7 @@ class ArtifactError(PipelineError):
 
 class DeviceError(PipelineError):
     """A device that is absent, or too small for what was asked of it."""
+
+
+class SharedError(PipelineError):
+    """What went wrong in another process of the run, which says so itself."""

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from classification.errors import PipelineError
+from classification.errors import PipelineError, SharedError
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class World:
     def from_first(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process, which alone calls it; tensors on the CPU.
 
-        Raises PipelineError in all of them if it raises one there.
+        Raises PipelineError in all of them if it raises one there (SharedError in the others).
         """
         if self.alone:
             return make()
@@ -68,11 +68,14 @@ class World:
                 sent = [error]
         dist.broadcast_object_list(sent, device=torch.device("cpu"))
         if isinstance(sent[0], PipelineError):
-            raise sent[0]
+            raise sent[0] if self.is_first else SharedError(str(sent[0]))
         return sent[0]  # type: ignore[return-value]
 
     def together(self, make: Callable[[], T]) -> T:
-        """`make()` in every process; if it raises a PipelineError in one, it does so in all."""
+        """`make()` in every process; if it raises a PipelineError in one, it does so in all.
+
+        The first process raises it as it is and the others a SharedError, so one reports it.
+        """
         if self.alone:
             return make()
         result: T | None = None
@@ -83,7 +86,7 @@ class World:
             problem = error
         for other in self.gather(problem):
             if other is not None:
-                raise other
+                raise other if self.is_first else SharedError(str(other))
         return result  # type: ignore[return-value]
 
 

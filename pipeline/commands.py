@@ -1,12 +1,16 @@
 """What each command does, once its arguments are read."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from classification.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
+from classification.world import World
 from evaluate.cost_figures import accuracy_against_cost
 from evaluate.figures import check_figure_path, save_figure
 from evaluate.stage_figure import stage_graph
@@ -15,9 +19,10 @@ from pipeline.classification_results import read_classification
 from pipeline.classification_table import classification_table
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console
-from pipeline.device import device_name, keep_freed_memory, resolve_device
+from pipeline.device import device_name, keep_freed_memory
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.inputs import check_inputs, load_datasets
+from pipeline.launch import check_agreement, check_shares, joined
 from pipeline.ledger import Cost
 from pipeline.page import REPORT, RESULTS
 from pipeline.report import write_report
@@ -43,22 +48,28 @@ def run(
     dry_run: bool,
 ) -> None:
     """Check everything, then make what is missing; with all stages done, write the report."""
-    config = load_config(path, overrides, name)
-    device = resolve_device(device_choice)
-    keep_freed_memory()
-    selection.check(stage_order(build_graph(STAGES, config), STAGES))
-    datasets = load_datasets(config)
-    check_inputs(config, datasets, device)
-    store, console = Store(artifacts), Console()
-    runner = Runner(STAGES, config, datasets, store, device, console)
-    if dry_run:
-        for step in runner.plan(selection):
-            console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
-        return
-    folder = RunFolder.record(runs, config, runner.keys, artifacts, device_name(device))
-    console.log = folder.log
-    console.say(f"run {config.name} on {device_name(device)} ({device})")
-    made = runner.run(selection)
+    with joined(device_choice) as (world, device):
+        keep_freed_memory()
+        config, datasets = world.together(
+            lambda: _prepare(path, overrides, name, selection, device, world)
+        )
+        world.together(lambda: check_agreement(config, _contents(datasets), device, world))
+        console = Console() if world.is_first else Console(io.StringIO())
+        store = Store(artifacts)
+        runner = Runner(STAGES, config, datasets, store, device, console, world)
+        if not world.is_first:
+            if not dry_run:
+                runner.run(selection)
+            return
+        if dry_run:
+            for step in runner.plan(selection):
+                console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+            return
+        folder = RunFolder.record(runs, config, runner.keys, artifacts, device_name(device))
+        console.log = folder.log
+        number = "" if world.alone else f"{world.size} × "
+        console.say(f"run {config.name} on {number}{device_name(device)} ({device})")
+        made = runner.run(selection)
     if set(made) == set(runner.order):
         _write_report(folder, config, datasets, made, store, console)
     else:
@@ -143,6 +154,28 @@ def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """What the same search on all images would be called in the store."""
     full = config.model_copy(update={"subset": SubsetConfig(measure="full", fraction=1.0)})
     return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]
+
+
+def _prepare(
+    path: Path,
+    overrides: Sequence[str],
+    name: str | None,
+    selection: Selection,
+    device: torch.device,
+    world: World,
+) -> tuple[PipelineConfig, dict[str, ImageDataset]]:
+    """The config and its images, once nothing speaks against a run."""
+    config = load_config(path, overrides, name)
+    graph = build_graph(STAGES, config)
+    selection.check(stage_order(graph, STAGES))
+    check_shares(config, set(graph), world)
+    datasets = load_datasets(config)
+    check_inputs(config, datasets, device)
+    return config, datasets
+
+
+def _contents(datasets: dict[str, ImageDataset]) -> dict[str, str]:
+    return {f"{name}, content hash": each.content_hash for name, each in datasets.items()}
 
 
 def _write_report(

@@ -37,7 +37,8 @@ class Stage:
     """A step of the pipeline whose result is an artifact.
 
     `needs` names the stages and datasets it reads under a config; `settings` is the part of the
-    config that decides its result. `version` rises when the code makes something else of the same
+    config that decides its result; what is `parallel` is shared by all processes of a run, anything
+    else made by the first. `version` rises when the code makes something else of the same
     settings. `goal` is what a run that ends here was after, which decides nothing of the result.
     """
 
@@ -47,6 +48,7 @@ class Stage:
     settings: Callable[[PipelineConfig], Mapping[str, Any]]
     run: Callable[[Context], None]
     goal: Goal | None = None
+    parallel: bool = False
 
 
 def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> "nx.DiGraph[str]":

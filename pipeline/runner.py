@@ -2,9 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -12,7 +15,8 @@ import torch
 from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError, DeviceError, PipelineError
-from classification.workspace import Progress, Workspace
+from classification.workspace import Progress, Workspace, silent
+from classification.world import ALONE, World
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name
@@ -78,9 +82,10 @@ class Runner:
         store: Store,
         device: torch.device,
         console: Console,
+        world: World = ALONE,
     ) -> None:
         self.stages, self.config, self.datasets = stages, config, datasets
-        self.store, self.device, self.console = store, device, console
+        self.store, self.device, self.console, self.world = store, device, console, world
         self.order = stage_order(build_graph(stages, config), stages)
         content = {name: dataset.content_hash for name, dataset in datasets.items()}
         self.keys = fingerprints(stages, config, content)
@@ -109,12 +114,13 @@ class Runner:
         artifacts: dict[str, Artifact] = {}
         for name in selection.of(self.order):
             if selection.only:
-                artifacts = self._standing(name)
-            artifact = None if name == selection.force else self._find(name, artifacts)
+                artifacts = self.world.from_first(partial(self._standing, name))
+            forced = name == selection.force
+            artifact = self._agree(name, artifacts, forced)
             if artifact is not None:
                 cost = Cost.of(self.store.ledger.attempts([self.keys[name]]))
                 self.console.say(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
-            artifacts[name] = artifact or self._obtain(name, artifacts, name == selection.force)
+            artifacts[name] = artifact or self._obtain(name, artifacts, forced)
         return artifacts
 
     def _step(self, name: str, standing: Mapping[str, Artifact], forced: bool) -> Step:
@@ -161,11 +167,52 @@ class Runner:
     def _obtain(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
         """Make the stage's artifact, unless another process makes it while this one waits."""
         key = self.keys[name]
+        if not self.world.is_first:
+            return self._agree(name, artifacts, forced) or self._help(name, artifacts)
         if self.store.is_locked(name, key):
             self.console.say(f"{name:8} another run is making it; waiting")
         with self.store.lock(name, key):
-            found = None if forced else self._find(name, artifacts)
-            return found or self._make(name, artifacts, forced)
+            return self._agree(name, artifacts, forced) or self._make(name, artifacts, forced)
+
+    def _agree(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact | None:
+        """What the first process finds of a stage that need not be made again."""
+        find = partial(self._find, name, artifacts)
+        return self.world.from_first(lambda: None if forced else find())
+
+    def _help(self, name: str, artifacts: Mapping[str, Artifact]) -> Artifact:
+        """Do this process's share of a stage, whose artifact the first one makes."""
+        if self.stages[name].parallel:
+            with TemporaryDirectory(prefix=f"{name}-") as folder:
+                context = self._context(name, artifacts, Path(folder), silent)
+                with self._together(name):
+                    self.stages[name].run(context)
+        return self.world.from_first(lambda: self._require(name))
+
+    @contextmanager
+    def _together(self, name: str) -> Iterator[None]:
+        """Turns what a broken connection raises into a line for the person."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world.alone or isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise DeviceError(
+                f"{name}: process {self.world.rank} of {self.world.size} cannot go on without the "
+                f"others ({reason}); the same command goes on from the last checkpoint"
+            ) from error
+
+    def _context(
+        self, name: str, artifacts: Mapping[str, Artifact], work: Path, progress: Progress
+    ) -> Context:
+        return Context(
+            self.config,
+            self.datasets,
+            {need: artifacts[need] for need in self._stage_needs(name)},
+            Workspace(work, progress, self.console.say, self.world),
+            self.device,
+            self.console.say,
+        )
 
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
@@ -178,17 +225,10 @@ class Runner:
         }
         stopwatch = Stopwatch(self.store.ledger, work, self._attempt(name))
         with self.console.progress(name, self.device.type) as show:
-            progress = _Both(stopwatch, show)
-            context = Context(
-                self.config,
-                self.datasets,
-                {need: artifacts[need] for need in self._stage_needs(name)},
-                Workspace(work, progress, self.console.say),
-                self.device,
-                self.console.say,
-            )
+            context = self._context(name, artifacts, work, _Both(stopwatch, show))
             try:
-                self.stages[name].run(context)
+                with self._together(name):
+                    self.stages[name].run(context)
                 if self.device.type == "cuda":
                     torch.cuda.synchronize(self.device)
             except KeyboardInterrupt as stop:
@@ -200,15 +240,17 @@ class Runner:
                     f"{name}: the device ran out of memory; lower {_batch_key(name)} "
                     "or choose another --device"
                 ) from error
-            except BaseException:
+            except BaseException as error:
                 stopwatch.finish("failed")
+                if isinstance(error, PipelineError) and not self.stages[name].parallel:
+                    self.world.from_first(partial(_raise, error))  # the others wait to be told
                 raise
         with deferred():  # an artifact that is booked as done stands
             attempt = stopwatch.finish("done")
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])
         self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
-        return artifact
+        return self.world.from_first(lambda: artifact)
 
     def _prepare(self, work: Path, inputs: Mapping[str, Any], forced: bool) -> None:
         """Clear a workspace that was begun from other inputs, or that is to be begun anew."""
@@ -229,7 +271,7 @@ class Runner:
             seconds=0.0,
             device=device_name(self.device),
             device_kind=device_kind(self.device),
-            devices=1,
+            devices=self.world.size,
             outcome="killed",
         )
 
@@ -245,6 +287,10 @@ class Runner:
 
     def _stage_needs(self, name: str) -> list[str]:
         return [need for need in self.stages[name].needs(self.config) if need not in SOURCES]
+
+
+def _raise(error: PipelineError) -> Artifact:
+    raise error
 
 
 class _Both:

@@ -5,10 +5,12 @@ DCutMix mixes in which it keeps a fixed fraction, while the other fractions, the
 partners are drawn afresh.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +28,7 @@ from classification.seeding import make_generator
 from classification.trainer import evaluating
 from classification.transforms import Normalization
 from classification.workspace import Workspace
+from classification.world import World
 
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
@@ -139,32 +142,40 @@ def measure_losses(
     in eval mode, which is undone after. The losses are streamed into the workspace's `losses.npy`
     and returned mapped from it, so memory does not grow with N; work that was cut off goes on from
     its last checkpoint and leaves the same bytes. The draws follow from `seed`, not from
-    `config.batch_size`.
+    `config.batch_size`. Processes of the workspace's world take blocks in turn; the first one's
+    workspace gets all losses, and the others return what they have of them.
 
     Raises DataError if there are fewer than two images, PipelineError if a loss is not finite.
     """
-    num_anchors = len(images)
+    num_anchors, world = len(images), workspace.world
     if num_anchors < 2:
         raise DataError(f"scores: {num_anchors} training images; allowed: at least 2, to be mixed")
     size = max(1, _BLOCK // config.draws)  # anchors a block
+    blocks = math.ceil(num_anchors / size)
     settings = config.model_dump(mode="json", exclude={"batch_size", "source"})
     identity = {"config": settings, "seed": seed}
     stored, first = _open(workspace, (num_anchors, config.draws), identity)
     waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
     with evaluating(model):
-        for block in range(first, math.ceil(num_anchors / size)):
-            start, end = block * size, min((block + 1) * size, num_anchors)
-            anchors = torch.arange(start, end, device=images.device)
-            mixes = draw_mixes(anchors, images, config, seed, block)
-            waiting.append(_score(model, images, labels, num_classes, normalization, config, mixes))
-            now = time.monotonic()
-            if end == num_anchors or len(waiting) == _MAX_WAITING or now - saved >= _SAVE_SECONDS:
-                _store(stored, end, waiting)
-                workspace.save(block + 1, identity)
+        for turn in range(first, blocks, world.size):
+            block, done = turn + world.rank, min(turn + world.size, blocks)
+            if block < blocks:
+                start, end = block * size, min((block + 1) * size, num_anchors)
+                anchors = torch.arange(start, end, device=images.device)
+                mixes = draw_mixes(anchors, images, config, seed, block)
+                scored = _score(model, images, labels, num_classes, normalization, config, mixes)
+                waiting.append(scored)
+            now, end = time.monotonic(), min(done * size, num_anchors)
+            full = len(waiting) * world.size >= _MAX_WAITING or now - saved >= _SAVE_SECONDS
+            if done == blocks or world.from_first(partial(bool, full)):
+                _store(stored, end, waiting, world)
+                workspace.save(done, identity)
                 saved = now
             rate = (end - first * size) * config.draws / max(now - begun, 1e-9)
             workspace.progress(end, num_anchors, "image", images_per_second=rate)
+    if stored is None:
+        return np.empty((0, config.draws), np.float32)
     return np.load(workspace.path(LOSSES), mmap_mode="r")
 
 
@@ -260,18 +271,24 @@ def _score(
     return torch.cat(losses).view(mixes.sources.shape[:2])
 
 
-def _store(stored: np.memmap, end: int, waiting: list[Tensor]) -> None:
-    """Move the losses that wait into the rows before `end`; on disk when this returns."""
-    losses = torch.cat(waiting).cpu().numpy()
+def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: World) -> None:
+    """Move the losses that wait into the rows before `end`; on disk when this returns.
+
+    Of several processes the first stores those of all, whose blocks followed one another in turn.
+    """
+    parts = world.gather([losses.cpu() for losses in waiting])
     waiting.clear()
+    turns = itertools.zip_longest(*parts)
+    losses = torch.cat([part for turn in turns for part in turn if part is not None]).numpy()
     start = end - len(losses)
     if not np.isfinite(losses).all():
         raise PipelineError(
             f"scores: the scorer's loss is not finite among images {start} to {end - 1}; "
             "allowed: a scorer whose training did not diverge"
         )
-    stored[start:end] = losses
-    stored.flush()  # before the checkpoint that vouches for it
+    if stored is not None:
+        stored[start:end] = losses
+        stored.flush()  # before the checkpoint that vouches for it
 
 
 def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
@@ -280,16 +297,18 @@ def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> T
     return row + (row >= index)  # the rows from `index` on move up by one
 
 
-def _open(workspace: Workspace, shape: tuple[int, int], identity: State) -> tuple[np.memmap, int]:
-    """The file of losses, and how many of its blocks are whole.
+def _open(
+    workspace: Workspace, shape: tuple[int, int], identity: State
+) -> tuple[np.memmap | None, int]:
+    """The file of losses, in the first process alone, and how many of its blocks are whole.
 
     Blocks beyond those may hold anything: they are measured again, with the same result.
     """
-    path = workspace.path(LOSSES)
+    path, world = workspace.path(LOSSES), workspace.world
     done, state = workspace.resume()
-    if done and state == identity:
-        standing = open_array(path, shape)
-        if standing is not None:
-            return standing, done
+    standing = open_array(path, shape) if world.is_first and done and state == identity else None
+    done = world.from_first(lambda: done if standing is not None else 0)
+    if not world.is_first or standing is not None:
+        return standing, done
     workspace.discard_checkpoints()
     return create_array(path, shape), 0

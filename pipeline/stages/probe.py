@@ -43,4 +43,6 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
     return {"probe": probe, "seed": config.seed, **config.data.augmentation_settings()}
 
 
-STAGE = Stage("probe", 1, lambda config: ("data", "subset"), settings, run, goal="subset")
+STAGE = Stage(
+    "probe", 1, lambda config: ("data", "subset"), settings, run, goal="subset", parallel=True
+)

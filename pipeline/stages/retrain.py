@@ -56,4 +56,12 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
     }
 
 
-STAGE = Stage("retrain", 1, lambda config: ("target", "search"), settings, run, goal="network")
+STAGE = Stage(
+    "retrain",
+    1,
+    lambda config: ("target", "search"),
+    settings,
+    run,
+    goal="network",
+    parallel=True,
+)

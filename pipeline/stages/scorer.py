@@ -109,4 +109,6 @@ def _without_effect(scorer: ScorerConfig) -> dict[str, Any]:
     return unused
 
 
-STAGE = Stage("scorer", 2, lambda config: ("data",), settings, run, goal="classifier")
+STAGE = Stage(
+    "scorer", 2, lambda config: ("data",), settings, run, goal="classifier", parallel=True
+)

@@ -1,0 +1,134 @@
+"""The processes of one run, as torchrun starts them: which devices they take, and that they agree.
+
+`torchrun --nproc-per-node=N run_pipeline.py run CONFIG` starts N processes a machine. The store
+lies where all of them see it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from classification.errors import ConfigError, DeviceError, SharedError
+from classification.world import ALONE, World
+from pipeline.config import PipelineConfig
+from pipeline.device import resolve_device
+
+# A stage that one process makes alone, or a lock that another run holds, may keep the others
+# waiting for long; that one of them died is told by its closed connection, not by the clock.
+_PATIENCE = timedelta(days=7)
+_BATCHES = {"scorer": "scorer", "search": "search", "retrain": "retrain"}
+
+
+def launched_processes() -> int:
+    """How many processes torchrun started for this run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_command(name: str) -> None:
+    """Raise an error, one for all processes, for a command that does not share its work."""
+    size = launched_processes()
+    if size > 1 and name not in ("run", "--help"):
+        message = f"torchrun: found {name!r} in {size} processes; allowed: run"
+        raise ConfigError(message) if os.environ.get("RANK") == "0" else SharedError(message)
+
+
+@contextmanager
+def joined(device_choice: str) -> Iterator[tuple[World, torch.device]]:
+    """The world of this run, and this process's device; alone without torchrun.
+
+    Raises DeviceError for a device that is not there, or not there for each process.
+    """
+    size = launched_processes()
+    if size == 1:
+        yield ALONE, resolve_device(device_choice)
+        return
+    device = _own_device(device_choice)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield World(dist.get_rank(), size), device
+    finally:
+        dist.destroy_process_group()
+
+
+def check_agreement(
+    config: PipelineConfig, content: Mapping[str, str], device: torch.device, world: World
+) -> None:
+    """Raise ConfigError, naming the first difference, unless all processes do the same work.
+
+    `content` maps dataset names to content hashes.
+    """
+    described = _flatten(config.model_dump(mode="json")) | dict(content) | {"device": device.type}
+    first, *others = world.gather(described)
+    for rank, other in enumerate(others, start=1):
+        for key in sorted(first.keys() | other.keys()):
+            if first.get(key) != other.get(key):
+                raise ConfigError(
+                    f"{key}: found {first.get(key)!r} in process 0 and {other.get(key)!r} in "
+                    f"process {rank}; allowed: the same in all processes of a run"
+                )
+
+
+def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None:
+    """Raise ConfigError, naming the key, for what several processes cannot share."""
+    if world.alone:
+        return
+    for stage in _BATCHES.keys() & stages:
+        batch = getattr(config, stage).batch_size
+        if batch % world.size:
+            raise ConfigError(
+                f"{stage}.batch_size: found {batch} for {world.size} processes; allowed: a "
+                f"multiple of {world.size}"
+            )
+    for stage in {"scorer", "search"} & stages:
+        if getattr(config, stage).cuda_graph == "on":
+            raise ConfigError(
+                f"{stage}.cuda_graph: found 'on' for {world.size} processes, whose steps wait for "
+                "each other; allowed: auto, off"
+            )
+    if "scorer" in stages and config.scorer.mixing.kind == "manifold_mixup":
+        raise ConfigError(
+            "scorer.mixing: found manifold_mixup, which mixes inside the network across the batch, "
+            f"for {world.size} processes; allowed: any other kind, or one process"
+        )
+    if "scorer" in stages and config.scorer.record_losses:
+        raise ConfigError(
+            f"scorer.record_losses: found true for {world.size} processes; allowed: false, or one "
+            "process"
+        )
+
+
+def _own_device(choice: str) -> torch.device:
+    """With CUDA the device whose number is the process's on its machine."""
+    if ":" in choice:
+        raise DeviceError(
+            f"--device: found {choice!r} for several processes; allowed: auto, cpu, cuda: each "
+            "takes its own"
+        )
+    device = resolve_device(choice)
+    if device.type == "cpu":
+        return device
+    local, here = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    if here > torch.cuda.device_count():
+        raise DeviceError(
+            f"--device: found {torch.cuda.device_count()} CUDA devices for {here} processes on "
+            "this machine; allowed: torchrun --nproc-per-node of at most that many, or --device cpu"
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
