@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
+from classification.data_config import DataConfig as DataConfig
 from classification.errors import ConfigError, DataError
-from classification.files import IMAGENET_NORMALIZATION, ImageFiles, default_workers
-from classification.folders import decode_images, list_images, native_size
+from classification.files import IMAGENET_NORMALIZATION, ImageFiles
+from classification.folders import ImageFolder, decode_images, list_images, native_size
 from classification.images import Images, ImageSet
 from classification.transforms import Augmentation, Normalization
 
@@ -31,72 +30,6 @@ _DIGITS_TEST_EVERY = 5
 _PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
 _MAX_BYTES = 8 << 30
 _RESIZE_CHUNK = 1024  # images
-_LARGE = 128  # pixels, from which on images of a folder stay in their files
-
-
-class DataConfig(BaseModel, frozen=True, extra="forbid"):
-    """Which images, how many, how large, and how training augments them."""
-
-    kind: Literal["digits", "cifar10", "cifar100", "folder"] = Field(
-        description="digits: scikit-learn's 1,797 scans; cifar: downloads when absent; "
-        "folder: train/<class>/* beside val/<class>/* or test/<class>/*"
-    )
-    root: Path | None = Field(
-        None, description="folder of the images; for cifar where they are stored (.data)"
-    )
-    classes: int | None = Field(None, ge=2, description="only the first n classes")
-    images_per_class: int | None = Field(
-        None, ge=2, description="at most the first n training images of each class; test is whole"
-    )
-    image_size: int | None = Field(
-        None, ge=8, le=1024, description="side, pixels; the dataset's own (digits 8, cifar 32)"
-    )
-    storage: Literal["auto", "memory", "files"] = Field(
-        "auto",
-        description="memory: one tensor on the device; files: decoded batch by batch in worker "
-        "processes with random resized crops, not for scores or search; auto: files from 128 px",
-    )
-    workers: int | None = Field(
-        None, ge=0, le=256, description="processes that decode files; one a core but one, up to 16"
-    )
-    crop_padding: int | None = Field(
-        None, ge=0, le=128, description="zeros around a random crop, pixels; an eighth of the side"
-    )
-    flip: bool | None = Field(
-        None, description="mirror every second training image; digits false, others true"
-    )
-    lighting: float = Field(
-        0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="how far colours shift along ImageNet's principal axes, in deviations "
-        "(Krizhevsky et al. 2012). Published: 0.1 for ResNet-50 on ImageNet",
-    )
-
-    @model_validator(mode="after")
-    def _folder_has_root(self) -> "DataConfig":
-        if self.kind == "folder" and self.root is None:
-            raise ValueError("kind folder needs root: a folder that holds train/ and val/ or test/")
-        if self.storage == "files" and (self.kind != "folder" or self.image_size is None):
-            raise ValueError("storage files needs kind folder and an image_size")
-        return self
-
-    @property
-    def in_files(self) -> bool:
-        """Whether images stay in their files until a batch asks for them."""
-        large = self.kind == "folder" and (self.image_size or 0) >= _LARGE
-        return self.storage == "files" or (self.storage == "auto" and large)
-
-    @property
-    def flips(self) -> bool:
-        """`flip`, or what suits the kind: a mirrored digit is no digit."""
-        return self.kind != "digits" if self.flip is None else self.flip
-
-    def augmentation_settings(self) -> dict[str, Any]:
-        """What augmentation depends on beside the images: part of a trained thing's identity."""
-        settings = {"crop_padding": self.crop_padding, "flip": self.flips}
-        # Named where it is used alone, so that what was trained before it came keeps its name.
-        return settings | ({"lighting": self.lighting} if self.lighting else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,33 +174,29 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
 
 
 def _read_folder(config: DataConfig, key: str) -> _Splits:
-    assert config.root is not None  # DataConfig's validator
-    found = list_images(config.root, key, config.classes, config.images_per_class)
+    found = _list(config, key)
     resize = config.image_size is not None
-    side = config.image_size or native_size(found.train.paths[0])
+    side = config.image_size or native_size(found.train.path(0))
     _check_memory(len(found.train) + len(found.test), side, key)
     train, test = (
-        ImageSet(decode_images(files.paths, side, resize), torch.tensor(files.labels))
+        ImageSet(decode_images(files.paths, side, resize), files.labels)
         for files in (found.train, found.test)
     )
     return found.classes, train, test
 
 
 def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
-    """The folder's index; workers crop, flip and jitter, so the device only normalises."""
-    assert config.root is not None  # DataConfig's validators
-    assert config.image_size is not None
-    root, size = config.root, config.image_size
-    workers = default_workers() if config.workers is None else config.workers
-    found = list_images(root, key, config.classes, config.images_per_class)
+    """The folder's index; workers crop and flip, so the device jitters colours and normalises."""
+    assert config.image_size is not None  # DataConfig's validator
+    found = _list(config, key)
     train, test = (
         ImageFiles(
-            root,
-            tuple(path.relative_to(root) for path in files.paths),
-            torch.tensor(files.labels),
-            size,
-            workers,
-            config.flips,
+            files,
+            config.image_size,
+            workers=config.workers,
+            flip=config.flips,
+            max_unreadable=config.max_unreadable,
+            key=key,
         )
         for files in (found.train, found.test)
     )
@@ -281,6 +210,11 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
         flip=False,
         lighting=config.lighting,
     )
+
+
+def _list(config: DataConfig, key: str) -> ImageFolder:
+    assert config.root is not None  # DataConfig's validator
+    return list_images(config.root, key, config.classes, config.images_per_class, config.val_labels)
 
 
 def _name(config: DataConfig) -> str:

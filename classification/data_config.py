@@ -1,0 +1,94 @@
+"""Which images a run is made of, and how training augments them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+_LARGE = 128  # pixels, from which on images of a folder stay in their files
+
+
+class DataConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which images, how many, how large, and how training augments them."""
+
+    kind: Literal["digits", "cifar10", "cifar100", "folder"] = Field(
+        description="digits: scikit-learn's 1,797 scans; cifar: downloads when absent; "
+        "folder: train/<class>/* beside val/<class>/* or test/<class>/*"
+    )
+    root: Path | None = Field(
+        None, description="folder of the images; for cifar where they are stored (.data)"
+    )
+    classes: int | None = Field(None, ge=2, description="only the first n classes")
+    images_per_class: int | None = Field(
+        None, ge=2, description="at most the first n training images of each class; test is whole"
+    )
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="side, pixels; the dataset's own (digits 8, cifar 32)"
+    )
+    storage: Literal["auto", "memory", "files"] = Field(
+        "auto",
+        description="memory: one tensor on the device; files: decoded batch by batch in worker "
+        "processes with random resized crops, not for scores or search; auto: files from 128 px",
+    )
+    workers: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="processes that decode files; one a core but one, up to 16, shared out among "
+        "the processes that train on this machine",
+    )
+    val_labels: Path | None = Field(
+        None,
+        description="file that names the class of each image of a flat val/, relative to root: "
+        "val_annotations.txt, LOC_val_solution.csv, Caffe's val.txt, or the devkit's ground truth "
+        "beside its meta.mat",
+    )
+    max_unreadable: int = Field(
+        0,
+        ge=0,
+        description="images in files that may be unreadable in a split, others standing in for "
+        "them, before the run fails",
+    )
+    crop_padding: int | None = Field(
+        None, ge=0, le=128, description="zeros around a random crop, pixels; an eighth of the side"
+    )
+    flip: bool | None = Field(
+        None, description="mirror every second training image; digits false, others true"
+    )
+    lighting: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how far colours shift along ImageNet's principal axes, in deviations "
+        "(Krizhevsky et al. 2012). Published: 0.1 for ResNet-50 on ImageNet",
+    )
+
+    @model_validator(mode="after")
+    def _folder_has_root(self) -> "DataConfig":
+        if self.kind == "folder" and self.root is None:
+            raise ValueError("kind folder needs root: a folder that holds train/ and val/ or test/")
+        if self.storage == "files" and (self.kind != "folder" or self.image_size is None):
+            raise ValueError("storage files needs kind folder and an image_size")
+        if self.val_labels is not None and self.kind != "folder":
+            raise ValueError("val_labels needs kind folder")
+        if self.max_unreadable and not self.in_files:
+            raise ValueError("max_unreadable needs images that stay in their files: storage files")
+        return self
+
+    @property
+    def in_files(self) -> bool:
+        """Whether images stay in their files until a batch asks for them."""
+        large = self.kind == "folder" and (self.image_size or 0) >= _LARGE
+        return self.storage == "files" or (self.storage == "auto" and large)
+
+    @property
+    def flips(self) -> bool:
+        """`flip`, or what suits the kind: a mirrored digit is no digit."""
+        return self.kind != "digits" if self.flip is None else self.flip
+
+    def augmentation_settings(self) -> dict[str, Any]:
+        """What augmentation depends on beside the images: part of a trained thing's identity."""
+        settings: dict[str, Any] = {"crop_padding": self.crop_padding, "flip": self.flips}
+        # Named where it is used alone, so that what was trained before it came keeps its name.
+        settings |= {"lighting": self.lighting} if self.lighting else {}
+        return settings | ({"colour": "device"} if self.in_files else {})
