@@ -145,7 +145,14 @@ def show(
 def sweep(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML, see configs/studies/")],
     seeds: Annotated[int | None, typer.Option(help="of each cell; the study's if absent")] = None,
-    jobs: Annotated[int, typer.Option(help="stages made at the same time")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="stages made at the same time: 1, or what the Ray cluster has room for"),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="a running cluster: HOST:PORT, ray://HOST:PORT, auto"),
+    ] = None,
     set_: Overrides = None,
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
@@ -159,8 +166,9 @@ def sweep(
     \b
     Example:
       python run_pipeline.py sweep configs/studies/figure5a-small.yaml --seeds 3 --jobs 2
+      python run_pipeline.py sweep configs/studies/figure5a.yaml --ray head:6379
     """
-    return run_sweep(study, set_ or [], seeds, jobs, device, artifacts, runs, dry_run)
+    return run_sweep(study, set_ or [], seeds, jobs, device, artifacts, runs, dry_run, ray)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from classification.errors import ArtifactError, ConfigError
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.page import REPORT
+from pipeline.ray_cluster import check_ray
 from pipeline.run_folder import RunFolder
 from pipeline.store import Store
 from pipeline.study import Study, load_study
@@ -26,18 +27,30 @@ def run_sweep(
     path: Path,
     overrides: Sequence[str],
     seeds: int | None,
-    jobs: int,
+    jobs: int | None,
     device_choice: str,
     artifacts: Path,
     runs: Path,
     dry_run: bool,
+    ray_address: str | None = None,
 ) -> int:
-    """Make what is missing of a study and write its page; 1 if a cell failed, else 0."""
-    for option, value in (("--jobs", jobs), ("--seeds", 1 if seeds is None else seeds)):
-        if not 1 <= value <= 100:
+    """Make what is missing of a study and write its page; 1 if a cell failed, else 0.
+
+    Without `jobs` one stage is made at a time, or what the Ray at `ray_address` has room for.
+    """
+    for option, value in (("--jobs", jobs), ("--seeds", seeds)):
+        if value is not None and not 1 <= value <= 100:
             raise ConfigError(f"{option}: found {value}; allowed: 1 to 100")
+    jobs = 1 if jobs is None and ray_address is None else jobs
     study = load_study(path, overrides, seeds)
     device = resolve_device(device_choice)
+    if jobs != 1 or ray_address is not None:
+        if ":" in device_choice:
+            raise ConfigError(
+                f"--device: found {device_choice!r} with several stages at once; allowed: auto, "
+                "cpu, cuda: Ray gives each stage a device"
+            )
+        check_ray("--jobs" if ray_address is None else "--ray", ray_address)
     keep_freed_memory()
     console = Console()
     tasks = plan(study, device, artifacts, console)
@@ -51,7 +64,7 @@ def run_sweep(
     words = ["python", "run_pipeline.py", "sweep", str(path), "--seeds", str(study.config.seeds)]
     command = shlex.join([*words, *(word for each in overrides for word in ("--set", each))])
     try:
-        sweep(tasks, jobs, device, artifacts, console)
+        sweep(tasks, jobs, device, artifacts, console, ray_address)
     finally:
         store = Store(artifacts)
         results = collect_cells(study, tasks, store)

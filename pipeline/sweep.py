@@ -5,17 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline.console import Console
 from pipeline.inputs import check_inputs
+from pipeline.ray_cluster import Share, joined, share_of
 from pipeline.runner import InterruptedRunError
 from pipeline.stages import STAGES
 from pipeline.store import Store
 from pipeline.study import Study
 from pipeline.tasks import Task, Tasks
-from pipeline.workers import Workers, datasets_of, make
+from pipeline.workers import datasets_of, make
+
+if TYPE_CHECKING:
+    from pipeline.ray_workers import RayWorkers
 
 
 def plan(study: Study, device: torch.device, artifacts: Path, console: Console) -> Tasks:
@@ -35,14 +40,25 @@ def plan(study: Study, device: torch.device, artifacts: Path, console: Console) 
     return Tasks(STAGES, study.cells, datasets, Store(artifacts), device, console)
 
 
-def sweep(tasks: Tasks, jobs: int, device: torch.device, artifacts: Path, console: Console) -> None:
+def sweep(
+    tasks: Tasks,
+    jobs: int | None,
+    device: torch.device,
+    artifacts: Path,
+    console: Console,
+    ray_address: str | None = None,
+) -> None:
     """Make all open tasks, `jobs` at a time; how each ended stands in `tasks`.
 
-    Raises InterruptedRunError when the person stops it.
+    One at a time they are made in this process, several by a Ray that is started here and ends
+    with the sweep. `ray_address` joins a running one; without `jobs` it gets what it has room for.
+    Raises InterruptedRunError when the person stops it, ConfigError if Ray cannot be joined.
     """
     board = _Board(tasks, console)
+    if not tasks.count("open"):
+        return
     try:
-        with _maker(jobs, device, artifacts, console) as maker:
+        with _maker(jobs, device, artifacts, console, ray_address) as maker:
             while maker.busy or tasks.count("open"):
                 begun = maker.at_work
                 waiting = [task for task in tasks.ready() if task.key not in begun]
@@ -123,14 +139,29 @@ class _Here:
 
 @contextmanager
 def _maker(
-    jobs: int, device: torch.device, artifacts: Path, console: Console
-) -> Iterator["_Here | Workers"]:
+    jobs: int | None,
+    device: torch.device,
+    artifacts: Path,
+    console: Console,
+    ray_address: str | None,
+) -> Iterator["_Here | RayWorkers"]:
     """What makes tasks; its processes have ended when the block has."""
-    if jobs == 1:
+    if jobs == 1 and ray_address is None:
         yield _Here(device, artifacts, console)
         return
-    workers = Workers(jobs, str(device), artifacts, console.log)
-    try:
-        yield workers
-    finally:
-        workers.stop()
+    threads, on_gpu = torch.get_num_threads(), device.type == "cuda"
+    with joined(ray_address, jobs or 1):
+        # Takes a second to import, and not everyone has it.
+        import ray
+
+        from pipeline.ray_workers import RayWorkers
+
+        if ray_address is None:
+            share = Share(1, int(on_gpu), max(1, threads // (jobs or 1)))
+        else:
+            share = share_of(ray.nodes(), on_gpu, threads)
+        workers = RayWorkers(jobs, share, str(device), artifacts, console)
+        try:
+            yield workers
+        finally:
+            workers.stop()

@@ -1,6 +1,5 @@
 """Sweeps on scanned digits: what is trained, what is reused, what a failure and a stop leave."""
 
-import io
 import json
 import os
 import signal
@@ -14,14 +13,10 @@ import pytest
 import torch
 
 from classification.errors import PipelineError
-from pipeline.console import Console
 from pipeline.ledger import Ledger
 from pipeline.runner import InterruptedRunError
 from pipeline.stages import probe, scorer
-from pipeline.study import load_study
 from pipeline.study_commands import run_sweep
-from pipeline.sweep import plan
-from pipeline.workers import Workers
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -212,32 +207,11 @@ def test_two_processes_make_what_one_makes(sweep):
         assert figure("two") == figure("one")
 
 
-def test_a_process_that_dies_takes_its_own_task_alone(sweep, tmp_path):
-    device = torch.device("cpu")
-    study = load_study(Path("study.yaml"), ["scorer.epochs=100000"], 1)
-    tasks = plan(study, device, Path("artifacts"), Console(io.StringIO()))
-    ready = tasks.ready()
-    endless = next(task for task in ready if task.stage == "scorer")
-    quick = next(task for task in ready if task.stage == "subset")
-    workers = Workers(1, "cpu", Path("artifacts"), None)
-    try:
-        workers.begin(endless)
-        while not list(Path("artifacts").glob("scorer/.work-*/checkpoint-*")):
-            pass
-        (process,) = workers.processes
-        os.kill(process.pid, signal.SIGKILL)
-        task, error = workers.next()
-        assert task == endless
-        assert error == "its process died (exit status -9)"
-        workers.begin(quick)
-        assert workers.next() == (quick, None)
-    finally:
-        workers.stop()
-
-
 def test_bad_options_are_refused(sweep):
     with pytest.raises(PipelineError, match=r"--jobs: found 0; allowed: 1 to 100"):
         sweep(jobs=0)
+    with pytest.raises(PipelineError, match=r"--jobs: found 101; allowed: 1 to 100"):
+        sweep(jobs=101)
     with pytest.raises(PipelineError, match=r"probe.batch_size: 1000 exceeds the 12 images"):
         sweep(["probe.batch_size=1000"])
     assert not Path("artifacts").exists()
