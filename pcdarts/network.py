@@ -8,14 +8,16 @@ from torch import Tensor, nn
 
 from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
 from pcdarts.operations import FactorizedReduce, ReluConvBn, build_operation
+from pcdarts.stems import STEM_MULTIPLIER, cifar_stem, imagenet_stem
 
 NetworkKind = Literal["cifar", "imagenet"]
-_STEM_MULTIPLIER = 3
 _AUXILIARY_CHANNELS = (128, 768)
 
 
 def minimum_image_size(kind: NetworkKind) -> int:
-    """Shortest side in pixels; after the stem and two reductions the maps are then 2×2."""
+    """Shortest side in pixels, of a found network and of a supernet; after the stem and two
+    reductions the maps are then 2×2.
+    """
     return {"cifar": 8, "imagenet": 64}[kind]
 
 
@@ -84,7 +86,7 @@ class CifarNetwork(CellNetwork):
         cells: int = 20,
         auxiliary: bool = True,
     ) -> None:
-        width = _STEM_MULTIPLIER * channels
+        width = STEM_MULTIPLIER * channels
         super().__init__(
             genotype,
             num_classes,
@@ -95,9 +97,7 @@ class CifarNetwork(CellNetwork):
             auxiliary=auxiliary,
             auxiliary_norm=True,
         )
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.stem = cifar_stem(width)
 
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The stem's output, twice: [N, 3C, H, W]."""
@@ -126,12 +126,7 @@ class ImageNetNetwork(CellNetwork):
             auxiliary=auxiliary,
             auxiliary_norm=False,
         )
-        self.stem0 = nn.Sequential(
-            *_halving_convolution(3, channels // 2),
-            nn.ReLU(inplace=True),
-            *_halving_convolution(channels // 2, channels),
-        )
-        self.stem1 = nn.Sequential(nn.ReLU(), *_halving_convolution(channels, channels))
+        self.stem0, self.stem1 = imagenet_stem(channels)
 
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """[N, C, H/4, W/4] and [N, C, H/8, W/8]."""
@@ -229,8 +224,3 @@ def _pool_to_2x2(maps: Tensor) -> Tensor:
     if all(6 <= side <= 8 for side in (height, width)):
         return nn.functional.avg_pool2d(maps, 5, (height - 5, width - 5))
     return nn.functional.adaptive_avg_pool2d(maps, 2)
-
-
-def _halving_convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
-    return convolution, nn.BatchNorm2d(out_channels)

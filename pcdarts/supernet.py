@@ -22,9 +22,10 @@ from pcdarts.genotype import (
     normalize_edges,
 )
 from pcdarts.mixed_edges import MixedEdges, ReluReduction, Size, to_maps, to_pixels
+from pcdarts.network import NetworkKind
 from pcdarts.operations import OPERATIONS, ReluConvBn
+from pcdarts.stems import STEM_MULTIPLIER, cifar_stem, imagenet_stem
 
-STEM_MULTIPLIER = 3
 # What the edges of a cell leave together and how many nodes they lead to: both inputs, then every
 # node but the last.
 SOURCES = ((NUM_INPUTS, NUM_NODES), *((1, NUM_NODES - node) for node in range(1, NUM_NODES)))
@@ -36,6 +37,7 @@ class Supernet(nn.Module):
 
     `channels` are those of the first cell, doubled at each reduction; one in `partial` (K) passes
     through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` (a CPU one).
+    `network` decides the stem, as it does for found networks: at full size, or 224 px to 28 px.
     Raises ValueError if `partial` does not divide `channels`.
     """
 
@@ -46,16 +48,20 @@ class Supernet(nn.Module):
         cells: int = 8,
         partial: int = 4,
         generator: torch.Generator | None = None,
+        network: NetworkKind = "cifar",
     ) -> None:
         super().__init__()
         if channels % partial:
             raise ValueError(f"partial {partial} must divide channels {channels}")
         width = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.network = network
+        if network == "cifar":
+            self.stem = cifar_stem(width)
+        else:
+            self.stem0, self.stem1 = imagenet_stem(width)
         self.cells = nn.ModuleList()
-        before, previous, reduced = width, width, False
+        # Of the large stem's two states the first is twice as wide and high as the second.
+        before, previous, reduced = width, width, network == "imagenet"
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
             channels *= 2 if reduction else 1
@@ -80,7 +86,7 @@ class Supernet(nn.Module):
         reduce = self._edge_weights(self.alphas_reduce, self.betas_reduce)
         # Depthwise convolutions of few channels are several times faster in channels_last.
         images = images.contiguous(memory_format=torch.channels_last)
-        before = previous = self.stem(images)
+        before, previous = self._stem_states(images)
         for cell in self.cells:
             weights = reduce if cell.reduction else normal
             before, previous = previous, cell(before, previous, *weights)
@@ -98,6 +104,14 @@ class Supernet(nn.Module):
     def genotype(self) -> Genotype:
         """What α and β now stand for."""
         return derive_genotype(*self.architecture_parameters())
+
+    def _stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The first cell's two inputs, in channels_last as `images` are."""
+        if self.network == "cifar":
+            state = self.stem(images)
+            return state, state
+        state = self.stem0(images)
+        return state, self.stem1(state)
 
     def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """For each of SOURCES, α·β [8, states, nodes] and β [states, nodes], softmaxed."""
@@ -129,7 +143,7 @@ class Cell(nn.Module):
         reduction: bool,
         reduced: bool,
     ) -> None:
-        """`before` and `previous` are the inputs' channels; `reduced`: the last cell was one."""
+        """`before` and `previous` are the inputs' channels; `reduced`: their sides differ."""
         super().__init__()
         self.reduction = reduction
         self.active = channels // partial

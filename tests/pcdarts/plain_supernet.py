@@ -36,6 +36,7 @@ class PlainSupernet(nn.Module):
 
     `channels` are those of the first cell, doubled at each reduction; one in `partial` (K) passes
     through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` (a CPU one).
+    `network` is "cifar" or "imagenet": a stem at full size, or one that divides the sides by 8.
     Raises ValueError if `partial` does not divide `channels`.
     """
 
@@ -46,16 +47,32 @@ class PlainSupernet(nn.Module):
         cells: int = 8,
         partial: int = 4,
         generator: torch.Generator | None = None,
+        network: str = "cifar",
     ) -> None:
         super().__init__()
         if channels % partial:
             raise ValueError(f"partial {partial} must divide channels {channels}")
         width = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.large = network == "imagenet"
+        if self.large:
+            self.stem0 = nn.Sequential(
+                nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width // 2),
+                nn.ReLU(),
+                nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+            self.stem1 = nn.Sequential(
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+        else:
+            self.stem = nn.Sequential(
+                nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+            )
         self.cells = nn.ModuleList()
-        before, previous, reduced = width, width, False
+        before, previous, reduced = width, width, self.large
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
             channels *= 2 if reduction else 1
@@ -75,7 +92,8 @@ class PlainSupernet(nn.Module):
         """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
         normal = self.alphas_normal.softmax(1), normalize_edges(self.betas_normal)
         reduce = self.alphas_reduce.softmax(1), normalize_edges(self.betas_reduce)
-        before = previous = self.stem(images)
+        before = self.stem0(images) if self.large else self.stem(images)
+        previous = self.stem1(before) if self.large else before
         for cell in self.cells:
             weights = reduce if cell.reduction else normal
             before, previous = previous, cell(before, previous, *weights)

@@ -6,12 +6,15 @@ from pcdarts.supernet import Supernet
 from tests.pcdarts.plain_supernet import PlainSupernet
 
 
-@pytest.mark.parametrize("partial", [1, 2, 4])
-def test_both_forms_convert_into_each_other_and_back(partial):
+@pytest.mark.parametrize(
+    ("partial", "network"), [(1, "cifar"), (2, "cifar"), (4, "cifar"), (2, "imagenet")]
+)
+def test_both_forms_convert_into_each_other_and_back(partial, network):
     torch.manual_seed(0)
-    plain = PlainSupernet(5, channels=4, cells=4, partial=partial).state_dict()
+    sizes = {"channels": 4, "cells": 4, "partial": partial, "network": network}
+    plain = PlainSupernet(5, **sizes).state_dict()
     merged = to_merged(plain)
-    assert merged.keys() == Supernet(5, channels=4, cells=4, partial=partial).state_dict().keys()
+    assert merged.keys() == Supernet(5, **sizes).state_dict().keys()
     back = to_plain(merged)
     assert back.keys() == plain.keys()
     assert all(torch.equal(back[name], plain[name]) for name in plain)

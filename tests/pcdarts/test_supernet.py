@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from classification.schedules import make_sgd
 from pcdarts.architect import Architect
 from pcdarts.conversion import to_merged, to_plain
+from pcdarts.network import NetworkKind
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
 from tests.pcdarts.plain_supernet import PlainSupernet
@@ -38,6 +39,21 @@ def test_supernet_has_the_weights_of_the_reference(
     with torch.device("meta"):
         model = Supernet(num_classes, partial=partial)
     assert sum(weight.numel() for weight in model.weight_parameters()) == parameters
+
+
+def test_the_imagenet_supernet_has_the_weights_of_the_reference() -> None:
+    """C = 16, 8 cells, K = 2, 1,000 classes: counted in the authors' public PC-DARTS repository,
+    model_search_imagenet.py run with calls to CUDA left out. α and β are not among them there.
+    """
+    with torch.device("meta"):
+        model = Supernet(1000, partial=2, network="imagenet")
+    assert sum(weight.numel() for weight in model.weight_parameters()) == 956_512
+
+
+def test_the_imagenet_stem_gives_the_first_cell_a_quarter_and_an_eighth_of_the_sides() -> None:
+    model = Supernet(5, channels=4, cells=3, partial=2, network="imagenet")
+    states = model._stem_states(torch.randn(2, 3, 224, 224))
+    assert [tuple(state.shape) for state in states] == [(2, 12, 56, 56), (2, 12, 28, 28)]
 
 
 def test_weights_and_architecture_divide_the_parameters() -> None:
@@ -78,13 +94,13 @@ def test_every_weight_and_every_alpha_and_beta_has_a_gradient() -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def _pair(partial: int) -> tuple[PlainSupernet, Supernet]:
+def _pair(partial: int, network: NetworkKind = "cifar") -> tuple[PlainSupernet, Supernet]:
     """The same supernet in both forms, float64, with α and β far from where a search starts."""
     torch.manual_seed(partial)
-    plain = PlainSupernet(5, channels=8, cells=5, partial=partial).double()
+    plain = PlainSupernet(5, channels=8, cells=5, partial=partial, network=network).double()
     for parameter in plain.architecture_parameters():
         parameter.data.normal_()
-    merged = Supernet(5, channels=8, cells=5, partial=partial).double()
+    merged = Supernet(5, channels=8, cells=5, partial=partial, network=network).double()
     merged.load_state_dict(to_merged(plain.state_dict()))
     return plain, merged
 
@@ -98,13 +114,18 @@ def _assert_same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
         assert error <= 1e-10 * value.abs().max().item() + 1e-14, name
 
 
-@pytest.mark.parametrize("side", [8, 9, 16])
-@pytest.mark.parametrize("partial", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("network", "side", "partial"),
+    [
+        *(("cifar", side, partial) for side in (8, 9, 16) for partial in (1, 2, 4)),
+        *(("imagenet", side, 2) for side in (64, 72)),  # 8 and 9 pixels after the stem
+    ],
+)
 def test_merging_changes_neither_logits_nor_gradients_nor_statistics(
-    side: int, partial: int
+    network: NetworkKind, side: int, partial: int
 ) -> None:
     """Against the plain supernet in float64, where rounding hides nothing."""
-    plain, merged = _pair(partial)
+    plain, merged = _pair(partial, network)
     images, gradients = torch.randn(3, 3, side, side, dtype=torch.float64), {}
     for name, model in {"plain": plain, "merged": merged}.items():
         logits = model.train()(images)
