@@ -1,4 +1,4 @@
-"""The two steps of a search iteration: α and β on one half of the images, weights on the other."""
+"""The two steps of a search iteration: α and β on one part of the images, weights on the other."""
 
 from collections.abc import Sequence
 
@@ -23,20 +23,20 @@ class SearchSteps:
         self,
         architect: Architect,
         optimizer: torch.optim.Optimizer,
-        halves: Sequence[Loader],
+        loaders: Sequence[Loader],
         augmentation: Augmentation,
         gradient_clip: float,
     ) -> None:
         device = architect.model.betas_normal.device
         self._architect, self._optimizer = architect, optimizer
-        self._halves, self._augmentation = halves, augmentation
+        self._loaders, self._augmentation = loaders, augmentation
         self._gradient_clip = gradient_clip
-        self.generators = [torch.Generator(device) for _ in halves]
+        self.generators = [torch.Generator(device) for _ in loaders]
         # Loss, correct, images, architecture loss, its images: read once an epoch.
         self.totals = torch.zeros(5, device=device)
 
     def weights(self, *handle: Tensor) -> None:
-        """A weight step on a batch of the first half."""
+        """A weight step on a batch of the first loader's."""
         inputs, labels = self._prepare(0, handle)
         loss, logits = weight_step(
             self._architect.model,
@@ -51,15 +51,15 @@ class SearchSteps:
         self.totals[2] += len(labels)
 
     def architecture(self, *handle: Tensor) -> None:
-        """An architecture step on a batch of the second half."""
+        """An architecture step on a batch of the second loader's."""
         inputs, labels = self._prepare(1, handle)
         loss = self._architect.step(inputs, labels)
         self.totals[3] += loss * len(labels)
         self.totals[4] += len(labels)
 
-    def _prepare(self, half: int, handle: Sequence[Tensor]) -> Batch:
-        images, labels = self._halves[half].gather(*handle)
-        return self._augmentation(images, self.generators[half]), labels
+    def _prepare(self, part: int, handle: Sequence[Tensor]) -> Batch:
+        images, labels = self._loaders[part].gather(*handle)
+        return self._augmentation(images, self.generators[part]), labels
 
 
 def weight_step(

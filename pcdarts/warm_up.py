@@ -18,16 +18,11 @@ from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.mixing import MixingConfig, Surroundings
 from classification.models.weights import load_classifier_weights
-from classification.schedules import cosine_decay
 from classification.trainer import evaluate, fit, place
 from classification.training_step import Recipe
 from classification.workspace import Workspace
-from pcdarts.search import (
-    MINIMUM_IMAGE_SIZE,
-    SearchConfig,
-    build_supernet,
-    make_weight_optimizer,
-)
+from pcdarts.search import build_supernet, make_weight_optimizer
+from pcdarts.search_config import SearchConfig, check_image_size
 from pcdarts.supernet import Supernet
 
 _EVALUATION_BATCH = 512
@@ -59,7 +54,7 @@ def warm_up(
     recipe = Recipe(
         epochs=config.warmup_epochs,
         learning_rate=config.learning_rate,
-        schedule=cosine_decay(config.epochs),
+        schedule=config.make_schedule(),
         prepare=AugmentAndMix(
             dataset.augmentation(), mixing.build(dataset.num_classes, surroundings)
         ),
@@ -106,11 +101,7 @@ def check_warm_up(config: SearchConfig, dataset: ImageDataset) -> None:
             f"search.batch_size: {config.batch_size} exceeds the {images} training images; "
             "allowed: at most that many"
         )
-    if dataset.image_size < MINIMUM_IMAGE_SIZE:
-        raise ConfigError(
-            f"data.image_size: {dataset.image_size} pixels are too few for the supernet's two "
-            f"reductions; allowed: at least {MINIMUM_IMAGE_SIZE}"
-        )
+    check_image_size(config, dataset.image_size)
 
 
 def _set_architecture_gradients(model: Supernet, wanted: bool) -> None:

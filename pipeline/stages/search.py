@@ -6,7 +6,7 @@ from classification.checkpoint import load_checkpoint
 from classification.scorer_config import SUPERNET
 from classification.workspace import read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import search, search_warnings
+from pcdarts.search import halve, search, search_warnings
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.scorer import WARM_START
@@ -25,16 +25,20 @@ def run(context: Context) -> None:
     data = context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
-    images = data.in_memory().take(torch.tensor(subset.indices)).to(context.device)
+    images = data.train.take(torch.tensor(subset.indices))
+    if subset.architecture_indices is None:
+        parts = halve(images, config.seed)
+    else:
+        parts = images, data.train.take(torch.tensor(subset.architecture_indices))
     warm = config.scorer.model == SUPERNET
     genotype: Genotype = search(
-        images.images,
-        images.labels,
+        parts,
         data.num_classes,
         data.augmentation(),
         config.search,
         config.seed,
         context.workspace,
+        context.device,
         load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
     )
     for warning in search_warnings(read_metrics(context.workspace.directory), data.num_classes):
@@ -52,7 +56,7 @@ STAGE = Stage(
     2,
     _needs,
     lambda config: {
-        "search": config.search.model_dump(mode="json", exclude={"cuda_graph"}),
+        "search": config.search.settings(),
         "seed": config.seed,
         **config.data.augmentation_settings(),
     },

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors import safe_open
 
 from classification.cuda_graph import ReplayedStep
-from classification.errors import ConfigError, PipelineError
+from classification.errors import PipelineError
+from classification.images import ImageSet
 from classification.transforms import Augmentation, Normalization
 from classification.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import SearchConfig, check_search, search, search_warnings, split_halves
+from pcdarts.search import halve, search, search_warnings, split_halves
+from pcdarts.search_config import SearchConfig
 
+CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
     "epochs": 4,
     "warmup_epochs": 1,
@@ -45,7 +47,8 @@ def _search(directory: Path, kill_after: int | None = None, **changes: Any) -> G
     killing: list[int] = []
     workspace = Workspace(directory, progress)
     config = SearchConfig(**SMALL | changes)
-    return search(images, labels, 3, augmentation, config, 7, workspace)
+    parts = halve(ImageSet(images, labels), 7)
+    return search(parts, 3, augmentation, config, 7, workspace, CPU)
 
 
 def _digest(directory: Path) -> str:
@@ -142,7 +145,7 @@ def test_progress_is_told_of_every_epoch_and_step(tmp_path: Path) -> None:
     augmentation = Augmentation(Normalization((0.5,) * 3, (0.5,) * 3), crop_padding=1)
     config = SearchConfig(**SMALL | {"epochs": 1, "warmup_epochs": 0, "batch_size": 4})
     workspace = Workspace(tmp_path, lambda done, total, unit, **_: seen.append((done, total, unit)))
-    search(images, labels, 2, augmentation, config, 0, workspace)
+    search(halve(ImageSet(images, labels), 0), 2, augmentation, config, 0, workspace, CPU)
     assert seen == [(1, 2, "step"), (2, 2, "step"), (1, 1, "epoch")]
 
 
@@ -194,45 +197,16 @@ def test_the_warmup_has_no_warnings() -> None:
     assert search_warnings([_row(2.3, skips=8, warmup=True)], 10) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 10}, r"epochs must exceed warmup_epochs \(15\), got 10"),
-        ({"channels": 10}, r"channels must be a multiple of partial_channels \(4\), got 10"),
-        ({"cells": 2}, "greater than or equal to 3"),
-        ({"batch_size": 1}, "greater than 1"),
-        ({"epoch": 50}, "Extra inputs are not permitted"),
-    ],
-)
-def test_an_impossible_config_is_refused(changes: dict[str, int], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        SearchConfig(**changes)
+def test_lists_of_their_own_need_not_be_equal(tmp_path: Path) -> None:
+    """An epoch is one pass over the weights' images, whatever the others are."""
+    images = ImageSet(torch.zeros(24, 3, 8, 8, dtype=torch.uint8), torch.arange(24) % 2)
+    parts = images.take(torch.arange(18)), images.take(torch.arange(18, 24))
+    augmentation = Augmentation(Normalization((0.5,) * 3, (0.5,) * 3), crop_padding=1)
+    config = SearchConfig(**SMALL | {"epochs": 1, "warmup_epochs": 0, "batch_size": 6})
+    steps: list[int] = []
 
+    def progress(done: int, total: int, unit: str, **_: float) -> None:
+        steps.extend([total] if unit == "step" else [])
 
-@pytest.mark.parametrize(
-    ("labels", "batch_size", "side", "message"),
-    [
-        (
-            [0, 1] * 72,
-            256,
-            32,
-            "search.batch_size: 256 exceeds a search half of 72 images; allowed: at most 72",
-        ),
-        ([0, 0, 1, 1, 2], 2, 32, "subset.fraction: leaves class 2 with 1 image; "),
-        ([0, 0, 2, 2], 2, 32, "subset.fraction: leaves class 1 with 0 images; "),
-        ([0, 0, 1, 1], 2, 7, "data.image_size: 7 pixels are too few"),
-    ],
-)
-def test_a_subset_that_cannot_be_searched_is_refused(
-    labels: list[int], batch_size: int, side: int, message: str
-) -> None:
-    config = SearchConfig(batch_size=batch_size)
-    with pytest.raises(ConfigError) as caught:
-        check_search(torch.tensor(labels), config, side)
-    assert message in str(caught.value)
-
-
-def test_the_smallest_subset_passes_and_one_image_less_does_not() -> None:
-    check_search(torch.tensor([0, 0, 1, 1]), SearchConfig(batch_size=2), 8)
-    with pytest.raises(ConfigError):
-        check_search(torch.tensor([0, 0, 1]), SearchConfig(batch_size=2), 8)
+    search(parts, 2, augmentation, config, 0, Workspace(tmp_path, progress), CPU)
+    assert steps == [3, 3, 3]

@@ -11,7 +11,8 @@ from classification.mixing import MixingConfig
 from classification.models.weights import save_classifier_weights
 from classification.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import SearchConfig, build_supernet, search
+from pcdarts.search import build_supernet, halve, search
+from pcdarts.search_config import SearchConfig
 from pcdarts.supernet import Supernet
 from pcdarts.warm_up import check_warm_up, load_supernet, warm_up
 
@@ -53,15 +54,14 @@ def _warm_up(
 def _search(
     digits: ImageDataset, folder: Path, start: State | None, stop_after: int | None = None
 ) -> Genotype:
-    images = digits.in_memory().take(torch.arange(0, 27))
     return search(
-        images.images,
-        images.labels,
+        halve(digits.train.take(torch.arange(0, 27)), 3),
         3,
         digits.augmentation(),
         SMALL,
         3,
         _workspace(folder, stop_after),
+        CPU,
         start,
     )
 

@@ -1,0 +1,161 @@
+"""How an architecture is searched: settings, their defaults, and what they ask of the images."""
+
+from typing import Any
+
+import torch
+from pydantic import BaseModel, Field, model_validator
+from torch import Tensor
+
+from classification.acceleration import GraphMode, Precision
+from classification.errors import ConfigError
+from classification.schedules import Schedule, cosine_decay
+from pcdarts.network import NetworkKind, minimum_image_size
+
+# What a search on ImageNet itself brings along where the config is silent: Xu et al. 2020, Section
+# 4.3; the rise of the rate is in their public code alone.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "imagenet": {
+        "warmup_epochs": 35,
+        "rate_warmup_epochs": 5,
+        "partial_channels": 2,
+        "batch_size": 1024,
+        "learning_rate": 0.5,
+        "architecture_learning_rate": 6e-3,
+    },
+}
+
+
+class SearchConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the architecture is searched. Defaults follow `network`: Xu et al. 2020, their search on
+    CIFAR or on ImageNet.
+    """
+
+    network: NetworkKind = Field(
+        "cifar", description="stem of the supernet: at full size, or one that divides it by 8"
+    )
+    epochs: int = Field(50, gt=0, description="passes over the images that train the weights")
+    warmup_epochs: int = Field(
+        15, ge=0, description="first epochs, in which α and β stand still; imagenet: 35"
+    )
+    rate_warmup_epochs: int = Field(
+        0,
+        ge=0,
+        description="first epochs, in which the weights' rate rises in equal steps to its value, "
+        "from where it goes on along the cosine of all epochs; imagenet: 5",
+    )
+    channels: int = Field(16, gt=0, description="of the supernet's first cell")
+    cells: int = Field(8, ge=3, description="of the supernet, two of them reductions")
+    partial_channels: int = Field(
+        4,
+        gt=0,
+        description="K: one channel in K passes through the operations; imagenet: 2",
+    )
+    batch_size: int = Field(
+        256, gt=1, description="images, of the weight and architecture steps; imagenet: 1024"
+    )
+    learning_rate: float = Field(
+        0.1, gt=0, description="of the weights' SGD, cosine to 0; imagenet: 0.5"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the weights' SGD")
+    weight_decay: float = Field(3e-4, ge=0, description="of the weights' SGD")
+    gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
+    architecture_learning_rate: float = Field(
+        6e-4, gt=0, description="of Adam on α and β; imagenet: 6e-3"
+    )
+    architecture_weight_decay: float = Field(1e-3, ge=0, description="of Adam on α and β")
+    precision: Precision = Field(
+        "fp32", description="of the supernet's arithmetic; bf16 on a CUDA device alone"
+    )
+    cuda_graph: GraphMode = Field(
+        "auto",
+        description="replay the steps as CUDA graphs: where possible, always or never; the result "
+        "is the same",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return _DEFAULTS.get(str(values.get("network")), {}) | values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SearchConfig":
+        for name in ("warmup_epochs", "rate_warmup_epochs"):
+            if self.epochs <= (first := getattr(self, name)):
+                raise ValueError(f"epochs must exceed {name} ({first}), got {self.epochs}")
+        if self.channels % self.partial_channels:
+            raise ValueError(
+                f"channels must be a multiple of partial_channels ({self.partial_channels}), "
+                f"got {self.channels}"
+            )
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What decides a search's result, as JSON values.
+
+        Fields that came later are named where they are used alone, so that what was searched before
+        keeps its name.
+        """
+        unnamed = {"cuda_graph"}
+        unnamed |= {"network"} if self.network == "cifar" else set()
+        unnamed |= set() if self.rate_warmup_epochs else {"rate_warmup_epochs"}
+        return self.model_dump(mode="json", exclude=unnamed)
+
+    def make_schedule(self) -> Schedule:
+        """The share of `learning_rate` in an epoch, from 0."""
+        cosine, rising = cosine_decay(self.epochs), self.rate_warmup_epochs
+        return lambda epoch: (int(epoch) + 1) / rising if epoch < rising else cosine(epoch)
+
+
+def check_search(
+    labels: Tensor,
+    config: SearchConfig,
+    image_size: int,
+    architecture_labels: Tensor | None = None,
+) -> None:
+    """Raise ConfigError, naming the key, if no search can run on these images.
+
+    `labels` [N] are those of the subset, which is dealt into two halves, or with
+    `architecture_labels` [N'], those of the images for α and β, the weights' alone. `image_size`
+    is the shorter side in pixels.
+    """
+    if architecture_labels is None:
+        _check_halves(labels, config)
+    else:
+        for kind, part, key in (
+            ("for the weights", labels, "subset.fraction"),
+            ("for α and β", architecture_labels, "subset.architecture_fraction"),
+        ):
+            if config.batch_size > len(part):
+                raise ConfigError(
+                    f"search.batch_size: {config.batch_size} exceeds the {len(part)} images {kind} "
+                    f"({key}); allowed: at most {len(part)}"
+                )
+    check_image_size(config, image_size)
+
+
+def check_image_size(config: SearchConfig, image_size: int) -> None:
+    """Raise ConfigError if images of `image_size` pixels are too small for the supernet."""
+    smallest = minimum_image_size(config.network)
+    if image_size < smallest:
+        stem = " imagenet stem and" if config.network == "imagenet" else ""
+        raise ConfigError(
+            f"data.image_size: {image_size} pixels are too few for the supernet's{stem} two "
+            f"reductions; allowed: at least {smallest}"
+        )
+
+
+def _check_halves(labels: Tensor, config: SearchConfig) -> None:
+    for label, count in enumerate(torch.bincount(labels).tolist()):
+        if count < 2:
+            raise ConfigError(
+                f"subset.fraction: leaves class {label} with {count} image{'s' * (count != 1)}; "
+                "each of the two search halves needs one, so allowed: at least 2 a class"
+            )
+    half = len(labels) // 2
+    if config.batch_size > half:
+        raise ConfigError(
+            f"search.batch_size: {config.batch_size} exceeds a search half of {half} images; "
+            f"allowed: at most {half}"
+        )
