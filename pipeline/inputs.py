@@ -10,14 +10,14 @@ from classification.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ConfigError
 from classification.scorer_config import SUPERNET
 from evaluate.retrain import check_retrain
-from pcdarts.search import check_search
+from pcdarts.search_config import check_search
 from pcdarts.warm_up import check_warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
 from pipeline.stages import STAGES
 from pipeline.stages.baseline import OF_FEATURES
 from pipeline.subset_inputs import check_subset_goals
-from subsample.selection import check_selection, select
+from subsample.selection import check_selection, select_parts
 
 
 def load_datasets(
@@ -43,7 +43,8 @@ def check_inputs(
         check_acceleration("scores", scores.precision, "auto", device)
     if "search" in stages:
         check_acceleration("search", search.precision, search.cuda_graph, device)
-        datasets["data"].in_memory()
+        if config.subset.needs_scores or config.subset.needs_baseline:
+            datasets["data"].in_memory()
     if config.goal == "classifier" and scorer.weights is not None:
         raise ConfigError(
             f"scorer.weights: found {str(scorer.weights)!r}, which leaves nothing to train; "
@@ -91,10 +92,15 @@ def _check_record(config: PipelineConfig) -> None:
 
 
 def _check_network(config: PipelineConfig, data: ImageDataset, target: ImageDataset) -> None:
-    labels = data.in_memory().labels.numpy()
-    check_selection(labels, config.subset, data.classes)
+    labels = data.train.labels
+    check_selection(labels.numpy(), config.subset, data.classes)
     # Whatever the measure, it keeps as many images of each class as chance does.
     by_chance = config.subset.model_copy(update={"measure": "random"})
-    kept = torch.from_numpy(select(labels, by_chance, None, config.seed))
-    check_search(data.train.labels[kept], config.search, data.image_size)
+    kept, beside = select_parts(labels.numpy(), by_chance, None, config.seed)
+    check_search(
+        labels[torch.from_numpy(kept)],
+        config.search,
+        data.image_size,
+        None if beside is None else labels[torch.from_numpy(beside)],
+    )
     check_retrain(config.retrain, target)

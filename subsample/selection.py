@@ -1,78 +1,43 @@
-"""Subset: which images of each class are kept (Jeong et al. 2023, Eq. 9)."""
+"""Subset: which images of each class are kept (Jeong et al. 2023, Eq. 9).
+
+A search on it deals it into two equal halves, for the weights and for α and β; or the subset has a
+list of its own for α and β, as PC-DARTS' search on ImageNet does (Xu et al. 2020, Section 4.3).
+"""
 
 import json
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, ConfigError
 from classification.seeding import make_generator
-from subsample.baselines import DropoutConfig
+from subsample.subset_config import Measure, Order, SubsetConfig
 from subsample.uncertainty import Scores
 
-MIN_PER_CLASS = 2  # one image for each half of the search: weights, and α, β
+MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
 _MAX_BYTES = 1 << 28  # of a subset file; ten million indices take a third of it
 
-Measure = Literal[
-    "cv", "mean_high", "mean_low", "std", "mc_dropout", "k_center", "el2n", "random", "full"
-]
-Order = Literal["deterministic", "interval"]
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
-    """Which images of each class the search sees."""
-
-    measure: Measure = Field(
-        "cv",
-        description="what puts an image first: a high coefficient of variation (the paper's), a "
-        "high or low mean loss, a high standard deviation, uncertainty under dropout, being far "
-        "from those before it (k-center), a long error (EL2N), or chance; full keeps every image",
-    )
-    fraction: float = Field(
-        0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 under full"
-    )
-    order: Order = Field(
-        "deterministic",
-        description="the first images of the order, or every n-th one (Section III-C of the paper)",
-    )
-
-    dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _full_keeps_all(cls, values: Any) -> Any:
-        # A baseline inherits its fraction from the config it is compared with.
-        if isinstance(values, dict) and values.get("measure") == "full":
-            return values | {"fraction": 1.0}
-        return values
-
-    @property
-    def needs_scores(self) -> bool:
-        """Whether the measure reads the losses, so that a scorer has to be trained first."""
-        return self.measure in ("cv", "mean_high", "mean_low", "std")
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether the measure reads the scorer otherwise than by its losses under mixing."""
-        return self.measure in ("mc_dropout", "k_center", "el2n")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subset:
     """The images kept, and all that decided it.
 
-    `indices` count within the split; `class_histogram` maps class names to images kept; `scorer` is
-    the fingerprint of the scorer behind the measure, None if it needs none.
+    `indices` count within the split; whatever trains on the subset trains on these. Images that a
+    search is to use for α and β alone are not among them but in `architecture_indices`; None: it
+    deals `indices` into two halves. `class_histogram` maps class names to images kept, in both
+    lists together; `scorer` is the fingerprint of the scorer behind the measure, None if it needs
+    none.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -87,10 +52,21 @@ class Subset:
     scorer: str | None
     class_histogram: dict[str, _Count]
     indices: tuple[_Index, ...]
+    architecture_indices: tuple[_Index, ...] | None = None
+
+    @property
+    def all_indices(self) -> tuple[int, ...]:
+        """The images of both lists."""
+        return self.indices + (self.architecture_indices or ())
 
     def save(self, path: Path) -> None:
-        """Write the subset as JSON, one key a line."""
-        lines = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in asdict(self).items()]
+        """Write the subset as JSON, one key a line; without a second list as before there was one,
+        so that its digest stays.
+        """
+        values = asdict(self)
+        if self.architecture_indices is None:
+            del values["architecture_indices"]
+        lines = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in values.items()]
         write_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
     @classmethod
@@ -104,14 +80,7 @@ class Subset:
             raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
             raise ArtifactError(f"{path}: not a subset: {_describe(error)}") from error
-        if len(set(subset.indices)) != len(subset.indices):
-            raise ArtifactError(f"{path}: not a subset: indices: found one twice; allowed: once")
-        counted = sum(subset.class_histogram.values())
-        if counted != len(subset.indices) or not subset.indices:
-            raise ArtifactError(
-                f"{path}: not a subset: {len(subset.indices)} indices, but the class histogram "
-                f"counts {counted}; allowed: as many, and at least one"
-            )
+        subset._check_lists(path)
         return subset
 
     def check_against(self, content_hash: str, num_images: int) -> None:
@@ -121,10 +90,20 @@ class Subset:
                 f"subset of {self.dataset}: taken from images with content hash "
                 f"{self.content_hash:.12}, but these have {content_hash:.12}; select again"
             )
-        if max(self.indices) >= num_images:
+        if max(self.all_indices) >= num_images:
             raise ArtifactError(
-                f"subset of {self.dataset}: index {max(self.indices)} found; allowed: 0 to "
+                f"subset of {self.dataset}: index {max(self.all_indices)} found; allowed: 0 to "
                 f"{num_images - 1}"
+            )
+
+    def _check_lists(self, path: Path) -> None:
+        every, counted = self.all_indices, sum(self.class_histogram.values())
+        if len(set(every)) != len(every):
+            raise ArtifactError(f"{path}: not a subset: indices: found one twice; allowed: once")
+        if counted != len(every) or not self.indices or self.architecture_indices == ():
+            raise ArtifactError(
+                f"{path}: not a subset: {len(every)} indices, but the class histogram counts "
+                f"{counted}; allowed: as many, and at least one in a list"
             )
 
 
@@ -134,18 +113,42 @@ def select(
     scores: Scores | np.ndarray | None,
     seed: int,
 ) -> np.ndarray:
-    """Indices of the images kept, int64, ascending (Eq. 9).
+    """Indices of the images kept, those for α and β alone left out, int64, ascending (Eq. 9).
 
     Of every class in `labels` int [N], round(fraction · N_class) images and at least one; ties in
-    the measure go to the lower index. `seed` matters to `random` only. Raises ValueError if the
-    measure needs scores and there are none, or not one an image.
+    the measure go to the lower index. `seed` matters to `random` and to `architecture_fraction`
+    only. Raises ValueError if the measure needs scores and there are none, or not one an image.
+    """
+    return select_parts(labels, config, scores, seed)[0]
+
+
+def select_parts(
+    labels: np.ndarray,
+    config: SubsetConfig,
+    scores: Scores | np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `select`, and the images for α and β alone, None without `architecture_fraction`.
+
+    Of those, every class has round(architecture_fraction · N_class), or what is left of it. The
+    measure chooses both together, and chance deals them out class by class, so that the two lists
+    are alike.
     """
     order = _order(len(labels), config, scores, seed)
-    kept = []
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        kept.append(members[_positions(len(members), config)])
-    return np.sort(np.concatenate(kept))
+    order = order[np.argsort(labels[order], kind="stable")]  # class after class
+    counts = np.unique(labels, return_counts=True)[1]
+    generator = make_generator(seed, "subset-architecture")
+    weights, architecture = [], []
+    for members in np.split(order, np.cumsum(counts)[:-1]):
+        first, second = _num_in_parts(len(members), config)
+        chosen = members[_positions(len(members), first + second, config)]
+        if config.architecture_fraction is not None:
+            chosen = chosen[torch.randperm(len(chosen), generator=generator).numpy()]
+        weights.append(chosen[:first])
+        architecture.append(chosen[first:])
+    kept = np.sort(np.concatenate(weights))
+    both = config.architecture_fraction is not None
+    return kept, np.sort(np.concatenate(architecture)) if both else None
 
 
 def class_histogram(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
@@ -155,7 +158,7 @@ def class_histogram(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int
 
 
 def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[str]) -> None:
-    """Raise ConfigError if a class would keep too few images for the search's two halves."""
+    """Raise ConfigError if a class would keep too few images for the search's two parts."""
     counts = class_histogram(labels, classes)
     name = min(counts, key=lambda each: counts[each])
     count = counts[name]
@@ -164,6 +167,9 @@ def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[
             f"subset.fraction: class {name} has {count} training images; allowed: at least "
             f"{MIN_PER_CLASS} a class, one for each half of the search"
         )
+    if config.architecture_fraction is not None:
+        _check_architecture_part(counts, config)
+        return
     kept = _num_kept(count, config.fraction)
     if kept < MIN_PER_CLASS:
         raise ConfigError(
@@ -208,9 +214,28 @@ def _num_kept(count: int, fraction: float) -> int:
     return max(1, round(fraction * count))
 
 
-def _positions(count: int, config: SubsetConfig) -> np.ndarray:
-    """Places in a class's order whose images are kept: the first ones, or at a fixed stride."""
+def _num_in_parts(count: int, config: SubsetConfig) -> tuple[int, int]:
+    """Images kept of a class of `count`: beside those for α and β alone, and those."""
     kept = _num_kept(count, config.fraction)
+    if config.architecture_fraction is None:
+        return kept, 0
+    # Two shares that make up the class may both be rounded up.
+    return kept, min(_num_kept(count, config.architecture_fraction), count - kept)
+
+
+def _check_architecture_part(counts: Mapping[str, int], config: SubsetConfig) -> None:
+    for name, count in counts.items():
+        kept, beside = _num_in_parts(count, config)
+        if not beside:
+            raise ConfigError(
+                f"subset.architecture_fraction: {config.architecture_fraction} finds none of the "
+                f"{count} images of class {name} left beside the {kept} of subset.fraction "
+                f"{config.fraction}; allowed: a fraction that leaves one"
+            )
+
+
+def _positions(count: int, kept: int, config: SubsetConfig) -> np.ndarray:
+    """Places in a class's order whose images are kept: the first ones, or at a fixed stride."""
     places = np.arange(kept)
     # In integers, since a stride such as 10 / 3 times 3 could fall short of 10.
     return places * count // kept if config.order == "interval" else places

@@ -1,12 +1,15 @@
 """Subset: the images of each class that the measure puts first."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
-from subsample.selection import Subset, class_histogram, select
+from subsample.selection import Subset, class_histogram, select_parts
 from subsample.uncertainty import Scores, summarise
 
 SUBSET = "subset.json"
@@ -21,8 +24,9 @@ def run(context: Context) -> None:
         scores = np.load(context.input("baseline", VALUES))
     elif config.subset.needs_scores:
         scores = summarise(np.load(context.input("scores", LOSSES)), config.scores)
-    indices = select(labels, config.subset, scores, config.seed)
-    Subset(
+    indices, for_architecture = select_parts(labels, config.subset, scores, config.seed)
+    kept = indices if for_architecture is None else np.append(indices, for_architecture)
+    subset = Subset(
         dataset=data.name,
         content_hash=data.content_hash,
         split="train",
@@ -30,10 +34,14 @@ def run(context: Context) -> None:
         order=config.subset.order,
         fraction=config.subset.fraction,
         indices=tuple(indices.tolist()),
-        class_histogram=class_histogram(labels[indices], data.classes),
+        architecture_indices=(
+            None if for_architecture is None else tuple(for_architecture.tolist())
+        ),
+        class_histogram=class_histogram(labels[kept], data.classes),
         scorer=_scorer_of(context),
         seed=config.seed,
-    ).save(context.workspace.path(SUBSET))
+    )
+    subset.save(context.workspace.path(SUBSET))
 
 
 def _scorer_of(context: Context) -> str | None:
@@ -48,14 +56,16 @@ def _needs(config: PipelineConfig) -> tuple[str, ...]:
     return ("data", "scores") if config.subset.needs_scores else ("data",)
 
 
-STAGE = Stage(
-    "subset",
-    1,
-    _needs,
-    # Only a random subset depends on the seed beyond its scores.
-    lambda config: {
-        "subset": config.subset.model_dump(mode="json", exclude={"dropout"}),
-        "seed": config.seed if config.subset.measure == "random" else None,
-    },
-    run,
-)
+def _settings(config: PipelineConfig) -> Mapping[str, Any]:
+    subset, exclude = config.subset, {"dropout"}
+    if subset.architecture_fraction is None:  # so that subsets from before it keep their names
+        exclude.add("architecture_fraction")
+    # Beyond its scores, only what chance picks or deals out depends on the seed.
+    seeded = subset.measure == "random" or subset.architecture_fraction is not None
+    return {
+        "subset": subset.model_dump(mode="json", exclude=exclude),
+        "seed": config.seed if seeded else None,
+    }
+
+
+STAGE = Stage("subset", 1, _needs, _settings, run)

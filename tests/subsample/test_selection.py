@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from classification.errors import ArtifactError, ConfigError
-from subsample.selection import Subset, SubsetConfig, check_selection, class_histogram, select
+from subsample.selection import Subset, check_selection, class_histogram, select
+from subsample.subset_config import SubsetConfig
 from subsample.uncertainty import Scores
 
 MEASURES = ("cv", "mean_high", "mean_low", "std", "random")
@@ -143,7 +144,8 @@ def test_histogram_counts_classes_without_images() -> None:
 
 
 def test_a_subset_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    for original in (subset(), subset(scorer=None, measure="random")):
+    two_lists = subset(indices=(1, 9), architecture_indices=(4,))
+    for original in (subset(), subset(scorer=None, measure="random"), two_lists):
         original.save(tmp_path / "subset.json")
         assert Subset.load(tmp_path / "subset.json") == original
 
@@ -210,5 +212,6 @@ def test_a_subset_of_other_images_is_refused() -> None:
     subset().check_against("ab" * 32, 10)
     with pytest.raises(ArtifactError, match="content hash"):
         subset().check_against("cd" * 32, 10)
-    with pytest.raises(ArtifactError, match="index 9 found; allowed: 0 to 8"):
-        subset().check_against("ab" * 32, 9)
+    for lists in ({}, {"indices": (1, 4), "architecture_indices": (9,)}):
+        with pytest.raises(ArtifactError, match="index 9 found; allowed: 0 to 8"):
+            subset(**lists).check_against("ab" * 32, 9)
