@@ -1,0 +1,166 @@
+"""PC-DARTS' search on ImageNet, configs/imagenet-search.yaml, on a folder of generated images."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import pcdarts.search
+from pcdarts.genotype import Genotype
+from pcdarts.search_config import SearchConfig
+from pipeline.config import load_config
+from pipeline.graph import build_graph, fingerprints, stage_order
+from pipeline.stages import STAGES
+from run_pipeline import main
+from subsample.selection import Subset
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONTENT = {"data": "images", "target": "images"}
+CLASSES, IMAGES = ("ant", "bee", "cat"), 16
+TINY = """
+name: tiny
+data:    {{kind: folder, root: {root}, image_size: 64, storage: files, workers: 0}}
+subset:  {{measure: random, fraction: 0.5, architecture_fraction: 0.25}}
+search:  {{network: imagenet, epochs: 2, warmup_epochs: 0, rate_warmup_epochs: 1, channels: 4,
+          cells: 3, batch_size: 12, architecture_learning_rate: 0.1}}
+retrain: {{network: imagenet, channels: 4, cells: 3, epochs: 1, warmup_epochs: 0, batch_size: 12}}
+"""
+
+
+class Place:
+    """A folder for a config, its artifacts and its run."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.config = folder, folder / "tiny.yaml"
+        self.config.write_text(TINY.format(root=root))
+
+    def run(self, *overrides: str) -> int:
+        settings = [part for override in overrides for part in ("--set", override)]
+        places = ["--artifacts", str(self.folder / "artifacts"), "--runs", str(self.folder / "r")]
+        options = ["--device", "cpu", "--until", "search"]
+        return main(["run", str(self.config), *settings, *places, *options])
+
+    def made(self, stage: str, name: str) -> Path:
+        (path,) = self.folder.glob(f"artifacts/{stage}/*/{name}")
+        return path
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for split, count in (("train", IMAGES), ("val", 2)):
+        for label, name in enumerate(CLASSES):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                colour = (100 * label, 12 * index, 80)
+                Image.new("RGB", (70 + index, 64), colour).save(
+                    folder / split / name / f"{index:02}.png"
+                )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Place:
+    place = Place(tmp_path_factory.mktemp("finished"), root)
+    assert place.run() == 0
+    return place
+
+
+def test_the_two_lists_are_disjoint_and_have_as_many_of_each_class(finished: Place) -> None:
+    """Half and a quarter of 16 images a class, which are named in order, class by class."""
+    subset = Subset.load(finished.made("subset", "subset.json"))
+    assert subset.architecture_indices is not None
+    assert not set(subset.indices) & set(subset.architecture_indices)
+    for indices, each in ((subset.indices, 8), (subset.architecture_indices, 4)):
+        assert Counter(index // IMAGES for index in indices) == dict.fromkeys(range(3), each)
+    assert subset.class_histogram == dict.fromkeys(CLASSES, 12)
+
+
+def test_no_image_is_copied(finished: Place) -> None:
+    kinds = {path.suffix for path in finished.folder.glob("artifacts/*/*/*")}
+    assert kinds <= {".json", ".jsonl"}
+
+
+def test_a_stopped_search_ends_in_the_same_genotype(
+    finished: Place, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_epoch = pcdarts.search._train_epoch
+
+    def stop_in_the_second(*arguments: object) -> object:
+        if arguments[4] == 1:
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    place = Place(tmp_path / "again", root)
+    with monkeypatch.context() as patch:
+        patch.setattr(pcdarts.search, "_train_epoch", stop_in_the_second)
+        assert place.run() == 130
+    assert place.run() == 0
+    for name in ("genotype.json", "metrics.jsonl"):
+        assert place.made("search", name).read_bytes() == finished.made("search", name).read_bytes()
+    Genotype.load(place.made("search", "genotype.json"))
+
+
+def test_alpha_moves_on_images_in_files(finished: Place) -> None:
+    lines = finished.made("search", "metrics.jsonl").read_text().splitlines()
+    first, second = (torch.tensor(json.loads(line)["alphas"]["normal"]) for line in lines)
+    assert (second - first).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("subset.fraction=0.9", "subset.architecture_fraction: found 0.25; with fraction 0.9"),
+        ("subset.measure=full", "subset.architecture_fraction: found 0.25; measure full keeps"),
+        (
+            "data.image_size=63",
+            "data.image_size: 63 pixels are too few for the supernet's imagenet",
+        ),
+        ("search.batch_size=13", "search.batch_size: 13 exceeds the 12 images for α and β"),
+        (
+            "data.images_per_class=2",
+            "subset.architecture_fraction: 0.25 finds none of the 2 images",
+        ),
+        ("subset.measure=cv", "data.storage: found files"),
+        ("subset.measure=k_center", "data.storage: found files"),
+    ],
+)
+def test_what_could_not_be_is_refused_by_its_key(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    settings = [override, "subset.fraction=0.75"] if "per_class" in override else [override]
+    assert Place(tmp_path, root).run(*settings) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("artifacts/*/*/*.json"))
+
+
+def test_the_recipe_is_the_published_search_and_scores_nothing() -> None:
+    config = load_config(CONFIGS / "imagenet-search.yaml")
+    assert config.search == SearchConfig(network="imagenet")
+    assert (config.subset.fraction, config.subset.architecture_fraction) == (0.1, 0.025)
+    assert (config.data.image_size, config.data.in_files) == (224, True)
+    order = stage_order(build_graph(STAGES, config), STAGES)
+    assert order == ["subset", "search", "retrain"]
+    header = (CONFIGS / "imagenet-search.yaml").read_text()
+    assert "python run_pipeline.py run configs/imagenet-search.yaml" in header
+    assert "not yet run" in header
+
+
+def test_searches_from_before_two_lists_keep_their_fingerprints() -> None:
+    """Those of the quickstart, of its random subset too, and that a second list makes another."""
+
+    def keys(*overrides: str) -> tuple[str, str]:
+        config = load_config(CONFIGS / "quickstart.yaml", overrides)
+        made = fingerprints(STAGES, config, CONTENT)
+        return made["subset"], made["search"]
+
+    assert keys() == ("f464b6ffc1f568ae", "57f66e7ccb4e2781")
+    assert keys("subset.measure=random") == ("3d106129e5f5d801", "1e029bfa98b27d9f")
+    listed = keys("subset.architecture_fraction=0.1")
+    assert listed[0] != keys()[0]
+    assert listed != keys("subset.architecture_fraction=0.1", "seed=1")
+    assert keys("search.rate_warmup_epochs=1")[1] != keys()[1]
