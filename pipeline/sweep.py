@@ -160,6 +160,9 @@ def _maker(
             share = Share(1, int(on_gpu), max(1, threads // (jobs or 1)))
         else:
             share = share_of(ray.nodes(), on_gpu, threads)
+        room = share.rooms(ray.nodes())
+        if jobs is not None and room < jobs:
+            console.say(f"--jobs {jobs}: there is room for {room} at once now; the others wait")
         workers = RayWorkers(jobs, share, str(device), artifacts, console)
         try:
             yield workers

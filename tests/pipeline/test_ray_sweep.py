@@ -12,6 +12,7 @@ import time
 from collections import Counter, namedtuple
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,6 +29,10 @@ from pipeline.sweep import plan
 from run_pipeline import main
 
 pytest.importorskip("ray", reason="requirements-distributed.txt is not installed")
+# Ray's head leaves the log files open that it hands to the process for its clients.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*/ray_client_server:pytest.PytestUnraisableExceptionWarning"
+)
 
 EPOCHS = 40
 BASE = f"""\
@@ -59,8 +64,12 @@ def cluster():
     """A head that makes nothing, and two nodes with room for one stage each."""
     from ray.cluster_utils import Cluster
 
-    common = {"include_dashboard": False, "object_store_memory": MEMORY}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **common})
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY}
+    head["ray_client_server_port"] = port
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.client_address = f"ray://127.0.0.1:{port}"
     for _ in range(2):
         cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     yield cluster
@@ -148,6 +157,25 @@ def test_a_node_that_dies_costs_nothing_that_was_made(study, cluster, capsys):
     for metrics in Path("artifacts/scorer").glob("*/metrics.jsonl"):
         epochs = [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()]
         assert epochs == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.long
+def test_a_machine_outside_the_cluster_sweeps_as_its_client(study, cluster):
+    assert sweep(study, cluster.client_address, ["scorer.epochs=2"]) == 0
+    assert attempts() == STAGES
+
+
+@pytest.mark.long
+def test_a_node_without_the_folder_says_so_in_one_line(study, cluster, monkeypatch, capsys):
+    from pipeline import ray_workers
+
+    monkeypatch.setattr(ray_workers, "Path", SimpleNamespace(cwd=lambda: "/not/shared"))
+    assert sweep(study, cluster.address) == 1
+    captured = capsys.readouterr()
+    failed = [line for line in captured.out.splitlines() if line.startswith("failed")]
+    assert len(failed) == 4
+    assert all("FileNotFoundError: [Errno 2] No such file or" in line for line in failed)
+    assert captured.err == ""
 
 
 @pytest.mark.parametrize("address", ["nowhere", "host:port", "ray://", "127.0.0.1:123456"])
