@@ -41,14 +41,15 @@ def jitter(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def _jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """The three steps, in place on float32 images."""
     for factor, kind in zip(factors.T, order.T, strict=True):
-        factor, kind = factor[:, None, None, None], kind[:, None, None, None]
+        factor, kind = factor[:, None, None], kind[:, None, None]
         red, green, blue = images.unbind(1)
         gray = red.mul(_GRAY[0]).add_(green, alpha=_GRAY[1]).add_(blue, alpha=_GRAY[2]).floor_()
-        mean = gray.mean((1, 2))[:, None, None, None]
+        mean = gray.mean((1, 2), keepdim=True)
         # What the image is blended with: black, its mean gray, or its own gray.
-        other = torch.where(kind == 2, gray[:, None], mean * (kind == 1))
-        images = images.mul(factor).addcmul_(other, 1 - factor).clamp_(0, 255).floor_()
+        other = gray.mul_(kind == 2).add_(mean * (kind == 1))[:, None]
+        images.mul_(factor[:, None]).addcmul_(other, 1 - factor[:, None]).clamp_(0, 255).floor_()
     return images
 
 

@@ -1,0 +1,284 @@
+"""Images a second of the loader of image files, over bare decoding and torchvision's reference.
+
+    python -m benchmarks.loader --images FOLDER [--workers 1 2] [--repeat 5] [--json FILE]
+    python -m benchmarks.loader --index 1300000
+
+FOLDER holds a folder of JPEGs a class; they are linked into a temporary tree until an epoch has
+`--count` images. In each round every contender runs once, so that what else the machine does
+weighs on all of them; ratios are of the same round. Each contender has the same number of worker
+processes and the same DataLoader between them and the consumer, and starts before the clock does.
+With `--workers 0` the clock is of this process's own work, whatever else the machine does.
+
+bare       open, decode to RGB, resize to 224×224: Pillow, no crop, no augmentation
+bare draft the same, a large JPEG decoded at a fraction of its size
+reference  ImageFolder, RandomResizedCrop, flip, ColorJitter, PILToTensor: torchvision's v2
+ours       random resized crop and flip in workers, colour jitter where the batches arrive
+to device  ours without the colour jitter, which a GPU would do beside the workers
+
+`--index N` makes N files of a byte in 1,000 class folders, lists them, keeps the listing and reads
+it again, each in a process of its own whose memory it watches; Linux only. TMPDIR says where.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from classification.files import FileLoader, ImageFiles, default_workers
+from classification.folders import SUFFIXES, list_images
+from classification.seeding import make_generator
+
+_SIDE = 224
+_BATCH = 64
+_JITTER = 0.4
+_CLASSES = 1000  # of the index's tree
+_PREFETCHED = 4  # batches a worker, as ours
+_INDEX_STEPS = ("list", "reload", "digest")
+
+
+def main() -> None:
+    """Print images a second and ratios, or the index's seconds and bytes; write them if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="a folder of JPEGs a class")
+    parser.add_argument("--workers", type=int, nargs="+", default=[default_workers()])
+    parser.add_argument("--count", type=int, default=640, help="an epoch (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--index", type=int, metavar="N", help="files of an index to build")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--step", choices=_INDEX_STEPS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        print(json.dumps(index_step(options.images, options.step)))
+        return
+    if options.index is None and options.images is None:
+        parser.error("give --images or --index")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    record: dict[str, Any] = {"cores": cores, "torch": torch.__version__}
+    print(f"{cores} cores, torch {torch.__version__}")
+    if options.index is not None:
+        record["index"] = measure_index(options.index)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            tree = make_tree(options.images, Path(folder), options.count)
+            runs = [measure(tree, workers, options.repeat) for workers in options.workers]
+        record["throughput"] = runs
+        print_scaling(runs)
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def make_tree(source: Path, folder: Path, count: int) -> Path:
+    """`count` training images, the files of `source`'s classes over and over, as hard links."""
+    images = {
+        entry: [path for path in sorted(entry.iterdir()) if path.name.lower().endswith(SUFFIXES)]
+        for entry in sorted(source.iterdir())
+        if entry.is_dir()
+    }
+    files = [path for found in images.values() for path in found]
+    times = max(2, round(count / len(files)))
+    for split, repeats in (("train", times), ("val", 1)):
+        for path in files:
+            target = folder / split / path.parent.name
+            target.mkdir(parents=True, exist_ok=True)
+            for number in range(repeats):
+                _link(path, target / f"{number}-{path.name}")
+    print(f"{len(files)} files, {len(files) * times} images an epoch, batches of {_BATCH}")
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:  # on another file system
+        target.write_bytes(source.read_bytes())
+
+
+class Bare(Dataset[torch.Tensor]):
+    """Decoded, resized, and nothing else."""
+
+    def __init__(self, paths: list[Path], draft: bool) -> None:
+        self._paths, self._draft = paths, draft
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with Image.open(self._paths[index]) as image:
+            if self._draft:
+                image.draft(None, (_SIDE, _SIDE))
+            small = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+        return v2.functional.pil_to_tensor(small)
+
+
+class WithoutColour(FileLoader):
+    """Ours as far as the device: what its workers can deliver."""
+
+    def _on_device(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        return images.to(self.device)
+
+
+def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[Any]]]:
+    """Each loader's epoch by its number."""
+    index = list_images(tree, "--images").train
+    files = ImageFiles(index, _SIDE, workers)
+    device = torch.device("cpu")
+    ours = FileLoader(files, _BATCH, device, True)
+    to_device = WithoutColour(files, _BATCH, device, True)
+    recipe = v2.Compose(
+        [
+            v2.RandomResizedCrop(_SIDE),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(_JITTER, _JITTER, _JITTER),
+            v2.PILToTensor(),
+        ]
+    )
+
+    def loader(dataset: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            _BATCH,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=_PREFETCHED if workers else None,
+            multiprocessing_context=multiprocessing.get_context("forkserver") if workers else None,
+        )
+
+    bare, drafted = (loader(Bare(index.paths, draft)) for draft in (False, True))
+    reference = loader(ImageFolder(str(tree / "train"), recipe))
+    return {
+        "bare": lambda number: bare,
+        "bare draft": lambda number: drafted,
+        "reference": lambda number: reference,
+        "ours": lambda number: ours.epoch(make_generator(0, "loader-benchmark", number)),
+        "to device": lambda number: to_device.epoch(make_generator(0, "loader-benchmark", number)),
+    }
+
+
+def measure(tree: Path, workers: int, repeat: int) -> dict[str, Any]:
+    """Images a second of each contender, and the ratios of ours to the others by round."""
+    epochs = contenders(tree, workers)
+    rates: dict[str, list[float]] = {name: [] for name in epochs}
+    # Alone, a process knows what it costs whatever else the machine does.
+    clock = time.perf_counter if workers else time.process_time
+    for number in range(repeat + 1):
+        for name, epoch in epochs.items():
+            started = clock()
+            images = sum(
+                len(batch[0]) if isinstance(batch, list | tuple) else len(batch)
+                for batch in epoch(number)
+            )
+            if number:  # the first starts the workers
+                rates[name].append(images / (clock() - started))
+    unit = "images/s" if workers else "images a second of the CPU"
+    print(f"{workers} workers, {repeat} rounds: {unit}")
+    for name, row in rates.items():
+        print(f"  {name:12} {statistics.median(row):7.1f} ({min(row):.1f}-{max(row):.1f})")
+    ratios = {}
+    for name in ("ours", "to device"):
+        for base in ("bare", "bare draft", "reference"):
+            row = [a / b for a, b in zip(rates[name], rates[base], strict=True)]
+            ratios[f"{name} / {base}"] = row
+            print(
+                f"  {name + ' / ' + base:22} {statistics.median(row):.3f} "
+                f"({min(row):.3f}-{max(row):.3f})"
+            )
+    return {"workers": workers, "rates": rates, "ratios": ratios}
+
+
+def print_scaling(runs: list[dict[str, Any]]) -> None:
+    """How each contender gains from more workers."""
+    first, *others = runs
+    for run in others:
+        gains = {
+            name: statistics.median(row) / statistics.median(first["rates"][name])
+            for name, row in run["rates"].items()
+        }
+        told = ", ".join(f"{name} {gain:.2f}" for name, gain in gains.items())
+        print(f"{run['workers']} workers over {first['workers']}: {told}")
+
+
+def measure_index(count: int) -> dict[str, Any]:
+    """Seconds and growth of peak memory of each step on a tree of `count` files."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        tree = Path(folder) / "tree"
+        make_files(tree, count)
+        print(f"{count:,} files made in {time.perf_counter() - started:.1f} s", flush=True)
+        environment = os.environ | {"XDG_CACHE_HOME": f"{folder}/cache"}
+        steps = {}
+        for step in _INDEX_STEPS:
+            command = [sys.executable, "-m", "benchmarks.loader", "--images", str(tree)]
+            output = subprocess.check_output([*command, "--step", step], env=environment)
+            steps[step] = json.loads(output)
+        kept = sum(path.stat().st_size for path in Path(folder, "cache").rglob("*.npz"))
+    for step, row in steps.items():
+        print(
+            f"  {step:8} {row['seconds']:6.2f} s, peak memory +{row['growth_bytes'] / 1e6:.0f} MB"
+        )
+    print(f"  index {steps['list']['index_bytes'] / 1e6:.0f} MB, cache {kept / 1e6:.0f} MB")
+    return {"files": count, "cache_bytes": kept, "steps": steps}
+
+
+def make_files(tree: Path, count: int) -> None:
+    """A training split of about `count` files of a byte, and a file a class to validate on."""
+    each = max(2, count // _CLASSES)
+    settled = time.time() - 60  # a listing of folders that have just changed is not kept
+    for label in range(_CLASSES):
+        name = f"n{label:08}"
+        for split, files in (("train", each), ("val", 1)):
+            folder = tree / split / name
+            folder.mkdir(parents=True)
+            for number in range(files):
+                with open(folder / f"{name}_{number}.JPEG", "wb") as file:  # noqa: PTH123 - faster
+                    file.write(b"x")
+            os.utime(folder, (settled, settled))
+
+
+def index_step(tree: Path, step: str) -> dict[str, float]:
+    """Seconds of one step, and by how much memory grew at its peak, of this process."""
+    size = 0
+    if step == "digest":
+        index = list_images(tree, "--index").train
+    _forget_peak()
+    before, started = _memory("VmRSS"), time.perf_counter()
+    if step == "digest":
+        ImageFiles(index, _SIDE).digest()
+    else:
+        index = list_images(tree, "--index").train
+        parts = (index.names, index.ends, index.owners, index.all_sizes, index.rows, index.labels)
+        size = sum(part.nbytes for part in parts)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "growth_bytes": _memory("VmHWM") - before, "index_bytes": size}
+
+
+def _forget_peak() -> None:
+    """Let the peak of memory begin anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _memory(name: str) -> int:
+    """Bytes of this process by Linux: VmRSS now, VmHWM at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()
