@@ -21,6 +21,7 @@ from pipeline.device import resolve_device
 # A stage that one process makes alone, or a lock that another run holds, may keep the others
 # waiting for long; that one of them died is told by its closed connection, not by the clock.
 _PATIENCE = timedelta(days=7)
+_ARRIVAL = timedelta(minutes=10)  # of all processes, from the first on
 _BATCHES = {"scorer": "scorer", "search": "search", "retrain": "retrain"}
 
 
@@ -49,9 +50,12 @@ def joined(device_choice: str) -> Iterator[tuple[World, torch.device]]:
         return
     device = _own_device(device_choice)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    rank = int(os.environ["RANK"])
+    dist.init_process_group(
+        backend, timeout=_PATIENCE, store=_meeting_point(rank), rank=rank, world_size=size
+    )
     try:
-        yield World(dist.get_rank(), size), device
+        yield World(rank, size), device
     finally:
         dist.destroy_process_group()
 
@@ -101,6 +105,18 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
             f"scorer.record_losses: found true for {world.size} processes; allowed: false, or one "
             "process"
         )
+
+
+def _meeting_point(rank: int) -> dist.Store:
+    """Where the processes tell each other their addresses.
+
+    Torchrun keeps one for all its restarts, in which those of processes that died still stand; so
+    every attempt has a corner of its own.
+    """
+    theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, is_master=rank == 0 and not theirs, timeout=_ARRIVAL)
+    return dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _own_device(choice: str) -> torch.device:

@@ -205,11 +205,12 @@ class Runner:
     def _context(
         self, name: str, artifacts: Mapping[str, Artifact], work: Path, progress: Progress
     ) -> Context:
+        world = self.world if self.stages[name].parallel else ALONE
         return Context(
             self.config,
             self.datasets,
             {need: artifacts[need] for need in self._stage_needs(name)},
-            Workspace(work, progress, self.console.say, self.world),
+            Workspace(work, progress, self.console.say, world),
             self.device,
             self.console.say,
         )
