@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from classification.errors import PipelineError
+from classification.errors import PipelineError, SharedError
 from pipeline import commands
 from pipeline.fidelity import fidelity as rank_architectures
+from pipeline.launch import check_command, launched_processes
 from pipeline.runner import InterruptedRunError, Selection
 from pipeline.show import show as show_mixes
 from pipeline.study_commands import run_sweep
@@ -226,10 +227,15 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
         again = shlex.join(["python", "run_pipeline.py", *arguments])
+        if launched_processes() > 1:
+            return _complain(f"{stop}; to go on: the same torchrun command", 130)
         return _complain(f"{stop}; to go on: {again}", 130)
+    except SharedError:
+        return 2  # the first process says why
     except PipelineError as error:
         return _complain(f"error: {error}", 2)
     except typer.TyperException as error:
