@@ -74,7 +74,7 @@ def test_a_killed_search_resumes_bit_for_bit(
     assert _digest(tmp_path) == _digest(directory)
 
 
-class _CallAgain:
+class CallAgain:
     """Stands in for a CUDA device: replays a captured step by calling it on the captured places."""
 
     def run(self, step: Any, inputs: Any) -> None:
@@ -91,7 +91,7 @@ def test_replayed_steps_lead_to_the_same_bits(
     made: list[ReplayedStep] = []
 
     def replayed(steps: Any, *_: Any) -> Any:
-        made.extend(ReplayedStep(step, _CallAgain(), print) for step in steps)
+        made.extend(ReplayedStep(step, CallAgain(), print) for step in steps)
         return made
 
     monkeypatch.setattr("pcdarts.search.replayed", replayed)

@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 import pcdarts.search
+from classification.cuda_graph import ReplayedStep
 from pcdarts.genotype import Genotype
 from pcdarts.search_config import SearchConfig
 from pipeline.config import load_config
@@ -16,6 +18,7 @@ from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
 from run_pipeline import main
 from subsample.selection import Subset
+from tests.pcdarts.test_search import CallAgain
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONTENT = {"data": "images", "target": "images"}
@@ -103,6 +106,25 @@ def test_a_stopped_search_ends_in_the_same_genotype(
     for name in ("genotype.json", "metrics.jsonl"):
         assert place.made("search", name).read_bytes() == finished.made("search", name).read_bytes()
     Genotype.load(place.made("search", "genotype.json"))
+
+
+def test_steps_on_images_in_files_can_be_replayed(
+    finished: Place, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a graph is fed is the batch itself. A captured step stands for one on a CUDA device."""
+    made: list[ReplayedStep] = []
+
+    def replayed(steps: Any, *_: Any) -> list[ReplayedStep]:
+        made.extend(ReplayedStep(step, CallAgain(), print) for step in steps)
+        return made
+
+    monkeypatch.setattr(pcdarts.search, "replayed", replayed)
+    monkeypatch.setattr("classification.cuda_graph._PLAIN_CALLS", 1)
+    place = Place(tmp_path, root)
+    assert place.run() == 0
+    assert [len(step._graphs) for step in made] == [1, 1]
+    metrics = (each.made("search", "metrics.jsonl").read_bytes() for each in (place, finished))
+    assert len(set(metrics)) == 1
 
 
 def test_alpha_moves_on_images_in_files(finished: Place) -> None:
