@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the repository, on every node's se
 _INSTALL = "pip install -r requirements-distributed.txt"
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 _KNOCK_SECONDS = 5.0  # for a port to open
-_JOIN_SECONDS = 30.0  # for Ray to answer behind it; Ray itself would go on asking for 80 s
+_JOIN_SECONDS = 20.0  # for Ray to answer behind it; Ray itself would go on asking for 80 s
 _STORE_BYTES = 80 * 2**20  # of Ray's object store, which nothing is put into; its least is 75 MiB
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
