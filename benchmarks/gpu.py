@@ -29,7 +29,7 @@ from classification.scorer_config import ScorerConfig
 from classification.trainer import place
 from classification.transforms import Normalization
 from classification.workspace import Workspace
-from pcdarts.search import SearchConfig, search
+from pcdarts.search import SearchConfig, halve, search
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
@@ -167,14 +167,14 @@ def measure_search(
 ) -> dict[str, Any]:
     """Seconds of a whole search on the first images of each class, checkpoints included."""
     chosen = torch.arange(round(fraction * len(dataset.train.labels)))
-    images = dataset.in_memory().take(chosen).to(device)
+    parts = halve(dataset.in_memory().take(chosen).to(device), 0)
     changed: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
     changed |= {"batch_size": min(config.batch_size, len(chosen) // 2)}
     config = config.model_copy(update=changed)
     augmentation = dataset.augmentation()
 
     def run(work: Workspace) -> Any:
-        return search(images.images, images.labels, _NUM_CLASSES, augmentation, config, 0, work)
+        return search(parts, _NUM_CLASSES, augmentation, config, 0, work, device)
 
     _, seconds = _timed(run, device)
     return {

@@ -28,7 +28,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     storage: Literal["auto", "memory", "files"] = Field(
         "auto",
         description="memory: one tensor on the device; files: decoded batch by batch in worker "
-        "processes with random resized crops, not for scores or search; auto: files from 128 px",
+        "processes with random resized crops, not for scores; auto: files from 128 px",
     )
     workers: int | None = Field(
         None,

@@ -66,8 +66,7 @@ class ImageDataset:
         if isinstance(self.train, ImageSet):
             return self.train
         raise ConfigError(
-            "data.storage: found files; scoring and search hold their images on the device, "
-            "allowed: memory"
+            "data.storage: found files; what is scored is held on the device, allowed: memory"
         )
 
     def with_train(self, indices: Sequence[int]) -> "ImageDataset":

@@ -82,6 +82,11 @@ class DeviceLoader:
         return batch_starts(self.num_images, self.batch_size, shuffled, self._world)
 
 
+def batch_images(loader: Loader, index: int) -> int:
+    """How many images batch number `index` of an epoch has, over all processes."""
+    return min(loader.batch_size, loader.num_images - index * loader.batch_size)
+
+
 def batch_starts(num_images: int, batch_size: int, training: bool, world: World = ALONE) -> range:
     """Where the batches of an epoch begin.
 

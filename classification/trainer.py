@@ -16,7 +16,7 @@ from classification.batch_norm import synchronize
 from classification.checkpoint import State
 from classification.cuda_graph import Step, replayed
 from classification.errors import PipelineError
-from classification.loaders import Loader
+from classification.loaders import Loader, batch_images
 from classification.schedules import load_optimizer, set_learning_rate
 from classification.seeding import make_generator, reseed, seeded
 from classification.training_step import Recipe, TrainingStep, logits_of
@@ -137,7 +137,7 @@ def _train_epoch(
         for index, (images, labels) in enumerate(train.epoch(order, place.done), place.done):
             learning_rate = recipe.learning_rate * recipe.schedule(epoch + index / len(train))
             set_learning_rate(step.optimizer, learning_rate)
-            step.whole = min(train.batch_size, train.num_images - index * train.batch_size)
+            step.whole = batch_images(train, index)
             run(images, labels)
             workspace.progress(index + 1, len(train), "step")
             every = recipe.checkpoint_steps

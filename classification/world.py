@@ -5,13 +5,13 @@ nothing. What is random is drawn alike by all of them for the whole batch, and e
 share of it, so a batch is the same on any number of devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from classification.errors import PipelineError, SharedError
 
@@ -44,6 +44,16 @@ class World:
         if not self.alone:
             dist.all_reduce(values)
         return values
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Each parameter's gradient added up over all processes, in place, in one exchange."""
+        if self.alone:
+            return
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        joined = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, part in zip(gradients, joined.split(sizes), strict=True):
+            gradient.copy_(part.view(gradient.shape))
 
     def gather(self, value: T) -> list[T]:
         """Each process's `value`, by rank, in all of them. Needs to be picklable."""

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from classification.acceleration import Precision, autocast
+from classification.world import ALONE, World
 from pcdarts.supernet import Supernet
 
 _BETAS = (0.5, 0.999)  # of Adam, not of the edges
@@ -31,14 +32,20 @@ class Architect:
         # torch warns of plain steps where a graph could be: they are its warm-up, or asked for.
         self.optimizer._warned_capturable_if_run_uncaptured = True
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def step(
+        self, images: Tensor, labels: Tensor, world: World = ALONE, share: float = 1.0
+    ) -> Tensor:
         """One step on normalised images [N, 3, H, W]; returns the loss before it, on the device.
 
-        The gradient is that of α and β alone: the weights' is neither computed nor touched.
+        The gradient is that of α and β alone: the weights' is neither computed nor touched. In a
+        `world` of several processes the images are a `share` of the batch, and the step is that of
+        the whole; the loss is that of the share.
         """
         with autocast(self.precision, images.device):
             loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.model.architecture_parameters())
+        parameters = self.model.architecture_parameters()
+        (loss if world.alone else loss * share).backward(inputs=parameters)
+        world.sum_gradients(parameters)
         self.optimizer.step()
         return loss.detach()

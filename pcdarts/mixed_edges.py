@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from classification.batch_norm import SyncedBatchNorm2d, synced_batch_norm
 from pcdarts.operations import OPERATIONS
 
 _FIRST_POOL = OPERATIONS.index("max_pool_3x3")  # then avg_pool_3x3, skip_connect
@@ -195,8 +196,9 @@ def normalize(
     assert norm.num_batches_tracked is not None
     if norm.training:
         norm.num_batches_tracked.add_(1)
+    batch_norm = synced_batch_norm if isinstance(norm, SyncedBatchNorm2d) else F.batch_norm
     normed = [
-        F.batch_norm(
+        batch_norm(
             values,
             mean,
             variance,

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from classification.batch_norm import synchronize
 from classification.checkpoint import State
 from classification.cuda_graph import Step, replayed
 from classification.errors import PipelineError
 from classification.images import Images
-from classification.loaders import Loader
+from classification.loaders import Loader, batch_images
 from classification.schedules import load_optimizer, make_sgd, set_learning_rate
 from classification.seeding import make_generator, reseed, seeded
 from classification.trainer import place
@@ -30,6 +31,7 @@ from pcdarts.search_config import SearchConfig
 from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 
+_PARTS = ("weight", "architecture")
 _COLLAPSED = 4  # skip connections of a normal cell's eight edges; the published cells have 1 to 3
 _UNTRAINED = 0.95  # share of ln(classes) above which a loss counts as that of guessing
 
@@ -56,10 +58,15 @@ def search(
     All randomness follows from (seed, purpose, epoch): a resumed run ends bit for bit as an
     uninterrupted one on a CPU.
 
+    The processes of the workspace's world search together: each works on its share of every batch,
+    with the gradients (of weights, α and β) and BatchNorm statistics of all.
+
     Raises PipelineError when the loss is no longer finite.
     """
     model = build_supernet(num_classes, config, seed)
+    world = workspace.world
     place(model, device).train()
+    synchronize(model, world)
     optimizer = make_weight_optimizer(model, config)
     architect = Architect(
         model,
@@ -67,7 +74,7 @@ def search(
         config.architecture_weight_decay,
         config.precision,
     )
-    loaders = [part.loader(config.batch_size, device, training=True) for part in parts]
+    loaders = [part.loader(config.batch_size, device, training=True, world=world) for part in parts]
     skipped = 0 if warm_start is None else config.warmup_epochs
     done, state = workspace.resume()  # epochs of this search, without those skipped
     if not state and warm_start is not None:
@@ -77,10 +84,10 @@ def search(
         model.load_state_dict(state["model"])
         load_optimizer(optimizer, state["optimizer"])
         load_optimizer(architect.optimizer, state["architecture_optimizer"])
-    steps = SearchSteps(architect, optimizer, loaders, augmentation, config.gradient_clip)
+    steps = SearchSteps(architect, optimizer, loaders, augmentation, config.gradient_clip, world)
     runs = replayed(
         [steps.architecture, steps.weights],
-        config.cuda_graph,
+        config.cuda_graph if world.alone else "off",
         device,
         steps.generators,
         workspace.say,
@@ -183,18 +190,23 @@ def _train_epoch(
     workspace: Workspace,
 ) -> dict[str, Any]:
     """One pass over the weight part by `runs`, which are the steps, captured or not."""
-    for part, generator in zip(("weight", "architecture"), steps.generators, strict=True):
-        reseed(generator, seed, f"search-{part}-augmentation", epoch)
+    world = workspace.world
+    for part, generator, loader in zip(_PARTS, steps.generators, loaders, strict=True):
+        # Shares of files are augmented where they are; a whole batch is, alike, in all processes.
+        own = [world.rank] if loader.sharded and not world.alone else []
+        reseed(generator, seed, f"search-{part}-augmentation", epoch, *own)
     steps.totals.zero_()
     step_architecture, step_weights = runs
     held_out = _cycle(loaders[1], seed, epoch)
     order = make_generator(seed, "search-weight-order", epoch)
     for step, handle in enumerate(loaders[0].handles(order)):
         if epoch >= config.warmup_epochs:
-            step_architecture(*next(held_out))
+            steps.wholes[1], other = next(held_out)
+            step_architecture(*other)
+        steps.wholes[0] = batch_images(loaders[0], step)
         step_weights(*handle)
         workspace.progress(step + 1, len(loaders[0]), "step")
-    loss_sum, correct, seen, other_loss_sum, others_seen = steps.totals.tolist()
+    loss_sum, correct, seen, other_loss_sum, others_seen = world.sum(steps.totals.clone()).tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
         raise PipelineError(
             f"search.learning_rate: the loss is not finite in epoch {epoch + 1} at "
@@ -207,10 +219,12 @@ def _train_epoch(
     }
 
 
-def _cycle(loader: Loader, seed: int, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-    """Batches without end, as their handles, in a new order each time round."""
+def _cycle(loader: Loader, seed: int, epoch: int) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """Batches without end, in a new order each time round: images over all processes, handle."""
     for turn in itertools.count():
-        yield from loader.handles(make_generator(seed, "search-architecture-order", epoch, turn))
+        order = make_generator(seed, "search-architecture-order", epoch, turn)
+        for index, handle in enumerate(loader.handles(order)):
+            yield batch_images(loader, index), handle
 
 
 def _describe(model: Supernet) -> dict[str, Any]:

@@ -45,6 +45,8 @@ def check_inputs(
         check_acceleration("search", search.precision, search.cuda_graph, device)
         if config.subset.needs_scores or config.subset.needs_baseline:
             datasets["data"].in_memory()
+    if "retrain" in stages:
+        check_acceleration("retrain", config.retrain.precision, "auto", device)
     if config.goal == "classifier" and scorer.weights is not None:
         raise ConfigError(
             f"scorer.weights: found {str(scorer.weights)!r}, which leaves nothing to train; "

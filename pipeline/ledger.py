@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from filelock import FileLock
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
@@ -115,6 +116,11 @@ class Ledger:
     def append(self, attempt: Attempt) -> None:
         """Add one line, flushed to the disk."""
         line = (json.dumps(asdict(attempt)) + "\n").encode()
+        # Over a network file system appending is not atomic between machines.
+        with FileLock(self.path.with_name(f".lock-{self.path.stem}")):
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
         if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
             line = b"\n" + line  # a torn last line must not swallow this one
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

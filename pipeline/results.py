@@ -88,7 +88,7 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     return {
         "measure": subset.measure,
         "fraction": subset.fraction,
-        "size": len(subset.indices),
+        "size": len(subset.all_indices),
         "reliability": _reliability(artifacts),
     }
 
@@ -202,7 +202,11 @@ def _full_search_hours(
     if search is None:
         return None, "the search ran on both CPU and GPU, whose hours are not added up"
     batch = config.search.batch_size
-    steps, full_steps = (math.ceil(n / 2 / batch) for n in (subset_size, num_train))
+    # The share that trains the weights: a half, where α and β have no list of their own.
+    kept, beside = config.subset.fraction, config.subset.architecture_fraction
+    share = 0.5 if beside is None else kept / (kept + beside)
+    steps = math.ceil(round(subset_size * share, 6) / batch)
+    full_steps = math.ceil(num_train / 2 / batch)
     return search * full_steps / steps, f"estimated: {full_steps} steps an epoch for {steps} here"
 
 

@@ -21,7 +21,8 @@ WARM_START = "supernet.safetensors"
 # Of the search's settings those that decide what its warm-up leaves.
 _WARM_UP = {
     "epochs", "warmup_epochs", "channels", "cells", "partial_channels", "batch_size",
-    "learning_rate", "momentum", "weight_decay", "gradient_clip", "precision",
+    "learning_rate", "momentum", "weight_decay", "gradient_clip", "precision", "network",
+    "rate_warmup_epochs",
 }  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
         return {"model": scorer.model, "weights": file_digest(scorer.weights)}
     augmentation = config.data.augmentation_settings()
     if scorer.model == SUPERNET:
-        search = config.search.model_dump(mode="json", include=_WARM_UP)
+        search = {k: v for k, v in config.search.settings().items() if k in _WARM_UP}
         trained = training_settings(scorer)
         decided = {key: trained[key] for key in ("model", "mixing", "label_smoothing")}
         return {"scorer": decided, "search": search, "seed": config.seed, **augmentation}

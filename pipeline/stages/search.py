@@ -61,4 +61,5 @@ STAGE = Stage(
         **config.data.augmentation_settings(),
     },
     run,
+    parallel=True,
 )
