@@ -76,7 +76,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             tree = make_tree(options.images, Path(folder), options.count)
-            runs = [measure(tree, workers, options.repeat) for workers in options.workers]
+            runs = measure(tree, options.workers, options.repeat)
         record["throughput"] = runs
         print_scaling(runs)
     if options.json:
@@ -171,43 +171,50 @@ def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[A
     }
 
 
-def measure(tree: Path, workers: int, repeat: int) -> dict[str, Any]:
-    """Images a second of each contender, and the ratios of ours to the others by round."""
-    epochs = contenders(tree, workers)
-    rates: dict[str, list[float]] = {name: [] for name in epochs}
-    # Alone, a process knows what it costs whatever else the machine does.
-    clock = time.perf_counter if workers else time.process_time
-    for number in range(repeat + 1):
-        for name, epoch in epochs.items():
-            started = clock()
-            images = sum(
-                len(batch[0]) if isinstance(batch, list | tuple) else len(batch)
-                for batch in epoch(number)
-            )
-            if number:  # the first starts the workers
-                rates[name].append(images / (clock() - started))
+def measure(tree: Path, workers: list[int], repeat: int) -> list[dict[str, Any]]:
+    """Images a second of each contender by number of workers, and ratios of ours to the others."""
+    epochs = {number: contenders(tree, number) for number in workers}
+    rates: dict[int, dict[str, list[float]]] = {
+        number: {name: [] for name in epochs[number]} for number in workers
+    }
+    for turn in range(repeat + 1):
+        for number in workers:
+            # Alone, a process knows what it costs whatever else the machine does.
+            clock = time.perf_counter if number else time.process_time
+            for name, epoch in epochs[number].items():
+                started = clock()
+                images = sum(map(_images, epoch(turn)))
+                if turn:  # the first starts the workers
+                    rates[number][name].append(images / (clock() - started))
+    return [describe(number, rates[number]) for number in workers]
+
+
+def _images(batch: Any) -> int:
+    return len(batch[0]) if isinstance(batch, list | tuple) else len(batch)
+
+
+def describe(workers: int, rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Print medians and ranges of the rounds; the figures as a record."""
     unit = "images/s" if workers else "images a second of the CPU"
-    print(f"{workers} workers, {repeat} rounds: {unit}")
+    print(f"{workers} workers, {len(rates['ours'])} rounds: {unit}")
     for name, row in rates.items():
-        print(f"  {name:12} {statistics.median(row):7.1f} ({min(row):.1f}-{max(row):.1f})")
-    ratios = {}
-    for name in ("ours", "to device"):
-        for base in ("bare", "bare draft", "reference"):
-            row = [a / b for a, b in zip(rates[name], rates[base], strict=True)]
-            ratios[f"{name} / {base}"] = row
-            print(
-                f"  {name + ' / ' + base:22} {statistics.median(row):.3f} "
-                f"({min(row):.3f}-{max(row):.3f})"
-            )
+        print(f"  {name:22} {statistics.median(row):.1f} ({min(row):.1f}-{max(row):.1f})")
+    ratios = {
+        f"{name} / {base}": [a / b for a, b in zip(rates[name], rates[base], strict=True)]
+        for name in ("ours", "to device")
+        for base in ("bare", "bare draft", "reference")
+    }
+    for name, row in ratios.items():
+        print(f"  {name:22} {statistics.median(row):.3f} ({min(row):.3f}-{max(row):.3f})")
     return {"workers": workers, "rates": rates, "ratios": ratios}
 
 
 def print_scaling(runs: list[dict[str, Any]]) -> None:
-    """How each contender gains from more workers."""
+    """How each contender gains from more workers: medians of the ratios of each round."""
     first, *others = runs
     for run in others:
         gains = {
-            name: statistics.median(row) / statistics.median(first["rates"][name])
+            name: statistics.median(a / b for a, b in zip(row, first["rates"][name], strict=True))
             for name, row in run["rates"].items()
         }
         told = ", ".join(f"{name} {gain:.2f}" for name, gain in gains.items())
