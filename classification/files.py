@@ -122,7 +122,8 @@ class FileLoader:
             seed = generator.initial_seed()
             order = torch.randperm(self.num_images, generator=generator)
         batches = order.split(self.batch_size)[first : len(self)]
-        shares = ((seed, self._world.share(batch).tolist()) for batch in batches)
+        # A last batch of an evaluation may have nothing for this process.
+        shares = ((seed, share.tolist()) for share in map(self._world.share, batches) if len(share))
         # A pass that begins while another is under way has workers of its own.
         pool, self._idle = self._idle or _Pool(self), None
         try:

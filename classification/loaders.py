@@ -1,6 +1,7 @@
 """Batches of (uint8 images, labels) on the training device."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -21,6 +22,10 @@ class Loader(Protocol):
     num_images: int
     batch_size: int
     sharded: bool
+
+    @property
+    def unreadable(self) -> tuple[Path, ...]:
+        """Files of this process's share for which other images have stood in so far."""
 
     def __len__(self) -> int: ...
 
@@ -45,6 +50,7 @@ class DeviceLoader:
     """
 
     sharded = False
+    unreadable: tuple[Path, ...] = ()
 
     def __init__(
         self, images: Tensor, labels: Tensor, batch_size: int, world: World = ALONE

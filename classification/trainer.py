@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,11 +71,13 @@ def fit(
     (run,) = replayed(
         [step.run], recipe.cuda_graph, step.totals.device, [step.generator], workspace.say
     )
+    told: set[Path] = set()
     for epoch in range(first, recipe.epochs):
         started = time.perf_counter()
         row: dict[str, Any] = {"epoch": epoch + 1}
         place_in = _Place(epoch, done, state.get("within") if done else None)
         row |= _train_epoch(step, run, train, place_in, seed, purpose, workspace)
+        told = _tell_unreadable(train, told, workspace)
         rate = (train.num_images - done * train.batch_size) / (time.perf_counter() - started)
         done = 0
         if not math.isfinite(row["loss"]):
@@ -153,6 +156,14 @@ def _train_epoch(
         "accuracy": correct / images_seen,
         "learning_rate": learning_rate,
     }
+
+
+def _tell_unreadable(train: Loader, told: set[Path], workspace: Workspace) -> set[Path]:
+    """Name the files that no process could read and that were not named before."""
+    found = {path for paths in workspace.world.gather(train.unreadable) for path in paths}
+    for path in sorted(found - told):
+        workspace.say(f"warning: {path}: unreadable; another image stands in for it")
+    return told | found
 
 
 def _state_of(step: TrainingStep) -> State:

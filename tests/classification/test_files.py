@@ -6,10 +6,13 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from classification.classifier import train_classifier
 from classification.datasets import DataConfig, load_dataset
 from classification.errors import ConfigError, DataError
 from classification.files import ImageFiles, default_workers
+from classification.scorer_config import ScorerConfig
 from classification.seeding import make_generator
+from classification.workspace import Workspace
 from classification.world import World
 
 CPU = torch.device("cpu")
@@ -93,7 +96,7 @@ def test_large_folders_stay_in_files_unless_told_otherwise(root):
     assert isinstance(load(root).train, ImageFiles)
 
 
-def test_images_in_files_are_no_source_for_scores_and_search(root):
+def test_images_in_files_are_no_source_for_scores(root):
     with pytest.raises(ConfigError, match=r"data\.storage"):
         load(root).in_memory()
 
@@ -254,3 +257,20 @@ def test_how_files_are_augmented_is_named_and_memorys_stays_as_it_was(root):
 def test_unreadable_images_are_allowed_in_files_alone(root):
     with pytest.raises(ValidationError, match="max_unreadable needs images that stay"):
         DataConfig(kind="folder", root=root, max_unreadable=1)
+
+
+def test_a_process_without_a_share_of_the_last_batch_sees_nothing_of_it(root):
+    test = load(root).test  # 4 images
+    shares = [list(test.loader(3, CPU, False, World(rank, 2)).epoch()) for rank in (0, 1)]
+    assert [[len(labels) for _, labels in share] for share in shares] == [[2, 1], [1]]
+
+
+def test_training_names_each_unreadable_file_once(root, tmp_path_factory):
+    path = root / "train" / "bee" / "1.png"
+    path.write_bytes(path.read_bytes()[:40])
+    said = []
+    workspace = Workspace(tmp_path_factory.mktemp("work"), say=said.append)
+    config = ScorerConfig(model="resnet8", epochs=2, batch_size=3)
+    data = load(root, max_unreadable=1)
+    train_classifier(data, config, seed=0, device=CPU, workspace=workspace)
+    assert said == [f"warning: {path}: unreadable; another image stands in for it"]

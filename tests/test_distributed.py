@@ -2,6 +2,7 @@
 
 import json
 import socket
+from unittest import mock
 
 import pytest
 import torch
@@ -9,13 +10,15 @@ import torch.multiprocessing as multiprocessing
 from torch import nn
 
 from classification.batch_norm import SyncedBatchNorm2d, synced_batch_norm, synchronize
-from classification.classifier import train_classifier
+from classification.classifier import build_scorer, train_classifier
 from classification.datasets import DataConfig, load_dataset
-from classification.errors import ConfigError
+from classification.errors import ConfigError, SharedError
 from classification.loaders import batch_starts
 from classification.scorer_config import ScorerConfig
 from classification.workspace import METRICS, Workspace
 from classification.world import ALONE, World
+from subsample import uncertainty
+from subsample.uncertainty import ScoresConfig
 
 CPU = torch.device("cpu")
 DATA = DataConfig(kind="digits", images_per_class=15)
@@ -53,12 +56,34 @@ def train(world, tmp_path, config=CONFIG):
     torch.save(model.state_dict(), place.path("state.pt"))
 
 
+def score(world, tmp_path):
+    """The losses of all images by one scorer, in blocks small enough for several turns."""
+    place = Workspace(tmp_path / f"scores-{world.size}-{world.rank}", world=world)
+    data = load_dataset(DATA)
+    model = build_scorer(CONFIG, data.num_classes, seed=0)
+    settings = (data.normalization, ScoresConfig(draws=4, batch_size=64), 5, place)
+    with mock.patch.object(uncertainty, "_BLOCK", 64):
+        measured = uncertainty.measure_losses(
+            model, data.train.images, data.train.labels, data.num_classes, *settings
+        )
+    assert len(measured) == (150 if world.is_first else 0)
+
+
+def work(world, tmp_path):
+    """All that two processes are to show, in one start of them, since starting takes seconds."""
+    train(world, tmp_path)
+    for check in (_normalize, _speak):
+        check(world)
+    score(world, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A scorer trained by one process, and the same by two."""
+    """A scorer trained by one process, and the same by two; its scores by either."""
     folder = tmp_path_factory.mktemp("trained")
     train(ALONE, folder)
-    start(train, folder)
+    score(ALONE, folder)
+    start(work, folder)
     return folder
 
 
@@ -92,7 +117,8 @@ def test_the_first_process_alone_keeps_checkpoints(trained):
     assert not list((trained / "2-1").glob("checkpoint-*"))
 
 
-def _normalize(world, tmp_path):
+def _normalize(world):
+    """Statistics and gradients of a BatchNorm are those of all images."""
     torch.manual_seed(0)
     whole = torch.randn(7, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     reference, synced = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
@@ -118,14 +144,16 @@ def _normalize(world, tmp_path):
     )
 
 
-def _speak(world, tmp_path):
+def _speak(world):
+    """What one process cannot do, all are told."""
     assert world.gather(world.rank) == [0, 1]
     assert world.from_first(lambda: world.rank) == 0
     assert world.together(lambda: world.rank) == world.rank
     assert world.share(torch.arange(5)).tolist() == [[0, 2, 4], [1, 3]][world.rank]
-    with pytest.raises(ConfigError, match="of one"):
+    expected = ConfigError if world.is_first else SharedError
+    with pytest.raises(expected, match="of one"):
         world.together(lambda: _fail(world.rank == 1))
-    with pytest.raises(ConfigError, match="of one"):
+    with pytest.raises(expected, match="of one"):
         world.from_first(lambda: _fail(world.rank == 0))
 
 
@@ -134,12 +162,9 @@ def _fail(fail):
         raise ConfigError("a mistake of one")
 
 
-def test_statistics_and_gradients_of_a_batchnorm_are_those_of_all_images(tmp_path):
-    start(_normalize, tmp_path)
-
-
-def test_what_one_process_cannot_do_all_are_told(tmp_path):
-    start(_speak, tmp_path)
+def test_two_processes_score_the_images_as_one(trained):
+    one, two = ((trained / f"scores-{n}-0" / "losses.npy").read_bytes() for n in (1, 2))
+    assert one == two
 
 
 def test_alone_nothing_is_exchanged():
