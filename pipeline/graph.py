@@ -39,7 +39,8 @@ class Stage:
     `needs` names the stages and datasets it reads under a config; `settings` is the part of the
     config that decides its result; what is `parallel` is shared by all processes of a run, anything
     else made by the first. `version` rises when the code makes something else of the same
-    settings. `goal` is what a run that ends here was after, which decides nothing of the result.
+    settings. `goal` is what a run that ends here was after, which decides nothing of the result;
+    `asked` says whether a config wants the stage beside its goal.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     run: Callable[[Context], None]
     goal: Goal | None = None
     parallel: bool = False
+    asked: Callable[[PipelineConfig], bool] | None = None
 
 
 def build_graph(stages: Mapping[str, Stage], config: PipelineConfig) -> "nx.DiGraph[str]":
@@ -89,9 +91,14 @@ def fingerprints(
     return {name: key for name, key in keys.items() if name in stages}
 
 
+def _ends(stage: Stage, config: PipelineConfig) -> bool:
+    """Whether a run of this config is not over before the stage is made."""
+    return stage.goal == config.goal or (stage.asked is not None and stage.asked(config))
+
+
 def _required(stages: Mapping[str, Stage], config: PipelineConfig) -> list[str]:
-    """The stage that is the config's goal and all that it needs, in the order of `stages`."""
-    wanted, open_ = set(), [name for name, stage in stages.items() if stage.goal == config.goal]
+    """The stages that a config is after and all that they need, in the order of `stages`."""
+    wanted, open_ = set(), [name for name, stage in stages.items() if _ends(stage, config)]
     while open_:
         name = open_.pop()
         if name in stages and name not in wanted:
