@@ -16,6 +16,7 @@ from classification.errors import ConfigError
 from classification.scorer_config import ScorerConfig
 from evaluate.fidelity import FidelityConfig
 from evaluate.retrain import RetrainConfig
+from evaluate.robustness import RobustnessConfig
 from pcdarts.search import SearchConfig
 from pipeline.documents import Document, kind_of, parse_value
 from subsample.selection import SubsetConfig
@@ -53,6 +54,9 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     fidelity: FidelityConfig = Field(
         default_factory=FidelityConfig,
         description="the architectures that are ranked, and their training",
+    )
+    robustness: RobustnessConfig | None = Field(
+        None, description="attacks on the trained classifier, and images from elsewhere, if any"
     )
 
     @model_validator(mode="before")

@@ -1,7 +1,17 @@
 """The stages, in the order in which data flows through them."""
 
 from pipeline.graph import Stage
-from pipeline.stages import baseline, probe, ranking, retrain, scorer, scores, search, subset
+from pipeline.stages import (
+    baseline,
+    probe,
+    ranking,
+    retrain,
+    robustness,
+    scorer,
+    scores,
+    search,
+    subset,
+)
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -14,5 +24,6 @@ STAGES: dict[str, Stage] = {
         retrain.STAGE,
         probe.STAGE,
         ranking.STAGE,
+        robustness.STAGE,
     )
 }
