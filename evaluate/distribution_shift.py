@@ -8,6 +8,7 @@ With another dataset's images the AUPR is over all of the classifier's classes a
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from classification.errors import ConfigError, DataError
 from classification.file_index import FileIndex, FolderFiles
 from classification.files import ImageFiles
 from classification.folders import SUFFIXES, decode_images, list_images
-from classification.images import Images, ImageSet
+from classification.images import Images
 from classification.loaders import Batch
 from evaluate.attacks import PixelModel
 
@@ -189,14 +190,14 @@ def _loaded(images: Images, batch_size: int) -> Iterator[Batch]:
 
 
 def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterator[Batch]:
-    """The images of a folder, as the classifier's test images are read."""
-    side = dataset.image_size
-    if isinstance(dataset.test, ImageSet):
-        for rows in torch.arange(len(files)).split(batch_size):
-            part = files.take(rows)
-            yield decode_images(part.paths, side), part.labels
+    """The images of a folder, read as the classifier's test images are."""
+    test = dataset.test
+    if isinstance(test, ImageFiles):
+        yield from _loaded(replace(test, files=files, key=_KEY), batch_size)
         return
-    yield from _loaded(ImageFiles(files, side, key=_KEY), batch_size)
+    for rows in torch.arange(len(files)).split(batch_size):
+        part = files.take(rows)
+        yield decode_images(part.paths, test.image_size), part.labels
 
 
 def _load_other(other: DataConfig, dataset: ImageDataset) -> Images:
