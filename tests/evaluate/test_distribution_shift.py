@@ -91,7 +91,8 @@ def test_imagenet_a_counts_among_its_200_classes_alone(tmp_path):
 
 def test_imagenet_o_is_told_from_test_images_of_its_200_classes(tmp_path):
     """Those have green 96, of the unknown half 80 and half from 112 on; the ten others, unsure, do
-    not count. Ranked: 100 unknown, 200 known, 100 unknown: (100 · 1 + Σ (100 + i) / (300 + i)) / 200.
+    not count. Ranked: 100 unknown, 200 known, 100 unknown; the precision at the i-th of the last
+    hundred is (100 + i) / (300 + i).
     """
     known = [
         colour(red, 96 if FIRST <= red < FIRST + 200 else 0, 255 if red < FIRST else 0)

@@ -98,7 +98,7 @@ def test_a_second_run_reuses_it_and_says_which_attacks_they_were(finished, capsy
     assert "black-box: adversarial images from" in log
 
 
-def test_a_stopped_stage_ends_bit_for_bit(finished, monkeypatch):
+def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
     import pipeline.stages.robustness as stage
 
     honest = stage.measure_robustness
@@ -114,10 +114,8 @@ def test_a_stopped_stage_ends_bit_for_bit(finished, monkeypatch):
         workspace.progress = progress
         return honest(*arguments, workspace=workspace, **named)
 
-    place = Place(finished.folder.parent)
-    shutil.copytree(
-        finished.folder / "artifacts" / "scorer", finished.folder.parent / "artifacts" / "scorer"
-    )
+    place = Place(tmp_path)
+    shutil.copytree(finished.folder / "artifacts/scorer", tmp_path / "artifacts/scorer")
     monkeypatch.setattr(stage, "measure_robustness", stopping)
     assert place.run(finished.substitutes) == 130
     monkeypatch.setattr(stage, "measure_robustness", honest)
