@@ -15,6 +15,7 @@ from classification.datasets import DataConfig
 from classification.errors import ConfigError
 from classification.scorer_config import ScorerConfig
 from evaluate.fidelity import FidelityConfig
+from evaluate.landscape_config import LandscapeConfig
 from evaluate.retrain import RetrainConfig
 from evaluate.robustness import RobustnessConfig
 from pcdarts.search import SearchConfig
@@ -58,6 +59,9 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     robustness: RobustnessConfig | None = Field(
         None, description="attacks on the trained classifier, and images from elsewhere, if any"
     )
+    landscape: LandscapeConfig | None = Field(
+        None, description="the loss around the trained classifier's weights, if it is asked for"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -65,6 +69,11 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         if isinstance(values, dict) and "data" in values:
             return {"target": values["data"]} | values
         return values
+
+    @property
+    def without_extras(self) -> "PipelineConfig":
+        """The same config with nothing asked for beside its goal."""
+        return self.model_copy(update={"robustness": None, "landscape": None})
 
     @property
     def probed(self) -> ScorerConfig:

@@ -16,6 +16,7 @@ from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
 from pipeline.stages import STAGES
 from pipeline.stages.baseline import OF_FEATURES
+from pipeline.stages.landscape import check_landscape_stage
 from pipeline.stages.robustness import check_robustness
 from pipeline.subset_inputs import check_subset_goals
 from subsample.selection import check_selection, select_parts
@@ -63,6 +64,7 @@ def check_inputs(
     if "search" in stages:
         _check_network(config, datasets["data"], datasets["target"])
     check_robustness(config, datasets)
+    check_landscape_stage(config)
 
 
 def _check_supernet(config: PipelineConfig, data: ImageDataset, device: torch.device) -> None:

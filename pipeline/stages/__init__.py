@@ -3,6 +3,7 @@
 from pipeline.graph import Stage
 from pipeline.stages import (
     baseline,
+    landscape,
     probe,
     ranking,
     retrain,
@@ -25,5 +26,6 @@ STAGES: dict[str, Stage] = {
         probe.STAGE,
         ranking.STAGE,
         robustness.STAGE,
+        landscape.STAGE,
     )
 }

@@ -1,0 +1,97 @@
+"""Directions in the space of a network's weights, as long as the weights themselves.
+
+A network of ReLUs and BatchNorm computes the same when a filter is scaled, so steps of one length
+mean different things to different networks. Li et al. 2018 (Visualizing the Loss Landscape of
+Neural Nets, section 4) therefore scale a random direction filter by filter to the norms of the
+network's own filters: then distances of several networks compare. A filter is what makes one output
+of a convolution or of a linear layer. As in their code, biases and BatchNorm's scales and shifts,
+which have no filters, are given no part of a random direction.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+NoiseScale = Literal["filter", "absolute"]
+
+_SMALLEST = 1e-10  # as in the code of Li et al.: no division by the norm of an empty filter
+
+
+def random_direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
+    """A Gaussian direction in which every filter has the norm of the network's filter.
+
+    `generator` is a CPU generator, so that devices agree. Every tensor has the shape, type and
+    device of the weight of its name.
+    """
+    direction = {}
+    for name, drawn in _gaussian(weights, generator).items():
+        norms = _filter_norms(weights[name])
+        direction[name] = drawn * (norms / (_filter_norms(drawn) + _SMALLEST))
+    return _completed(direction, weights)
+
+
+def gaussian_noise(
+    weights: Weights, generator: torch.Generator, scale: NoiseScale
+) -> dict[str, Tensor]:
+    """Gaussian noise for all filters, of which σ times is added.
+
+    With scale "filter" an entry is N(0, r²), r the root mean square of its filter's weights, so
+    that σ is a share: noise of σ = 0.1 is on average a tenth as long as the filter. With "absolute"
+    it is N(0, 1) whatever the weights (Zhang et al. 2018, Deep Mutual Learning).
+    """
+    noise = _gaussian(weights, generator)
+    if scale == "filter":
+        for name, drawn in noise.items():
+            entries = weights[name][0].numel()
+            noise[name] = drawn * (_filter_norms(weights[name]) / math.sqrt(entries))
+    return _completed(noise, weights)
+
+
+def eigenvector_direction(vector: Tensor, weights: Weights) -> dict[str, Tensor]:
+    """An eigenvector [P], over all weights in their order, as long as a random direction.
+
+    Its shape is its own: scaled filter by filter it would no longer be an eigenvector. Its largest
+    entry is made positive, since a solver's sign is chance.
+    """
+    length = math.sqrt(sum(float(w.norm()) ** 2 for w in weights.values() if w.ndim > 1))
+    sign = 1.0 if vector[vector.abs().argmax()] >= 0 else -1.0
+    scaled = vector * (sign * length / max(float(vector.norm()), _SMALLEST))
+    parts = scaled.split([weight.numel() for weight in weights.values()])
+    return {
+        name: part.view(weight.shape).to(weight)
+        for part, (name, weight) in zip(parts, weights.items(), strict=True)
+    }
+
+
+def moved(weights: Weights, *steps: tuple[float, Weights]) -> dict[str, Tensor]:
+    """The weights after each step, so many times its direction, in new tensors."""
+    result = dict(weights)
+    for size, direction in steps:
+        result = {name: weight + size * direction[name] for name, weight in result.items()}
+    return result
+
+
+def _gaussian(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
+    """N(0, 1) for every weight that has filters."""
+    return {
+        name: torch.randn(weight.shape, generator=generator, dtype=weight.dtype).to(weight.device)
+        for name, weight in weights.items()
+        if weight.ndim > 1
+    }
+
+
+def _completed(direction: Weights, weights: Weights) -> dict[str, Tensor]:
+    """The direction over all weights, nothing where it has no part."""
+    return {
+        name: direction[name] if name in direction else torch.zeros_like(weight)
+        for name, weight in weights.items()
+    }
+
+
+def _filter_norms(weight: Tensor) -> Tensor:
+    """Norms of the filters [F, 1, …] of a weight [F, …]."""
+    return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
