@@ -18,6 +18,7 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 CANDIDATES = OPERATIONS[1:]  # `none` takes a share of the softmax, but is never computed or chosen
+_ENOUGH_CHANNELS = 8
 
 
 def build_operation(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
@@ -80,7 +81,18 @@ class FactorizedReduce(nn.Module):
         shifted = inputs[:, :, 1:, 1:]
         if height % 2 or width % 2:
             shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
-        return self.norm(torch.cat([self.even(inputs), self.odd(shifted)], dim=1))
+        return self.norm(torch.cat([_halve(self.even, inputs), _halve(self.odd, shifted)], dim=1))
+
+
+def _halve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
+    """A 1×1 convolution of stride 2.
+
+    Of few channels it is one of stride 1 on every other pixel: the gradient of the other form, on a
+    CPU with one thread, writes beyond its memory (torch 2.12, oneDNN; seen below 8 channels).
+    """
+    if convolution.in_channels >= _ENOUGH_CHANNELS:
+        return convolution(maps)
+    return F.conv2d(maps[:, :, ::2, ::2], convolution.weight)
 
 
 def _depthwise_separable(

@@ -152,7 +152,9 @@ def show_config(path: Path, overrides: Sequence[str], schema: bool) -> None:
 
 def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """What the same search on all images would be called in the store."""
-    full = config.model_copy(update={"subset": SubsetConfig(measure="full", fraction=1.0)})
+    full = config.without_extras.model_copy(
+        update={"subset": SubsetConfig(measure="full", fraction=1.0)}
+    )
     return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]
 
 

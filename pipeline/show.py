@@ -90,7 +90,7 @@ def _trained(
     scorer = config.scorer
     if scorer.weights is not None:
         return load_scorer(scorer, dataset.num_classes, scorer.weights)
-    trained = config.model_copy(update={"goal": "classifier"})
+    trained = config.without_extras.model_copy(update={"goal": "classifier"})
     key = fingerprints(STAGES, trained, {"data": dataset.content_hash})["scorer"]
     artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
     if artifact is None:

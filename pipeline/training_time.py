@@ -94,7 +94,7 @@ def twin_commands(
 
 def _fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """The scorer's, whatever the config's goal and whether its subset needs one."""
-    alone = config.model_copy(update={"goal": "classifier"})
+    alone = config.without_extras.model_copy(update={"goal": "classifier"})
     return fingerprints(STAGES, alone, {"data": content_hash})["scorer"]
 
 

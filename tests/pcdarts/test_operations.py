@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pcdarts.operations import CANDIDATES, FactorizedReduce, build_operation
@@ -60,3 +61,17 @@ def test_factorized_reduce_reads_even_and_odd_pixels() -> None:
 def test_what_is_no_candidate_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="unknown operation"):
         build_operation(name, 4, 1, affine=False)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6, 8])
+def test_halving_few_channels_is_the_convolution_of_stride_2(channels):
+    # Of few channels it takes another way, which has to come to the same.
+    torch.manual_seed(0)
+    module = FactorizedReduce(channels, channels, affine=False).eval()
+    inputs = torch.randn(2, channels, 7, 7)
+    padded = F.pad(inputs.relu(), (0, 1, 0, 1))
+    halves = [
+        F.conv2d(maps, convolution.weight, stride=2)
+        for maps, convolution in ((padded, module.even), (padded[:, :, 1:, 1:], module.odd))
+    ]
+    torch.testing.assert_close(module(inputs), module.norm(torch.cat(halves, 1)))
