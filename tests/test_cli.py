@@ -268,7 +268,14 @@ def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finish
     arguments = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tmp_path / "tiny.yaml")]
     places = ["--artifacts", str(tmp_path / "artifacts"), "--runs", str(tmp_path / "runs")]
     again = [*arguments, *places, "--device", "cpu"]
-    process = subprocess.Popen(again, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        again,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for line in process.stdout:
         if line.startswith("search   epoch 1"):
             process.send_signal(getattr(signal, name))
