@@ -24,6 +24,7 @@ from evaluate.study_figures import LOG_RANGE
 Result = Mapping[str, Any]
 
 _LEVELS = 14  # of a contour
+_SHARES = np.linspace(0, 1, _LEVELS)
 _FLOOR = 1e-6  # nats; a loss of 0 has no logarithm
 _COLOURS = "viridis"
 _PER_ROW = 3  # surfaces
@@ -60,7 +61,7 @@ def loss_line(results: Mapping[str, Result]) -> Figure:
         left.plot(line["alphas"], _gaps(line["losses"]), label=name, **look)
         right.plot(line["alphas"], 100 * _gaps(line["accuracies"]), label=name, **look)
     for axes in (left, right):
-        axes.set_xlabel("step along a random direction, in the filters' norms")
+        axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
     _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
     return figure
 
@@ -86,9 +87,9 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
             axes.plot(sigmas, means, label=f"{name} (n = {noise['draws']})", **look)
             low = np.maximum(means - spread, _FLOOR if key == "loss" else 0)
             axes.fill_between(sigmas, low, means + spread, color=look["color"], alpha=0.15, lw=0)
-    unit = "of each filter's root mean square" if scales == {"filter"} else "absolute"
+    unit = "1: its filter's root mean square" if scales == {"filter"} else "absolute"
     for axes in (left, right):
-        axes.set_xlabel(f"σ of the weights' noise, {unit}")
+        axes.set_xlabel(f"noise on each weight, σ\n({unit})")
     losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
     _finish(figure, left, right, results, losses)
     figure.legends[0].set_title("mean ± one standard deviation over n draws")
@@ -114,6 +115,7 @@ def loss_contour(result: Result) -> Figure:
     )  # fmt: skip
     axes.plot([0], [0], marker="x", color="white", markersize=8, linestyle="")
     axes.set(xlabel=_along(result, 0), ylabel=_along(result, 1), aspect="equal")
+    axes.locator_params(nbins=5)
     axes.grid(visible=False)
     bar = figure.colorbar(filled, ax=axes, label="loss (nats)")
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
@@ -137,7 +139,7 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
     wide, lowest, highest = isinstance(norm, LogNorm), levels[0], levels[-1]
     columns = min(_PER_ROW, len(planes))
     rows = -(-len(planes) // columns)
-    size = WIDTH / columns if columns > 1 else 5.4
+    size = WIDTH / columns if columns > 1 else 5.0
     figure = Figure(figsize=(WIDTH, 0.9 * size * rows + 0.5), layout="constrained")
     for number, (name, plane, losses) in enumerate(zip(results, planes, heights, strict=True), 1):
         axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
@@ -160,7 +162,7 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
         axes.tick_params(labelsize=7)
         axes.locator_params(axis="x", nbins=5)
         axes.locator_params(axis="y", nbins=5)
-        axes.set_box_aspect(None, zoom=0.82)  # or the vertical axis's name is cut off
+        axes.set_box_aspect(None, zoom=0.9)  # or the vertical axis's name is cut off
     _caption(figure, list(results.values()))
     return figure
 
@@ -238,7 +240,8 @@ def _scale(losses: Sequence[NDArray[np.float64]]) -> tuple[Normalize, list[float
     high = max(max(float(each.max()) for each in losses), low * (1 + 1e-6))
     if high / low > LOG_RANGE:
         return LogNorm(low, high), [float(level) for level in np.geomspace(low, high, _LEVELS)]
-    return Normalize(low, high), [float(level) for level in np.linspace(low, high, _LEVELS)]
+    # As on a bowl at equal distances: closer together near the minimum.
+    return Normalize(low, high), [float(low + (high - low) * s**2) for s in _SHARES]
 
 
 def _decades(low: float, high: float) -> list[float]:
