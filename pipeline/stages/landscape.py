@@ -46,9 +46,9 @@ def run(context: Context) -> None:
 
 
 def whose(config: PipelineConfig) -> Literal["scorer", "network"]:
-    """Which of a run's classifiers is looked at."""
+    """Which of a run's classifiers is looked at; the network only where a run makes one."""
     of = _landscape(config).of
-    return of or ("network" if config.goal == "network" else "scorer")
+    return "network" if config.goal == "network" and of != "scorer" else "scorer"
 
 
 def needs(config: PipelineConfig) -> tuple[str, ...]:
@@ -66,13 +66,12 @@ def check_landscape_stage(config: PipelineConfig) -> None:
     """Raise ConfigError, naming the setting, for what the stage could not do."""
     if config.landscape is None:
         return
-    of = whose(config)
-    if of == "network" and config.goal != "network":
+    if config.landscape.of == "network" and config.goal != "network":
         raise ConfigError(
             f"landscape.of: found 'network' where the goal is a {config.goal}; allowed: none, "
             "scorer"
         )
-    if of == "scorer" and config.scorer.model == SUPERNET:
+    if whose(config) == "scorer" and config.scorer.model == SUPERNET:
         raise ConfigError(
             "landscape.of: found 'scorer' where scorer.model is supernet, whose architecture is no "
             "weight to disturb; allowed: network where the goal is one, or another scorer.model"
