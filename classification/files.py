@@ -208,9 +208,6 @@ class _Decoder(Dataset[Any]):
     def __init__(self, files: ImageFiles, training: bool) -> None:
         self._files, self._training = files, training
 
-    def __getitem__(self, index: int) -> Any:
-        raise NotImplementedError  # DataLoader asks for batches
-
     def __getitems__(self, keys: Keys) -> tuple[Tensor, Tensor, Tensor, Failures]:
         """Images uint8 [B, 3, S, S], labels int64 [B], colour draws float32 [B, 4], failures."""
         seed, indices = keys

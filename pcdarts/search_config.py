@@ -91,7 +91,7 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
-    def settings(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What decides a search's result, as JSON values.
 
         Fields that came later are named where they are used alone, so that what was searched before

@@ -14,7 +14,10 @@ import torch
 import torch.distributed as dist
 
 from classification.errors import ConfigError, DeviceError, SharedError
+from classification.scorer_config import SUPERNET, ScorerConfig
 from classification.world import ALONE, World
+from evaluate.retrain import RetrainConfig
+from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig
 from pipeline.device import resolve_device
 
@@ -22,7 +25,6 @@ from pipeline.device import resolve_device
 # waiting for long; that one of them died is told by its closed connection, not by the clock.
 _PATIENCE = timedelta(days=7)
 _ARRIVAL = timedelta(minutes=10)  # of all processes, from the first on
-_BATCHES = {"scorer": "scorer", "search": "search", "retrain": "retrain"}
 
 
 def launched_processes() -> int:
@@ -82,29 +84,37 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
     """Raise ConfigError, naming the key, for what several processes cannot share."""
     if world.alone:
         return
-    for stage in _BATCHES.keys() & stages:
-        batch = getattr(config, stage).batch_size
+    trained = {"scorer": config.scorer, "probe": config.probed}
+    if config.scorer.model == SUPERNET:
+        del trained["scorer"]  # whose training is set by the search
+    shared: dict[str, ScorerConfig | SearchConfig | RetrainConfig] = {
+        **trained,
+        "search": config.search,
+        "retrain": config.retrain,
+    }
+    for stage in shared.keys() & stages:
+        batch = shared[stage].batch_size
         if batch % world.size:
             raise ConfigError(
                 f"{stage}.batch_size: found {batch} for {world.size} processes; allowed: a "
                 f"multiple of {world.size}"
             )
-    for stage in {"scorer", "search"} & stages:
-        if getattr(config, stage).cuda_graph == "on":
+        if getattr(shared[stage], "cuda_graph", "off") == "on":
             raise ConfigError(
                 f"{stage}.cuda_graph: found 'on' for {world.size} processes, whose steps wait for "
                 "each other; allowed: auto, off"
             )
-    if "scorer" in stages and config.scorer.mixing.kind == "manifold_mixup":
-        raise ConfigError(
-            "scorer.mixing: found manifold_mixup, which mixes inside the network across the batch, "
-            f"for {world.size} processes; allowed: any other kind, or one process"
-        )
-    if "scorer" in stages and config.scorer.record_losses:
-        raise ConfigError(
-            f"scorer.record_losses: found true for {world.size} processes; allowed: false, or one "
-            "process"
-        )
+    for stage in trained.keys() & stages:
+        if trained[stage].mixing.kind == "manifold_mixup":
+            raise ConfigError(
+                f"{stage}.mixing: found manifold_mixup, which mixes inside the network across the "
+                f"batch, for {world.size} processes; allowed: any other kind, or one process"
+            )
+        if trained[stage].record_losses:
+            raise ConfigError(
+                f"{stage}.record_losses: found true for {world.size} processes; allowed: false, or "
+                "one process"
+            )
 
 
 def _meeting_point(rank: int) -> dist.Store:

@@ -2,26 +2,25 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
-
-from torch import nn
+from typing import Any
 
 from classification.checkpoint import write_atomically
 from classification.errors import ConfigError
-from classification.models.weights import load_classifier_weights
 from classification.scorer_config import SUPERNET
-from classification.trainer import place
 from evaluate.figures import save_figure
 from evaluate.landscape import landscape
 from evaluate.landscape_config import LandscapeConfig, check_landscape
 from evaluate.landscape_figures import landscape_figures
-from evaluate.retrain import build_network
-from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
-from pipeline.stages.scorer import load_trained
-from pipeline.stages.search import GENOTYPE
+from pipeline.stages.trained import (
+    Trained,
+    check_of,
+    dataset_of,
+    load_classifier,
+    needs_of,
+    trained_of,
+)
 
 RESULT = "landscape.json"
 
@@ -29,10 +28,9 @@ RESULT = "landscape.json"
 def run(context: Context) -> None:
     """Data, scorer, or target, search, retrain → landscape.json, landscape-*.png."""
     config, of = context.config, whose(context.config)
-    dataset = context.datasets["target" if of == "network" else "data"]
-    model = _load_network(context) if of == "network" else load_trained(context)
+    dataset = context.datasets[dataset_of(of)]
     found = landscape(
-        model,
+        load_classifier(context, of),
         dataset,
         _landscape(config),
         seed=config.seed,
@@ -45,15 +43,14 @@ def run(context: Context) -> None:
         save_figure(figure, context.workspace.path(f"{name}.png"))
 
 
-def whose(config: PipelineConfig) -> Literal["scorer", "network"]:
-    """Which of a run's classifiers is looked at; the network only where a run makes one."""
-    of = _landscape(config).of
-    return "network" if config.goal == "network" and of != "scorer" else "scorer"
+def whose(config: PipelineConfig) -> Trained:
+    """Which of a run's classifiers is looked at."""
+    return trained_of(config, _landscape(config).of)
 
 
 def needs(config: PipelineConfig) -> tuple[str, ...]:
     """The images, and what the classifier is made from."""
-    return ("target", "search", "retrain") if whose(config) == "network" else ("data", "scorer")
+    return needs_of(whose(config))
 
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
@@ -66,11 +63,7 @@ def check_landscape_stage(config: PipelineConfig) -> None:
     """Raise ConfigError, naming the setting, for what the stage could not do."""
     if config.landscape is None:
         return
-    if config.landscape.of == "network" and config.goal != "network":
-        raise ConfigError(
-            f"landscape.of: found 'network' where the goal is a {config.goal}; allowed: none, "
-            "scorer"
-        )
+    check_of(config, "landscape.of", config.landscape.of)
     if whose(config) == "scorer" and config.scorer.model == SUPERNET:
         raise ConfigError(
             "landscape.of: found 'scorer' where scorer.model is supernet, whose architecture is no "
@@ -82,15 +75,6 @@ def check_landscape_stage(config: PipelineConfig) -> None:
 def _landscape(config: PipelineConfig) -> LandscapeConfig:
     assert config.landscape is not None  # the stage is only asked for by it
     return config.landscape
-
-
-def _load_network(context: Context) -> nn.Module:
-    """The retrained network, on the device."""
-    genotype = Genotype.load(context.input("search", GENOTYPE))
-    num_classes = context.datasets["target"].num_classes
-    network = build_network(genotype, context.config.retrain, num_classes)
-    load_classifier_weights(network, context.input("retrain", NETWORK_WEIGHTS))
-    return place(network, context.device)
 
 
 STAGE = Stage(

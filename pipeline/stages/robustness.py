@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
@@ -12,23 +12,26 @@ from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.models import build_classifier
-from classification.models.weights import load_classifier_weights
 from classification.scorer_config import SUPERNET
 from classification.trainer import place
 from evaluate.attacks import PixelModel, check_installed
 from evaluate.distribution_shift import check_shift, shift_measures
 from evaluate.figures import save_figure
-from evaluate.retrain import build_network
 from evaluate.robustness import RobustnessConfig, Source, choose_images, measure_robustness
 from evaluate.robustness_figure import robustness_curves
 from evaluate.substitute import load_substitute
-from pcdarts.genotype import Genotype
 from pcdarts.search import build_supernet
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
-from pipeline.stages.scorer import load_trained
-from pipeline.stages.search import GENOTYPE
+from pipeline.stages.trained import (
+    Trained,
+    check_of,
+    dataset_of,
+    load_classifier,
+    needs_of,
+    trained_of,
+    untrained_network,
+)
 from pipeline.store import MANIFEST, file_digest
 
 RESULT, FIGURE = "robustness.json", "robustness.png"
@@ -39,8 +42,8 @@ _SUBSTITUTES = "robustness.substitutes"
 def run(context: Context) -> None:
     """Data, scorer, or target, search, retrain → robustness.json, robustness.png, metrics.jsonl."""
     config, robustness = context.config, _robustness(context.config)
-    dataset = context.datasets[_dataset(config)]
-    target = PixelModel(_load_attacked(context), dataset.normalization)
+    dataset = context.datasets[dataset_of(attacked(config))]
+    target = PixelModel(load_classifier(context, attacked(config)), dataset.normalization)
     sources = [Source("white-box", _architecture(config), target)]
     for number, substitute in enumerate(robustness.substitutes):
         key = f"{_SUBSTITUTES}.{number}"
@@ -64,16 +67,14 @@ def run(context: Context) -> None:
     save_figure(robustness_curves({config.name: result}), context.workspace.path(FIGURE))
 
 
-def attacked(config: PipelineConfig) -> Literal["scorer", "network"]:
-    """Which of a run's classifiers is attacked; the network only where a run makes one."""
-    of = _robustness(config).of
-    return "network" if config.goal == "network" and of != "scorer" else "scorer"
+def attacked(config: PipelineConfig) -> Trained:
+    """Which of a run's classifiers is attacked."""
+    return trained_of(config, _robustness(config).of)
 
 
 def needs(config: PipelineConfig) -> tuple[str, ...]:
     """The images, and what the classifier is made from."""
-    network = attacked(config) == "network"
-    return ("target", "search", "retrain") if network else ("data", "scorer")
+    return needs_of(attacked(config))
 
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
@@ -96,13 +97,9 @@ def check_robustness(config: PipelineConfig, datasets: Mapping[str, ImageDataset
     robustness = config.robustness
     if robustness is None:
         return
-    if robustness.of == "network" and config.goal != "network":
-        raise ConfigError(
-            f"robustness.of: found 'network' where the goal is a {config.goal}; allowed: none, "
-            "scorer"
-        )
+    check_of(config, "robustness.of", robustness.of)
     check_installed("robustness")
-    dataset = datasets[_dataset(config)]
+    dataset = datasets[dataset_of(attacked(config))]
     for number, substitute in enumerate(robustness.substitutes):
         key = f"{_SUBSTITUTES}.{number}"
         _check_images(substitute.weights, dataset, key)
@@ -118,30 +115,16 @@ def _robustness(config: PipelineConfig) -> RobustnessConfig:
     return config.robustness
 
 
-def _dataset(config: PipelineConfig) -> str:
-    return "target" if attacked(config) == "network" else "data"
-
-
 def _architecture(config: PipelineConfig) -> str:
     return "network" if attacked(config) == "network" else config.scorer.model
-
-
-def _load_attacked(context: Context) -> nn.Module:
-    if attacked(context.config) == "scorer":
-        return load_trained(context)
-    network = _builder(context)()
-    load_classifier_weights(network, context.input("retrain", NETWORK_WEIGHTS))
-    return place(network, context.device)
 
 
 def _builder(context: Context) -> Callable[[], nn.Module]:
     """What builds another classifier of the architecture that is attacked."""
     config = context.config
-    num_classes = context.datasets[_dataset(config)].num_classes
-    if attacked(config) == "scorer":
-        return partial(_build_scorer, config, num_classes)
-    genotype = Genotype.load(context.input("search", GENOTYPE))
-    return partial(build_network, genotype, config.retrain, num_classes)
+    if attacked(config) == "network":
+        return partial(untrained_network, context)
+    return partial(_build_scorer, config, context.datasets["data"].num_classes)
 
 
 def _build_scorer(config: PipelineConfig, num_classes: int) -> nn.Module:

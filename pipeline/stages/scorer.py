@@ -79,7 +79,7 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
         return {"model": scorer.model, "weights": file_digest(scorer.weights)}
     augmentation = config.data.augmentation_settings()
     if scorer.model == SUPERNET:
-        search = {k: v for k, v in config.search.settings().items() if k in _WARM_UP}
+        search = {k: v for k, v in config.search.identity().items() if k in _WARM_UP}
         trained = training_settings(scorer)
         decided = {key: trained[key] for key in ("model", "mixing", "label_smoothing")}
         return {"scorer": decided, "search": search, "seed": config.seed, **augmentation}

@@ -56,7 +56,7 @@ STAGE = Stage(
     2,
     _needs,
     lambda config: {
-        "search": config.search.settings(),
+        "search": config.search.identity(),
         "seed": config.seed,
         **config.data.augmentation_settings(),
     },

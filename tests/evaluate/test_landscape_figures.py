@@ -116,8 +116,10 @@ def test_a_contour_runs_alpha_to_the_right_and_names_the_curvatures():
 def test_any_losses_can_be_drawn_and_saved(tmp_path, losses):
     """Flat, zero, missing and far apart; a warning would be an error here."""
     result = changed("plane", losses=losses)
-    save_figure(loss_contour(result), tmp_path / "contour.png")
-    save_figure(loss_surface({"x": result}), tmp_path / "surface.png")
+    drawn = {"contour.png": loss_contour(result), "surface.png": loss_surface({"x": result})}
+    for name, figure in drawn.items():
+        save_figure(figure, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 10_000  # bytes: more than an empty sheet's
 
 
 def test_surfaces_stand_side_by_side_at_one_height():

@@ -173,6 +173,7 @@ def test_a_mistake_is_told_once_before_anything_starts(tmp_path, arguments, mess
     [
         ("retrain.batch_size", 41),
         ("search.batch_size", 21),
+        ("probe.batch_size", 33),
         ("scorer.mixing", "{kind: manifold_mixup}"),
         ("scorer.record_losses", "true"),
     ],
@@ -183,7 +184,7 @@ def test_what_cannot_be_shared_names_its_key(tmp_path, key, value):
 
     path = write_config(tmp_path) / "config.yaml"
     config = load_config(path, [f"{key}={value}"])
-    stages = {"scorer", "scores", "subset", "search", "retrain"}
+    stages = {"scorer", "scores", "subset", "search", "retrain", "probe"}
     check_shares(config, stages, ALONE)
     with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
         check_shares(config, stages, World(0, 2))
