@@ -92,7 +92,7 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
         "search": config.search,
         "retrain": config.retrain,
     }
-    for stage in shared.keys() & stages:
+    for stage in filter(stages.__contains__, shared):
         batch = shared[stage].batch_size
         if batch % world.size:
             raise ConfigError(
@@ -104,7 +104,7 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
                 f"{stage}.cuda_graph: found 'on' for {world.size} processes, whose steps wait for "
                 "each other; allowed: auto, off"
             )
-    for stage in trained.keys() & stages:
+    for stage in filter(stages.__contains__, trained):
         if trained[stage].mixing.kind == "manifold_mixup":
             raise ConfigError(
                 f"{stage}.mixing: found manifold_mixup, which mixes inside the network across the "
