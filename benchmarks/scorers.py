@@ -21,12 +21,12 @@ from scipy.stats import spearmanr
 
 from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
-from pipeline import commands
+from pipeline.commands.run import run
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
 from pipeline.graph import fingerprints
+from pipeline.inputs import load_datasets
 from pipeline.ledger import Cost
-from pipeline.runner import Selection
 from pipeline.stages import STAGES
 from pipeline.stages.scores import LOSSES, RELIABILITY
 from pipeline.store import Store
@@ -86,11 +86,9 @@ def main() -> None:
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Scores, labels, accuracy, reliability and cost under the recipe and seed of `name`."""
     path, runs = _write_config(name, arguments), arguments.store / "runs"
-    commands.run(
-        path, (), None, Selection(until="scores"), arguments.device, arguments.store, runs, False
-    )
+    run(path, until="scores", device=arguments.device, artifacts=arguments.store, runs=runs)
     config = load_config(path)
-    data = commands.load_datasets(config)["data"]
+    data = load_datasets(config)["data"]
     keys = fingerprints(STAGES, config, {"data": data.content_hash, "target": data.content_hash})
     store = Store(arguments.store)
     scorer, scores = (store.path(stage, keys[stage]) for stage in ("scorer", "scores"))

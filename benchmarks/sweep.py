@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
+from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
 from pipeline.ledger import Ledger
-from pipeline.study_commands import run_sweep
 
 _GOAL_SECONDS = 2.0  # a cell
 _MEASURES = ("cv", "random", "mean_low", "std")
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _seconds(jobs: int) -> float:
     begin = time.perf_counter()
-    run_sweep(Path("study.yaml"), (), None, jobs, "cpu", Path("artifacts"), Path("runs"), False)
+    run_sweep(Path("study.yaml"), jobs=jobs, device="cpu")
     return time.perf_counter() - begin
 
 

@@ -1,4 +1,4 @@
-"""The `fidelity` command: do architectures rank on the subset as they do on all images?
+"""Whether architectures rank on the subset as they do on all images: configs, figures, page.
 
 Three rankings of the same architectures, over one store: on the config's subset, on a random one of
 the same fraction, and on all images. A ranking on all images serves every subset.
@@ -13,17 +13,11 @@ from classification.errors import ArtifactError, ConfigError
 from evaluate.fidelity import RankCorrelation, rank_correlation
 from evaluate.fidelity_figure import fidelity_scatter
 from evaluate.figures import save_figure
-from pipeline.config import PipelineConfig, load_config
-from pipeline.console import Console
-from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.inputs import check_inputs, load_datasets
+from pipeline.config import PipelineConfig
 from pipeline.ledger import Cost
-from pipeline.page import REPORT, describe_dataset, write_page
+from pipeline.page import write_page
 from pipeline.report_parts import show_hours
 from pipeline.results import SERIES, describe_subset, hours_of, read_rows, selection_cost
-from pipeline.run_folder import RunFolder
-from pipeline.runner import Runner, Selection
-from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store import Artifact, Store
 
@@ -46,39 +40,14 @@ class Ranking:
         """Top-1 error of each architecture, percent."""
         return [float(row["top1_error"]) for row in self.rows]
 
-
-def fidelity(
-    path: Path,
-    overrides: Sequence[str],
-    name: str | None,
-    device_choice: str,
-    artifacts: Path,
-    runs: Path,
-) -> None:
-    """Make the rankings that are missing, then print and write how far they agree."""
-    own = load_config(path, [*overrides, "goal=ranking"], name)
-    configs = [load_config(path, *changes) for changes in _variants(own, overrides)]
-    device = resolve_device(device_choice)
-    keep_freed_memory()
-    datasets = load_datasets(own)
-    for config in configs:
-        check_inputs(config, datasets, device)
-    store, console = Store(artifacts), Console()
-    rankings: dict[str, Ranking] = {}
-    for config in configs:
-        runner = Runner(STAGES, config, datasets, store, device, console)
-        folder = RunFolder.record(runs, config, runner.keys, artifacts, device_name(device))
-        console.log = folder.log
-        console.say(f"run {config.name} on {device_name(device)} ({device})")
-        rankings[config.subset.measure] = _ranking(config, runner.run(Selection()), store)
-    results = collect_fidelity(own, rankings)
-    report = runs / f"{own.name}-fidelity"
-    _write(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
-    console.say("")
-    for measure, found in results["correlations"].items():
-        tau = RankCorrelation(**found)
-        console.say(f"Kendall tau {_title(measure)} against full data: {tau}")
-    console.say(f"report      {report / REPORT}")
+    @classmethod
+    def of(cls, config: PipelineConfig, made: Mapping[str, Artifact], store: Store) -> "Ranking":
+        """Read from the artifacts of a run with `goal: ranking`."""
+        costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in made.items()}
+        attempts = store.ledger.attempts([artifact.fingerprint for artifact in made.values()])
+        devices = frozenset(attempt.device for attempt in attempts)
+        rows = read_rows(made["ranking"].path / RANKING)
+        return cls(config, rows, describe_subset(made), costs, devices)
 
 
 def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
@@ -113,7 +82,7 @@ def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Ranking]) ->
     }
 
 
-def _variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[str], str]]:
+def variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[str], str]]:
     """Overrides and name of each ranking's run: the config's own subset, random, full."""
     measure, fraction = own.subset.measure, own.subset.fraction
     if measure == _FULL:
@@ -132,27 +101,20 @@ def _variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[
     ]
 
 
-def _ranking(config: PipelineConfig, made: Mapping[str, Artifact], store: Store) -> Ranking:
-    costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in made.items()}
-    rows = read_rows(made["ranking"].path / RANKING)
-    attempts = store.ledger.attempts([artifact.fingerprint for artifact in made.values()])
-    devices = frozenset(attempt.device for attempt in attempts)
-    return Ranking(config, rows, describe_subset(made), costs, devices)
-
-
-def _write(
+def write_fidelity(
     folder: Path,
     own: PipelineConfig,
     rankings: Mapping[str, Ranking],
     results: Mapping[str, Any],
     data: str,
 ) -> None:
+    """Write the page and its figure. Raises ArtifactError if `folder` cannot be written."""
     parts = {measure: r for measure, r in rankings.items() if measure != _FULL}
     correlations = {m: RankCorrelation(**results["correlations"][m]) for m in parts}
     figure = fidelity_scatter(
         rankings[_FULL].errors,
-        {_title(measure): ranking.errors for measure, ranking in parts.items()},
-        {_title(measure): correlation for measure, correlation in correlations.items()},
+        {series_title(measure): ranking.errors for measure, ranking in parts.items()},
+        {series_title(measure): correlation for measure, correlation in correlations.items()},
     )
     try:
         save_figure(figure, folder / _FIGURE)
@@ -165,7 +127,9 @@ def _write(
         "results": results,
         "data": data,
         "training": own.fidelity.training,
-        "correlations": {_title(m): str(correlation) for m, correlation in correlations.items()},
+        "correlations": {
+            series_title(m): str(correlation) for m, correlation in correlations.items()
+        },
         "own_is_random": own.subset.measure == _RANDOM,
         "rows": rows,
         "figure": _FIGURE,
@@ -176,7 +140,7 @@ def _write(
 def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str, Any]:
     errors, cost = ranking.errors, results["cost"]
     return {
-        "series": _title(measure),
+        "series": series_title(measure),
         "run": ranking.config.name,
         "size": ranking.subset["size"],
         "errors": f"{min(errors):.2f} to {max(errors):.2f}",
@@ -186,5 +150,6 @@ def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str
     }
 
 
-def _title(measure: str) -> str:
+def series_title(measure: str) -> str:
+    """What a page calls the subset of a measure."""
     return SERIES.get(measure, measure)

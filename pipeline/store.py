@@ -131,6 +131,17 @@ class Store:
         return Artifact(stage, key, path, fingerprint(files), manifest)
 
 
+def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:
+    """The store that a run's manifest names, unless `root` names another.
+
+    Raises ArtifactError if it is not there.
+    """
+    root = root or Path(run.get("artifacts", "artifacts"))
+    if not root.is_dir():
+        raise ArtifactError(f"{root}: no such folder of artifacts; name it with --artifacts")
+    return Store(root)
+
+
 def _is_scaffolding(path: Path) -> bool:
     """Whether a file serves the making of an artifact and is no part of it."""
     return path.name == MANIFEST or path.name.startswith(("checkpoint-", "attempt.", "."))

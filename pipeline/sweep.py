@@ -40,7 +40,7 @@ def plan(study: Study, device: torch.device, artifacts: Path, console: Console) 
     return Tasks(STAGES, study.cells, datasets, Store(artifacts), device, console)
 
 
-def sweep(
+def make_all(
     tasks: Tasks,
     jobs: int | None,
     device: torch.device,

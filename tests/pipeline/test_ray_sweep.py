@@ -19,12 +19,12 @@ import torch
 
 from classification.errors import ConfigError, DeviceError
 from pipeline import ray_cluster
+from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
 from pipeline.ledger import Ledger
 from pipeline.ray_cluster import Share, check_ray, joined, share_of
 from pipeline.runner import InterruptedRunError
 from pipeline.study import load_study
-from pipeline.study_commands import run_sweep
 from pipeline.sweep import plan
 from run_pipeline import main
 
@@ -86,7 +86,7 @@ def study(tmp_path, monkeypatch):
 
 def sweep(study, address, overrides=()):
     store, runs = Path("artifacts"), Path("runs")
-    return run_sweep(study, overrides, None, None, "cpu", store, runs, False, address)
+    return run_sweep(study, ray=address, set_=overrides, device="cpu", artifacts=store, runs=runs)
 
 
 def raylet(node):

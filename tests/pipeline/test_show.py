@@ -4,7 +4,7 @@ import torch
 from classification.errors import ArtifactError, ConfigError
 from classification.models import build_classifier
 from classification.models.weights import save_classifier_weights
-from pipeline.show import show
+from pipeline.commands.show import show
 
 CONFIG = """
 name: shown
@@ -24,7 +24,7 @@ def draw(config, *kinds, overrides=(), columns=2, name="sheet.png"):
     output = config.parent / name
     artifacts = config.parent / "artifacts"
     artifacts.mkdir(exist_ok=True)
-    show(config, overrides, kinds, output, columns, artifacts)
+    show(config, output, kinds, overrides, columns, artifacts)
     return output.read_bytes()
 
 

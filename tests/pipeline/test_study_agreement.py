@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.study_commands import run_sweep
+from pipeline.commands.sweep import sweep as run_sweep
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -38,7 +38,7 @@ def cells(tmp_path_factory):
         Path("base.yaml").write_text(BASE)
         Path("study.yaml").write_text(STUDY)
         store, runs = Path("artifacts"), Path("runs")
-        assert run_sweep(Path("study.yaml"), (), None, 1, "cpu", store, runs, False) == 0
+        assert run_sweep(Path("study.yaml"), jobs=1, device="cpu", artifacts=store, runs=runs) == 0
         cells = json.loads(Path("runs/digits/results.json").read_text())["cells"]
         for cell in cells:
             stages = cell["stages"]

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from classification.errors import PipelineError
+from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.ledger import Ledger
 from pipeline.runner import InterruptedRunError
 from pipeline.stages import probe, scorer
-from pipeline.study_commands import run_sweep
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -49,7 +49,15 @@ def sweep(tmp_path, monkeypatch):
 
     def sweep(overrides=(), jobs=1, runs="runs", dry_run=False):
         store, runs = Path("artifacts"), Path(runs)
-        return run_sweep(Path("study.yaml"), overrides, None, jobs, "cpu", store, runs, dry_run)
+        return run_sweep(
+            Path("study.yaml"),
+            jobs=jobs,
+            set_=overrides,
+            device="cpu",
+            artifacts=store,
+            runs=runs,
+            dry_run=dry_run,
+        )
 
     return sweep
 

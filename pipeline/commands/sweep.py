@@ -1,11 +1,14 @@
-"""What `sweep` does: a study read, checked, made as far as it is missing, and drawn."""
+"""The `sweep` command: a study read, checked, made as far as it is missing, and drawn."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, ConfigError
+from pipeline.commands.options import Artifacts, Device, Overrides, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.page import REPORT
@@ -16,67 +19,79 @@ from pipeline.study import Study, load_study
 from pipeline.study_agreement import add_agreement
 from pipeline.study_report import write_study_report
 from pipeline.study_results import collect_cells, study_cost
-from pipeline.sweep import plan, sweep
+from pipeline.sweep import make_all, plan
 from pipeline.tasks import Tasks
 from pipeline.workers import datasets_of
 
 _LOG, _CELLS = "log.txt", "cells"
 
 
-def run_sweep(
-    path: Path,
-    overrides: Sequence[str],
-    seeds: int | None,
-    jobs: int | None,
-    device_choice: str,
-    artifacts: Path,
-    runs: Path,
-    dry_run: bool,
-    ray_address: str | None = None,
+def sweep(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML, see configs/studies/")],
+    seeds: Annotated[int | None, typer.Option(help="of each cell; the study's if absent")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="stages made at the same time: 1, or what the Ray cluster has room for"),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="a running cluster: HOST:PORT, ray://HOST:PORT, auto"),
+    ] = None,
+    set_: Overrides = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what stands, cell by cell")] = (
+        False
+    ),
 ) -> int:
-    """Make what is missing of a study and write its page; 1 if a cell failed, else 0.
+    """Run a study, or go on with it: a grid of configs, seeds, one figure with mean, std and n.
 
-    Without `jobs` one stage is made at a time, or what the Ray at `ray_address` has room for.
+    \b
+    Example:
+      python run_pipeline.py sweep configs/studies/figure5a-small.yaml --seeds 3 --jobs 2
+      python run_pipeline.py sweep configs/studies/figure5a.yaml --ray head:6379
     """
     for option, value in (("--jobs", jobs), ("--seeds", seeds)):
         if value is not None and not 1 <= value <= 100:
             raise ConfigError(f"{option}: found {value}; allowed: 1 to 100")
-    jobs = 1 if jobs is None and ray_address is None else jobs
-    study = load_study(path, overrides, seeds)
-    device = resolve_device(device_choice)
-    if jobs != 1 or ray_address is not None:
-        if ":" in device_choice:
+    at_once = 1 if jobs is None and ray is None else jobs  # None: what the cluster has room for
+    overrides = set_ or []
+    asked = load_study(study, overrides, seeds)
+    own_device = resolve_device(device)
+    if at_once != 1 or ray is not None:
+        if ":" in device:
             raise ConfigError(
-                f"--device: found {device_choice!r} with several stages at once; allowed: auto, "
+                f"--device: found {device!r} with several stages at once; allowed: auto, "
                 "cpu, cuda: Ray gives each stage a device"
             )
-        check_ray("--jobs" if ray_address is None else "--ray", ray_address)
+        check_ray("--jobs" if ray is None else "--ray", ray)
     keep_freed_memory()
     console = Console()
-    tasks = plan(study, device, artifacts, console)
+    tasks = plan(asked, own_device, artifacts, console)
     if dry_run:
-        _print_plan(study, tasks, console)
+        _print_plan(asked, tasks, console)
         return 0
-    folder = runs / study.config.name
-    _record(folder, study, tasks, artifacts, device_name(device))
+    folder = runs / asked.config.name
+    _record(folder, asked, tasks, artifacts, device_name(own_device))
     console.log = folder / _LOG
-    console.say(f"study {study.config.name} on {device_name(device)} ({device})")
-    words = ["python", "run_pipeline.py", "sweep", str(path), "--seeds", str(study.config.seeds)]
+    console.say(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
+    words = ["python", "run_pipeline.py", "sweep", str(study), "--seeds", str(asked.config.seeds)]
     command = shlex.join([*words, *(word for each in overrides for word in ("--set", each))])
     try:
-        sweep(tasks, jobs, device, artifacts, console, ray_address)
+        make_all(tasks, at_once, own_device, artifacts, console, ray)
     finally:
         store = Store(artifacts)
-        results = collect_cells(study, tasks, store)
-        if study.config.agreement and all(r.error or r.top1_error is not None for r in results):
+        results = collect_cells(asked, tasks, store)
+        if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
             console.say("comparing rankings and subsets")
             add_agreement(
                 results,
                 lambda result: datasets_of(result.cell.config)["data"],
-                device,
-                study.config.reference,
+                own_device,
+                asked.config.reference,
             )
-        write_study_report(folder, study, results, study_cost(tasks, store), command)
+        write_study_report(folder, asked, results, study_cost(tasks, store), command)
         console.say(f"report      {folder / REPORT}")
     failed = [result for result in results if result.error]
     for result in failed:

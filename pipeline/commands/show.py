@@ -1,10 +1,10 @@
 """The `show` command: what a config's mixers make of its images, as a picture."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 import torch
+import typer
 
 from classification.classifier import load_scorer
 from classification.datasets import ImageDataset, load_dataset
@@ -14,6 +14,7 @@ from classification.mixing.config import Kind
 from classification.seeding import make_generator
 from evaluate.figures import check_figure_path, save_figure
 from evaluate.mixing_sheet import MixedBatch, mixing_sheet
+from pipeline.commands.options import Artifacts, ConfigPath, Overrides, Picture
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
@@ -25,25 +26,31 @@ _MOST_COLUMNS = 6
 
 
 def show(
-    path: Path,
-    overrides: Sequence[str],
-    kinds: Sequence[str],
-    output: Path,
-    columns: int,
-    artifacts: Path,
+    config: ConfigPath,
+    output: Picture,
+    mixer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="a kind of scorer.mixing, again for each; the config's"),
+    ] = None,
+    set_: Overrides = None,
+    columns: Annotated[int, typer.Option(help="mixes of each, 1 to 6")] = 4,
+    artifacts: Artifacts = Path("artifacts"),
 ) -> None:
-    """Draw the first mixes of a training batch, a block for each kind, or for the config's own.
+    """Draw what mixers make of the images: boxes, saliency, soft labels.
 
-    Every batch is mixed, whatever the config's probability. The images, their augmentation and the
-    generator are the same for all kinds, and follow from the seed.
+    \b
+    Example:
+      python run_pipeline.py show configs/quickstart.yaml --mixer dcutmix --mixer mixup -o m.png
     """
+    # Every batch is mixed, whatever the config's probability. The images, their augmentation and
+    # the generator are the same for all kinds, and follow from the seed.
     check_figure_path(output)
     if not 1 <= columns <= _MOST_COLUMNS:
         raise ConfigError(f"--columns: found {columns}; allowed: 1 to {_MOST_COLUMNS}")
-    config = load_config(path, overrides)
-    choices = [_choose(config, kind) for kind in kinds or [config.scorer.mixing.kind]]
-    dataset = load_dataset(config.data)
-    batches = [_mix(config, choice, dataset, artifacts) for choice in choices]
+    resolved = load_config(config, set_ or [])
+    choices = [_choose(resolved, kind) for kind in mixer or [resolved.scorer.mixing.kind]]
+    dataset = load_dataset(resolved.data)
+    batches = [_mix(resolved, choice, dataset, artifacts) for choice in choices]
     save_figure(mixing_sheet(batches, dataset.classes, columns), output)
     print(output)
 

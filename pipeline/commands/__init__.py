@@ -1,0 +1,1 @@
+"""The commands: one a module, read by typer, registered in run_pipeline.py."""

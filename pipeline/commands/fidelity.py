@@ -1,0 +1,56 @@
+"""The `fidelity` command: do architectures rank on the subset as they do on all images?"""
+
+from pathlib import Path
+
+from evaluate.fidelity import RankCorrelation
+from pipeline.commands.options import Artifacts, ConfigPath, Device, Name, Overrides, Runs
+from pipeline.config import load_config
+from pipeline.console import Console
+from pipeline.device import device_name, keep_freed_memory, resolve_device
+from pipeline.fidelity import Ranking, collect_fidelity, series_title, variants, write_fidelity
+from pipeline.inputs import check_inputs, load_datasets
+from pipeline.page import REPORT, describe_dataset
+from pipeline.run_folder import RunFolder
+from pipeline.runner import Runner, Selection
+from pipeline.stages import STAGES
+from pipeline.store import Store
+
+
+def fidelity(
+    config: ConfigPath,
+    set_: Overrides = None,
+    name: Name = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+) -> None:
+    """Rank random architectures on the subset and on all images: how far do they agree?
+
+    \b
+    Example:
+      python run_pipeline.py fidelity configs/quickstart.yaml --set fidelity.architectures=8
+    """
+    overrides = set_ or []
+    own = load_config(config, [*overrides, "goal=ranking"], name)
+    configs = [load_config(config, *changes) for changes in variants(own, overrides)]
+    own_device = resolve_device(device)
+    keep_freed_memory()
+    datasets = load_datasets(own)
+    for each in configs:
+        check_inputs(each, datasets, own_device)
+    store, console = Store(artifacts), Console()
+    rankings: dict[str, Ranking] = {}
+    for each in configs:
+        runner = Runner(STAGES, each, datasets, store, own_device, console)
+        folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
+        console.log = folder.log
+        console.say(f"run {each.name} on {device_name(own_device)} ({own_device})")
+        rankings[each.subset.measure] = Ranking.of(each, runner.run(Selection()), store)
+    results = collect_fidelity(own, rankings)
+    report = runs / f"{own.name}-fidelity"
+    write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
+    console.say("")
+    for measure, found in results["correlations"].items():
+        tau = RankCorrelation(**found)
+        console.say(f"Kendall tau {series_title(measure)} against full data: {tau}")
+    console.say(f"report      {report / REPORT}")

@@ -1,0 +1,42 @@
+"""The `plot` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classification.errors import ConfigError
+from evaluate.cost_figures import accuracy_against_cost
+from evaluate.figures import check_figure_path, save_figure
+from pipeline.commands.options import Picture, RunNames, Runs
+from pipeline.page import RESULTS
+from pipeline.results import cost_point, read_results
+from pipeline.run_folder import RunFolder
+
+
+def plot(
+    names: RunNames,
+    output: Picture,
+    x: Annotated[str, typer.Option(metavar="search|total", help="which cost")] = "search",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Draw accuracy against GPU-hours over runs: a curve a series, error bars over seeds.
+
+    \b
+    Example:
+      python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
+    """
+    if x not in ("search", "total"):
+        raise ConfigError(f"--x: found {x!r}; allowed: search, total")
+    check_figure_path(output)
+    results = [read_results(RunFolder.open(runs, name).report / RESULTS) for name in names]
+    units = {result["cost"]["unit"] for result in results}
+    if len(units) > 1:
+        raise ConfigError(
+            f"RUN: found {' and '.join(sorted(units))}, which have no common axis; "
+            "allowed: runs on one kind of device"
+        )
+    what = "search alone" if x == "search" else "scorer + scores + subset + search"
+    points = [cost_point(result, x) for result in results]
+    save_figure(accuracy_against_cost(points, f"{units.pop()}, {what}"), output)
+    print(output)

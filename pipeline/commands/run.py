@@ -1,0 +1,98 @@
+"""The `run` command."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from classification.datasets import ImageDataset
+from classification.world import World
+from pipeline.commands.options import Artifacts, ConfigPath, Device, Name, Overrides, Runs
+from pipeline.config import PipelineConfig, load_config
+from pipeline.console import Console
+from pipeline.device import device_name, keep_freed_memory
+from pipeline.graph import build_graph, stage_order
+from pipeline.inputs import check_inputs, load_datasets
+from pipeline.launch import check_agreement, check_shares, joined
+from pipeline.run_folder import RunFolder
+from pipeline.run_report import write_run_report
+from pipeline.runner import Runner, Selection
+from pipeline.stages import STAGES
+from pipeline.store import Store
+
+Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
+Only = Annotated[
+    str | None, typer.Option(metavar="STAGE", help="this stage, from the artifacts that stand")
+]
+Force = Annotated[str | None, typer.Option(metavar="STAGE", help="make this stage again")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print what would run, and why")]
+
+
+def run(
+    config: ConfigPath,
+    set_: Overrides = None,
+    name: Name = None,
+    until: Until = None,
+    only: Only = None,
+    force: Force = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Runs = Path("runs"),
+    dry_run: DryRun = False,
+) -> None:
+    """Run a config, or go on with it: what is already made is reused.
+
+    \b
+    Example:
+      python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
+      python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
+    """
+    selection = Selection(until, only, force)
+    with joined(device) as (world, own_device):
+        keep_freed_memory()
+        resolved, datasets = world.together(
+            lambda: _prepare(config, set_ or [], name, selection, own_device, world)
+        )
+        contents = {f"{each}, content hash": d.content_hash for each, d in datasets.items()}
+        world.together(lambda: check_agreement(resolved, contents, own_device, world))
+        console = Console() if world.is_first else Console(io.StringIO())
+        store = Store(artifacts)
+        runner = Runner(STAGES, resolved, datasets, store, own_device, console, world)
+        if not world.is_first:
+            if not dry_run:
+                runner.run(selection)
+            return
+        if dry_run:
+            for step in runner.plan(selection):
+                console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+            return
+        folder = RunFolder.record(runs, resolved, runner.keys, artifacts, device_name(own_device))
+        console.log = folder.log
+        number = "" if world.alone else f"{world.size} × "
+        console.say(f"run {resolved.name} on {number}{device_name(own_device)} ({own_device})")
+        made = runner.run(selection)
+    if set(made) == set(runner.order):
+        write_run_report(folder, resolved, datasets, made, store, console)
+    else:
+        console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
+
+
+def _prepare(
+    path: Path,
+    overrides: Sequence[str],
+    name: str | None,
+    selection: Selection,
+    device: torch.device,
+    world: World,
+) -> tuple[PipelineConfig, dict[str, ImageDataset]]:
+    """The config and its images, once nothing speaks against a run."""
+    config = load_config(path, overrides, name)
+    graph = build_graph(STAGES, config)
+    selection.check(stage_order(graph, STAGES))
+    check_shares(config, set(graph), world)
+    datasets = load_datasets(config)
+    check_inputs(config, datasets, device)
+    return config, datasets

@@ -1,0 +1,20 @@
+"""The `table` command."""
+
+from pathlib import Path
+
+from pipeline.classification_results import read_classification
+from pipeline.classification_table import classification_table
+from pipeline.commands.options import RunNames, Runs
+from pipeline.page import RESULTS
+from pipeline.run_folder import RunFolder
+
+
+def table(names: RunNames, runs: Runs = Path("runs")) -> None:
+    """Print classifier runs side by side: a row a setting, mean ± std over its seeds.
+
+    \b
+    Example:
+      python run_pipeline.py table vanilla cutmix dcutmix dcutmix-seed1
+    """
+    folders = [RunFolder.open(runs, name) for name in names]
+    print(classification_table([read_classification(f.report / RESULTS) for f in folders]))

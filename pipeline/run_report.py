@@ -1,0 +1,62 @@
+"""The report that suits a run's goal."""
+
+from classification.datasets import ImageDataset
+from pipeline.classification_report import write_classification_report
+from pipeline.config import PipelineConfig
+from pipeline.console import Console
+from pipeline.graph import fingerprints
+from pipeline.page import REPORT
+from pipeline.report import write_report
+from pipeline.run_folder import RunFolder
+from pipeline.stages import STAGES
+from pipeline.stages.ranking import RANKING
+from pipeline.store import Artifact, Store
+from pipeline.subset_report import write_subset_report
+from subsample.selection import SubsetConfig
+
+
+def write_run_report(
+    folder: RunFolder,
+    config: PipelineConfig,
+    datasets: dict[str, ImageDataset],
+    artifacts: dict[str, Artifact],
+    store: Store,
+    console: Console,
+) -> None:
+    """Write the report under `folder`, and print what it comes to."""
+    if config.goal == "ranking":  # one ranking says nothing by itself
+        console.say(f"ranking     {artifacts['ranking'].path / RANKING}")
+        console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
+        return
+    if config.goal == "classifier":
+        data, scorer = datasets["data"], artifacts["scorer"]
+        results = write_classification_report(folder, config, data, scorer, store)
+        costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
+    elif config.goal == "subset":
+        results = write_subset_report(folder.report, config, datasets["data"], artifacts, store)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['selection']} {cost['unit']} the subset",
+            f"            {cost['total']} {cost['unit']} with the probe",
+        ]
+    else:
+        full_search = full_search_fingerprint(config, datasets["data"].content_hash)
+        results = write_report(folder.report, config, datasets, artifacts, store, full_search)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['search_alone']} {cost['unit']} search alone",
+            f"            {cost['total']} {cost['unit']} with all that went before it",
+        ]
+    console.say("")
+    console.say(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
+    for line in costs:
+        console.say(line)
+    console.say(f"report      {folder.report / REPORT}")
+
+
+def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
+    """What the same search on all images would be called in the store."""
+    full = config.without_extras.model_copy(
+        update={"subset": SubsetConfig(measure="full", fraction=1.0)}
+    )
+    return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]
