@@ -33,7 +33,8 @@ from pcdarts.search import SearchConfig, halve, search
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
-from subsample.uncertainty import ScoresConfig, measure_losses
+from subsample.scores_config import ScoresConfig
+from subsample.uncertainty import measure_losses
 
 _CONFIG = Path(__file__).parents[1] / "configs" / "cifar100-fast.yaml"
 _NUM_CLASSES = 100

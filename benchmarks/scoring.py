@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from classification.models import build_classifier
 from classification.transforms import Normalization
 from classification.workspace import Workspace
-from subsample.uncertainty import ScoresConfig, measure_losses
+from subsample.scores_config import ScoresConfig
+from subsample.uncertainty import measure_losses
 
 _NUM_CLASSES = 100
 _NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)

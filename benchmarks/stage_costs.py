@@ -31,7 +31,7 @@ from pcdarts.search import SearchConfig
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from subsample.uncertainty import ScoresConfig
+from subsample.scores_config import ScoresConfig
 
 _CONFIGS = Path(__file__).parents[1] / "configs"
 _RECIPES = {"PyramidNet-110": "cifar100.yaml", "fast": "cifar100-fast.yaml"}

@@ -20,8 +20,8 @@ from evaluate.retrain import RetrainConfig
 from evaluate.robustness import RobustnessConfig
 from pcdarts.search import SearchConfig
 from pipeline.documents import Document, kind_of, parse_value
+from subsample.scores_config import ScoresConfig
 from subsample.selection import SubsetConfig
-from subsample.uncertainty import ScoresConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
 

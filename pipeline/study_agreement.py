@@ -18,7 +18,7 @@ from classification.datasets import ImageDataset
 from classification.images import ImageSet
 from classification.models.network import Classifier
 from classification.scorer_config import SUPERNET
-from classification.trainer import place
+from classification.trainer import evaluating, place
 from pipeline.results import read_json
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scorer import WEIGHTS
@@ -34,7 +34,7 @@ from subsample.agreement import (
 )
 from subsample.baselines import extract_features
 from subsample.selection import Measure, Subset, select
-from subsample.uncertainty import evaluating, summarise
+from subsample.uncertainty import summarise
 
 COLUMNS: dict[str, str] = {
     "split_half": "reliability (split half, all draws)",

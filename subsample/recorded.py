@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from classification.errors import PipelineError
-from subsample.uncertainty import ScoresConfig
+from subsample.scores_config import ScoresConfig
 
 
 def recorded_losses(losses: Path, entropies: Path, config: ScoresConfig) -> np.ndarray:

@@ -13,7 +13,8 @@ import torch
 from scipy.stats import spearmanr
 
 from classification.seeding import make_generator
-from subsample.uncertainty import ScoresConfig, summarise
+from subsample.scores_config import ScoresConfig
+from subsample.uncertainty import summarise
 
 ENOUGH = 0.5  # reliability under which a ranking is more noise than signal
 _HALVINGS = 10  # random ways to halve the draws, averaged

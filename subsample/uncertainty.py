@@ -1,102 +1,35 @@
 """How a trained scorer's loss of each training image varies when other images occlude it.
 
-Jeong et al. 2023, Section III-C and Eq. 8. Every image in turn is the anchor: the canvas of M
-DCutMix mixes in which it keeps a fixed fraction, while the other fractions, the boxes and the
-partners are drawn afresh.
+Jeong et al. 2023, Section III-C and Eq. 8: M mixes of each image, and the loss of each mix.
 """
 
 import itertools
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from classification.acceleration import Precision, autocast
+from classification.acceleration import autocast
 from classification.checkpoint import State, write_atomically
 from classification.errors import DataError, PipelineError
 from classification.mapped_array import create_array, open_array
-from classification.mixing import compose, nest_boxes, sample_fractions, soft_targets
-from classification.seeding import make_generator
+from classification.mixing import compose, soft_targets
 from classification.trainer import evaluating
 from classification.transforms import Normalization
 from classification.workspace import Workspace
 from classification.world import World
+from subsample.mixes import Mixes, draw_mixes
+from subsample.scores_config import Loss, ScoresConfig
 
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
 _MAX_WAITING = 64  # blocks whose losses wait on the device at most: 1 MiB
 _SAVE_SECONDS = 5.0  # between checkpoints, so that saving costs nothing beside fast scoring
-
-Source = Literal["pass", "training"]
-Loss = Literal["ce", "kl", "anchor_ce"]
-
-
-class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
-    """How the training images are scored. The defaults are the paper's, Section III-C."""
-
-    source: Source = Field(
-        "pass",
-        description="a pass of the trained scorer over mixes (the paper's); or the losses that its "
-        "training recorded in its last epochs, one a draw, which cost nothing",
-    )
-    draws: int = Field(10, ge=2, le=10_000, description="mixes of each image (the paper's M)")
-    num_images: int = Field(
-        3, ge=2, le=16, description="images in a mix, the anchor included (the paper's K)"
-    )
-    alpha: float = Field(
-        2 / 9, gt=0, le=1000, description="Dirichlet parameter of the other images' fractions"
-    )
-    anchor_fraction: float = Field(
-        5 / 9,
-        gt=0,
-        lt=1,
-        description="share of the pixels the anchor keeps; the paper gives none, 5/9 is its mean "
-        "under the published Dirichlet parameters, which sum to 1",
-    )
-    loss: Loss = Field(
-        "ce",
-        description="cross-entropy against the mixed label (Eq. 8), that less the mixed label's "
-        "entropy, or against the anchor's label alone, in nats",
-    )
-    common_draws: bool = Field(
-        False, description="give every anchor the same fractions, boxes and partners in draw m"
-    )
-    cv_floor: float | None = Field(
-        None,
-        ge=0,
-        le=1000,
-        description="nats added to the mean in the coefficient of variation's denominator; none "
-        "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
-    )
-    precision: Precision = Field(
-        "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
-    )
-    batch_size: int = Field(1024, gt=0, description="mixed images a forward pass")
-
-    @field_validator("loss", "common_draws")
-    @classmethod
-    def _recorded(cls, value: str | bool, info: ValidationInfo) -> str | bool:
-        if info.data.get("source") == "training" and value in ("anchor_ce", True):
-            allowed = "false" if value is True else "ce, kl"
-            raise ValueError(
-                f"no training records such losses; allowed: {allowed} with source training"
-            )
-        return value
-
-    @property
-    def floor(self) -> float:
-        """Nats added to the mean loss in the coefficient of variation's denominator."""
-        if self.cv_floor is not None:
-            return self.cv_floor
-        return 0.5 if self.loss == "anchor_ce" else 0.0
 
 
 @dataclass(frozen=True)
@@ -106,24 +39,6 @@ class Scores:
     mean: np.ndarray
     std: np.ndarray
     cv: np.ndarray
-
-
-@dataclass(frozen=True)
-class Mixes:
-    """M mixes of each of A anchors, not yet made.
-
-    `sources` int64 [A, M, K] are rows of the training set, the anchor first; `owners` uint8
-    [A, M, H, W] are positions in `sources`; `weights` float32 [A, M, K] are shares of the pixels.
-    """
-
-    sources: Tensor
-    owners: Tensor
-    weights: Tensor
-
-    def split(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(sources, owners, weights) of at most `size` mixes at a time, anchor by anchor."""
-        parts = (self.sources, self.owners, self.weights)
-        return zip(*(part.flatten(0, 1).split(size) for part in parts), strict=True)
 
 
 def measure_losses(
@@ -177,39 +92,6 @@ def measure_losses(
     if stored is None:
         return np.empty((0, config.draws), np.float32)
     return np.load(workspace.path(LOSSES), mmap_mode="r")
-
-
-def draw_mixes(
-    anchors: Tensor, images: Tensor, config: ScoresConfig, seed: int, block: int
-) -> Mixes:
-    """The M mixes of `anchors` int64 [A], rows of `images` [N, C, H, W]; nothing is mixed yet.
-
-    Fractions are `anchor_fraction`, then (1 - anchor_fraction) · Dir(α, …, α). Partners are
-    uniform over the whole set without the anchor. Under common draws, a partner that happens to be
-    the anchor gives way to a spare, itself drawn once for all anchors.
-    """
-    common, device = config.common_draws, images.device
-    generator = make_generator(seed, "scores", *([] if common else [block]), device=device)
-    num_images, (height, width) = len(images), images.shape[-2:]
-    shape = (1 if common else len(anchors), config.draws, config.num_images - 1)
-
-    others = sample_fractions(config.alpha, shape, generator, device)
-    kept = others.new_full((*shape[:2], 1), config.anchor_fraction)
-    fractions = torch.cat([kept, (1 - config.anchor_fraction) * others], -1)
-    boxes = nest_boxes(fractions, height, width, generator)
-
-    canvas = anchors[:, None, None].expand(-1, config.draws, 1)
-    if common:
-        shared = torch.randint(num_images, shape, generator=generator, device=device)
-        spare = _draw_other(shared, num_images, generator)
-        partners = torch.where(shared == canvas, spare, shared)
-    else:
-        partners = _draw_other(canvas.expand(shape), num_images, generator)
-    return Mixes(
-        torch.cat([canvas, partners], -1),
-        boxes.owners().expand(len(anchors), -1, -1, -1),
-        boxes.weights().expand(len(anchors), -1, -1),
-    )
 
 
 def mixed_losses(
@@ -289,12 +171,6 @@ def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: Wor
     if stored is not None:
         stored[start:end] = losses
         stored.flush()  # before the checkpoint that vouches for it
-
-
-def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
-    """For every entry of `index` a row of the training set other than it, uniformly."""
-    row = torch.randint(num_images - 1, index.shape, generator=generator, device=index.device)
-    return row + (row >= index)  # the rows from `index` on move up by one
 
 
 def _open(

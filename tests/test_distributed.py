@@ -18,7 +18,7 @@ from classification.scorer_config import ScorerConfig
 from classification.workspace import METRICS, Workspace
 from classification.world import ALONE, World
 from subsample import uncertainty
-from subsample.uncertainty import ScoresConfig
+from subsample.scores_config import ScoresConfig
 
 CPU = torch.device("cpu")
 DATA = DataConfig(kind="digits", images_per_class=15)

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from classification.errors import PipelineError
 from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from subsample.recorded import recorded_losses
-from subsample.uncertainty import ScoresConfig
+from subsample.scores_config import ScoresConfig
 
 
 def write_record(folder, losses, entropies):

@@ -12,7 +12,7 @@ from subsample.reliability import (
     spearman_brown,
     split_half_reliability,
 )
-from subsample.uncertainty import ScoresConfig
+from subsample.scores_config import ScoresConfig
 
 CONFIG = ScoresConfig()
 

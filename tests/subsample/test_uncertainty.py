@@ -14,11 +14,11 @@ from classification.errors import DataError, PipelineError
 from classification.transforms import Normalization
 from classification.workspace import Workspace
 from subsample import uncertainty
+from subsample.mixes import draw_mixes
+from subsample.scores_config import ScoresConfig
 from subsample.uncertainty import (
     LOSSES,
     Scores,
-    ScoresConfig,
-    draw_mixes,
     measure_losses,
     mixed_losses,
     summarise,
