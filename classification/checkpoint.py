@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from classification.errors import ArtifactError
+from classification.storage import storing
 
 State = dict[str, Any]
 _TENSOR, _ITEMS, _TUPLE = "__tensor__", "__items__", "__tuple__"
@@ -57,14 +59,23 @@ def load_checkpoint(path: Path) -> State:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole."""
+    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole.
+
+    Raises StorageError, naming `path`, if the disk refuses; what had been written makes room again.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with storing(path, len(data)):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 class _Pile:

@@ -5,10 +5,13 @@
     ├── DataError        a folder, image or label
     ├── ArtifactError    a checkpoint, genotype, subset or other file
     ├── DeviceError      a device that is absent or too small
+    ├── WorkError        work that failed through nothing in its input
+    │   ├── StorageError     a disk that is full, read-only or gone
+    │   └── LostDeviceError  a device that stopped answering
     └── SharedError      any of these, in the processes that leave it to the first to report
 
 Each message is one line: where, what was found, what is allowed. The command line prints it
-and exits with status 2.
+and exits with status 2, of a WorkError with 1.
 """
 
 
@@ -30,6 +33,18 @@ class ArtifactError(PipelineError):
 
 class DeviceError(PipelineError):
     """A device that is absent, or too small for what was asked of it."""
+
+
+class WorkError(PipelineError):
+    """Work that failed through nothing in its input; the same command goes on with it."""
+
+
+class StorageError(WorkError):
+    """A disk that is full, read-only or gone; the message names the file."""
+
+
+class LostDeviceError(WorkError):
+    """A device that stopped answering while it was at work."""
 
 
 class SharedError(PipelineError):

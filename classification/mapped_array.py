@@ -1,9 +1,15 @@
-"""A float32 array in a file, mapped into memory, that long work fills part by part."""
+"""Arrays in files: float32 ones mapped into memory that long work fills part by part, and whole."""
 
+import io
+import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from classification.checkpoint import write_atomically
+from classification.storage import storing
 
 
 def open_array(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
@@ -17,6 +23,27 @@ def open_array(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
 
 
 def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new array of zeros, in another file should someone still have the old one mapped."""
+    """A new array of zeros, in another file should someone still have the old one mapped.
+
+    All its room is taken at once: a disk that is full later would end the process at a write.
+    Raises StorageError if there is not that much.
+    """
     path.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    needed = math.prod(shape) * np.dtype(np.float32).itemsize
+    with storing(path, needed):
+        try:
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+    return array
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write `array` as .npy, so that `path` is whole or absent."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_atomically(path, buffer.getvalue())

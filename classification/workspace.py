@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from classification.checkpoint import State, load_checkpoint, save_checkpoint
+from classification.checkpoint import State, load_checkpoint, save_checkpoint, write_atomically
 from classification.errors import ArtifactError
+from classification.storage import storing
 from classification.world import ALONE, World
 
 METRICS = "metrics.jsonl"
@@ -67,8 +68,9 @@ class Workspace:
     def save(self, step: int, state: State, row: Mapping[str, Any] | None = None) -> None:
         """Record that `step` steps are finished, with what is needed to go on from there."""
         if row is not None:
-            with self.path(METRICS).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            path, line = self.path(METRICS), json.dumps(row) + "\n"
+            with storing(path, len(line)), path.open("a") as file:
+                file.write(line)
         self._save(step, 0, state)
 
     def save_part(self, step: int, part: int, state: State) -> None:
@@ -97,7 +99,7 @@ class Workspace:
     def _resume_at(self, parts: bool) -> tuple[int, int, State]:
         step, part, state, lines = self.world.from_first(lambda: self._find(parts))
         if not self.world.is_first:
-            self.path(METRICS).write_text("".join(lines))
+            write_atomically(self.path(METRICS), "".join(lines))
         return step, part, state
 
     def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
@@ -120,7 +122,7 @@ class Workspace:
         if not path.exists():
             return []
         lines = path.read_text().splitlines(keepends=True)[:step]
-        path.write_text("".join(lines))
+        write_atomically(path, "".join(lines))  # a full disk or a kill must not empty it
         return lines
 
 

@@ -4,12 +4,14 @@ The ledger lies in the artifact store, beside what the cost bought, so a run tha
 can still say what it cost. A report sums lines and nothing else.
 """
 
+import errno
 import json
 import os
 import resource
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,8 @@ import torch
 from filelock import FileLock
 
 from classification.checkpoint import write_atomically
-from classification.errors import ArtifactError
+from classification.errors import ArtifactError, StorageError
+from classification.storage import storing
 
 Outcome = Literal["done", "interrupted", "failed", "killed"]
 _OPEN = "attempt.json"
@@ -117,16 +120,22 @@ class Ledger:
         """Add one line, flushed to the disk."""
         line = (json.dumps(asdict(attempt)) + "\n").encode()
         # Over a network file system appending is not atomic between machines.
-        with FileLock(self.path.with_name(f".lock-{self.path.stem}")):
+        lock = FileLock(self.path.with_name(f".lock-{self.path.stem}"))
+        with storing(self.path, len(line)), lock:
             self._write(line)
 
     def _write(self, line: bytes) -> None:
         if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
             line = b"\n" + line  # a torn last line must not swallow this one
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        length = os.fstat(descriptor).st_size
         try:
-            os.write(descriptor, line)
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, length)  # the line is there whole or not at all
+            raise
         finally:
             os.close(descriptor)
 
@@ -171,13 +180,23 @@ class Stopwatch:
             self._attempt = _replace(self._attempt, done=done, total=total, unit=unit)
 
     def finish(self, outcome: Outcome) -> Attempt:
-        """Stop the clock and book the attempt."""
+        """Stop the clock and book the attempt.
+
+        Raises StorageError if a disk refuses that; the attempt's cost so far stays in the folder,
+        from where the next one books it as killed.
+        """
         self._stop.set()
         self._thread.join()
         attempt = _replace(self._now(), outcome=outcome)
         self._ledger.append(attempt)
         self._path.unlink(missing_ok=True)
         return attempt
+
+    def give_up(self, outcome: Outcome) -> Attempt:
+        """`finish` for work that has failed already, which a disk that refuses must not hide."""
+        with suppress(StorageError):
+            return self.finish(outcome)
+        return _replace(self._now(), outcome=outcome)
 
     def _now(self) -> Attempt:
         with self._lock:
@@ -192,7 +211,8 @@ class Stopwatch:
 
     def _beat(self) -> None:
         while not self._stop.wait(_HEARTBEAT_SECONDS):
-            self._write()
+            with suppress(StorageError):  # what was written last still stands
+                self._write()
 
 
 def open_attempt(folder: Path) -> Attempt | None:

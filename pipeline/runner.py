@@ -20,6 +20,7 @@ from classification.world import ALONE, World
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name
+from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
 from pipeline.ledger import (
     Attempt,
@@ -194,7 +195,7 @@ class Runner:
         try:
             yield
         except RuntimeError as error:
-            if self.world.alone or isinstance(error, torch.OutOfMemoryError):
+            if self.world.alone or is_out_of_memory(error):
                 raise
             reason = str(error).partition("\n")[0]
             raise DeviceError(
@@ -233,19 +234,16 @@ class Runner:
                 if self.device.type == "cuda":
                     torch.cuda.synchronize(self.device)
             except KeyboardInterrupt as stop:
-                attempt = stopwatch.finish("interrupted")
+                attempt = stopwatch.give_up("interrupted")
                 raise InterruptedRunError(f"interrupted in {name}{attempt.how_far}") from stop
-            except torch.OutOfMemoryError as error:
-                stopwatch.finish("failed")
-                raise DeviceError(
-                    f"{name}: the device ran out of memory; lower {_batch_key(name)} "
-                    "or choose another --device"
-                ) from error
             except BaseException as error:
-                stopwatch.finish("failed")
-                if isinstance(error, PipelineError) and not self.stages[name].parallel:
-                    self.world.from_first(partial(_raise, error))  # the others wait to be told
-                raise
+                attempt = stopwatch.give_up("failed")
+                problem = failure_of(error, name, attempt, self.config, work)
+                if problem is not None and not self.stages[name].parallel:
+                    self.world.from_first(partial(_raise, problem))  # the others wait to be told
+                if problem is None or problem is error:
+                    raise
+                raise problem from error
         with deferred():  # an artifact that is booked as done stands
             attempt = stopwatch.finish("done")
             artifact = self.store.publish(name, key, description)
@@ -304,8 +302,3 @@ class _Both:
         if unit != "step":
             self._stopwatch.progress(done, total, unit)
         self._show(done, total, unit, **metrics)
-
-
-def _batch_key(stage: str) -> str:
-    other = {"baseline": "scores.batch_size", "ranking": "fidelity.training.batch_size"}
-    return other.get(stage, f"{stage}.batch_size")

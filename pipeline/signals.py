@@ -1,4 +1,4 @@
-"""Moments in which Ctrl-C and SIGTERM have to wait."""
+"""What Ctrl-C, SIGTERM and a closed terminal do, and moments in which they have to wait."""
 
 import signal
 import threading
@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def stop_as_for_ctrl_c() -> None:
+    """Have SIGTERM, which a cluster sends before it takes the machine, and SIGHUP, which a terminal
+    sends when it closes, stop the work as Ctrl-C does. Under nohup SIGHUP stays without effect."""
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _stop)
 
 
 @contextmanager
@@ -32,3 +40,7 @@ def deferred() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
         for signum in dict.fromkeys(arrived):
             signal.raise_signal(signum)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

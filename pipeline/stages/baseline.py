@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from classification.images import ImageSet
+from classification.mapped_array import save_array
 from classification.models.network import Classifier
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
@@ -30,7 +30,7 @@ def run(context: Context) -> None:
     else:
         assert isinstance(model, Classifier)  # `check_inputs` refuses a supernet here
         values = _by_features(context, model, train)
-    np.save(context.workspace.path(VALUES), values.cpu().numpy())
+    save_array(context.workspace.path(VALUES), values.cpu().numpy())
 
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from classification.checkpoint import write_atomically
+from classification.mapped_array import save_array
 from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
@@ -70,7 +71,7 @@ def _recall(context: Context) -> np.ndarray:
         context.input("scorer", name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)
     )
     recorded = recorded_losses(losses, entropies, context.config.scores)
-    np.save(context.workspace.path(LOSSES), recorded)
+    save_array(context.workspace.path(LOSSES), recorded)
     return recorded
 
 

@@ -1,0 +1,70 @@
+"""What a disk refuses, told so that a person can mend it."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from classification.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What becomes of disks, mounts and limits, rather than of a program's own mistakes.
+_REFUSALS = {
+    *_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENXIO,
+    errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.EMFILE,
+    errno.ENFILE, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN, errno.ETIMEDOUT,
+}  # fmt: skip
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+@contextmanager
+def storing(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turns what the system says of `path`, or of a file it names itself, into a StorageError.
+
+    `needed` is how many bytes are to be written there.
+    """
+    try:
+        yield
+    except OSError as error:
+        refusal = refusal_of(error, path, needed)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def refusal_of(
+    error: OSError, path: Path | None = None, needed: int | None = None
+) -> StorageError | None:
+    """What a disk refused, in a line that names the file; None for an error of another kind."""
+    named = error.filename if isinstance(error.filename, str) else None
+    place = Path(named) if named else path
+    if error.errno not in _REFUSALS or place is None:
+        return None
+    if error.errno not in _FULL:
+        return StorageError(f"{place}: cannot be used ({error.strerror})")
+    figures = [] if needed is None else [f"{_size(needed)} needed"]
+    free = _free(place)
+    figures += [] if free is None else [f"{_size(free)} free"]
+    how_much = f" ({', '.join(figures)})" if figures else ""
+    return StorageError(
+        f"{place}: {error.strerror}{how_much}; make room, and the same command goes on"
+    )
+
+
+def _free(path: Path) -> int | None:
+    """Bytes left where `path` lies, or would lie; None where nobody knows."""
+    for folder in (path, *path.parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    return None
+
+
+def _size(number: int) -> str:
+    """Bytes in a person's units: 900 bytes, 1.2 MB."""
+    amount, unit = float(number), 0
+    while amount >= 1000 and unit + 1 < len(_UNITS):
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{number} bytes"
