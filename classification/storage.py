@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from classification.errors import StorageError
+from classification.errors import ArtifactError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What becomes of disks, mounts and limits, rather than of a program's own mistakes.
@@ -31,6 +31,23 @@ def storing(path: Path, needed: int | None = None) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+@contextmanager
+def writable(folder: Path, option: str) -> Iterator[None]:
+    """Turns a `folder` that cannot be written into an ArtifactError that names the `option` for it;
+    one whose disk is full into a StorageError."""
+    try:
+        yield
+    except (OSError, StorageError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        if cause.errno in _FULL:
+            raise refusal_of(cause, folder) or cause from error
+        raise ArtifactError(
+            f"{folder}: cannot be written ({cause.strerror}); name another with {option}"
+        ) from error
 
 
 def refusal_of(

@@ -1,28 +1,44 @@
 """What a person sees while work goes on: a live line in a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
+from classification.storage import refusal_of
 from classification.workspace import Progress
+
+T = TypeVar("T")
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage, so that a log stays readable
 _STEP_SECONDS = 0.2
 
 
+def silence(stream: TextIO) -> None:
+    """Send to nowhere what is still to be written to a stream that takes nothing any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 class Console:
-    """Messages and progress, to a stream and to a log file."""
+    """Messages and progress, to a stream and to a log file.
+
+    A stream that is closed (`| head`, a terminal that is gone) and a log that cannot be written
+    end nothing: the work goes on without them.
+    """
 
     def __init__(self, stream: TextIO | None = None, log: Path | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream = cast(TextIO, _Unbreakable(stream or sys.stdout))
         self._rich = RichConsole(file=self._stream, highlight=False, soft_wrap=True)
         self.log = log
 
@@ -50,10 +66,39 @@ class Console:
         self._record(line)
 
     def _record(self, line: str) -> None:
-        if self.log is not None:
+        if self.log is None:
+            return
+        try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        except OSError as error:
+            lost, self.log = self.log, None
+            reason = refusal_of(error, lost) or f"{lost}: {error}"
+            self.say(f"warning: no log from here on ({reason})")
+
+
+class _Unbreakable:
+    """A stream that swallows all that comes after a write failed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._try(lambda: self._stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, act: Callable[[], T]) -> T | None:
+        try:
+            return act()
+        except OSError:
+            silence(self._stream)
+            return None
 
 
 class _Live:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from classification.errors import ArtifactError, ConfigError
+from classification.errors import ConfigError
+from classification.storage import writable
 from evaluate.fidelity import RankCorrelation, rank_correlation
 from evaluate.fidelity_figure import fidelity_scatter
 from evaluate.figures import save_figure
@@ -116,12 +117,8 @@ def write_fidelity(
         {series_title(measure): ranking.errors for measure, ranking in parts.items()},
         {series_title(measure): correlation for measure, correlation in correlations.items()},
     )
-    try:
+    with writable(folder, "--runs"):
         save_figure(figure, folder / _FIGURE)
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder}: cannot be written ({error.strerror}); name another with --runs"
-        ) from error
     rows = [_row(measure, each, results["rankings"][measure]) for measure, each in rankings.items()]
     values = {
         "results": results,

@@ -7,6 +7,7 @@ from typing import Any
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
+from classification.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
@@ -60,23 +61,19 @@ class RunFolder:
         folder = cls(root / config.name)
         text = dump_config(config)
         written = folder.path / _CONFIG
-        try:
+        manifest = {
+            "name": config.name,
+            "seed": config.seed,
+            "device": device,
+            "artifacts": str(artifacts),
+            "stages": stages,
+        }
+        with writable(folder.path, "--runs"):
             if written.exists() and written.read_text() != text:
                 folder._retire()
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomically(written, text)
-            manifest = {
-                "name": config.name,
-                "seed": config.seed,
-                "device": device,
-                "artifacts": str(artifacts),
-                "stages": stages,
-            }
             write_atomically(folder.path / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        except OSError as error:
-            raise ArtifactError(
-                f"{folder.path}: cannot be written ({error.strerror}); name another with --runs"
-            ) from error
         return folder
 
     def config(self) -> PipelineConfig:

@@ -7,6 +7,7 @@ artifacts/
   ledger.jsonl                      what every attempt cost
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
+from classification.storage import writable
 from pipeline.ledger import Ledger
 
 MANIFEST = "artifact.json"
@@ -68,24 +70,22 @@ class Store:
 
         Raises ArtifactError at once if the store cannot be written.
         """
-        folder = self.root / stage
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArtifactError(
-                f"{folder}: cannot be written ({error.strerror}); name another with --artifacts"
-            ) from error
-        return FileLock(folder / f".lock-{key}")
+        path = self.root / stage / f".lock-{key}"
+        with writable(path.parent, "--artifacts"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        return FileLock(path)
 
     def is_locked(self, stage: str, key: str) -> bool:
-        """Whether a living process is making the artifact now."""
-        if not (self.root / stage / f".lock-{key}").exists():
-            return False
+        """Whether a living process is making the artifact now; asks without writing."""
         try:
-            with self.lock(stage, key).acquire(timeout=0):
-                return False
-        except Timeout:
+            with (self.root / stage / f".lock-{key}").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
+        return False
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, every file checked against its checksum; None if it was never made.

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from classification.checkpoint import write_atomically
-from classification.errors import ArtifactError, ConfigError
+from classification.errors import ConfigError
+from classification.storage import writable
 from pipeline.commands.options import Artifacts, Device, Overrides, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
@@ -101,13 +102,9 @@ def sweep(
 
 def _record(folder: Path, study: Study, tasks: Tasks, artifacts: Path, device: str) -> None:
     """Write down every cell as a run, so that `status` and `report` know it."""
-    try:
+    with writable(folder, "--runs"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "study.json", study.config.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        raise ArtifactError(
-            f"{folder}: cannot be written ({error.strerror}); name another with --runs"
-        ) from error
     for cell, keys in zip(study.cells, tasks.of_cell, strict=True):
         RunFolder.record(folder / _CELLS, cell.config, dict(keys), artifacts, device)
 
