@@ -1,36 +1,84 @@
+#!/usr/bin/env python3
 """The command line: `python run_pipeline.py --help`."""
 
+import ast
+import importlib
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from classification.errors import PipelineError, SharedError, WorkError
+from classification.errors import (
+    InterruptedRunError,
+    PipelineError,
+    SharedError,
+    WorkError,
+    did_you_mean,
+)
 from classification.storage import refusal_of
-from pipeline.commands.config import config
-from pipeline.commands.fidelity import fidelity
-from pipeline.commands.graph import graph
-from pipeline.commands.plot import plot
-from pipeline.commands.report import report
-from pipeline.commands.run import run
-from pipeline.commands.show import show
-from pipeline.commands.status import status
-from pipeline.commands.sweep import sweep
-from pipeline.commands.table import table
-from pipeline.console import silence
-from pipeline.launch import check_command, launched_processes
-from pipeline.runner import InterruptedRunError
 from pipeline.signals import stop_as_for_ctrl_c
+from pipeline.streams import silence
+
+COMMANDS = (
+    "run",
+    "status",
+    "report",
+    "plot",
+    "table",
+    "show",
+    "sweep",
+    "fidelity",
+    "graph",
+    "config",
+)
+_FOLDER = Path(__file__).parent / "pipeline" / "commands"
+
+
+class Commands(TyperGroup):
+    """Commands, each imported when it is called: help and typing mistakes do not wait for torch."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order in which a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The function of that name in the module of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pipeline.commands.{cmd_name}")
+        own = typer.Typer(add_completion=False, rich_markup_mode=None)
+        own.command(cmd_name)(getattr(module, cmd_name))
+        return typer.main.get_command(own)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """A line each, read from the sources."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_line(name)) for name in COMMANDS])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Raises what typer raises, with a command that the person may have meant."""
+        if args[0] not in COMMANDS:
+            hint = did_you_mean(args[0], COMMANDS)
+            ctx.fail(f"no such command {args[0]!r}; {hint}allowed: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
+    epilog="Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by you.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, status, report, plot, table, show, sweep, fidelity, graph, config):
-    app.command()(command)
+
+
+@app.callback()
+def _app() -> None:
+    pass
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,11 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
     stop_as_for_ctrl_c()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        check_command(arguments[0])
+        if "WORLD_SIZE" in os.environ:
+            from pipeline.launch import check_command
+
+            check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
         again = shlex.join(["python", "run_pipeline.py", *arguments])
-        if launched_processes() > 1:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             return _complain(f"{stop}; to go on: the same torchrun command", 130)
         return _complain(f"{stop}; to go on: {again}", 130)
     except SharedError:
@@ -68,6 +119,13 @@ def _invoke(arguments: list[str]) -> int:
     result: Any = app(arguments, prog_name="run_pipeline.py", standalone_mode=False)
     sys.stdout.flush()
     return result if isinstance(result, int) else 0
+
+
+def _first_line(command: str) -> str:
+    """The first line of a command's help, without importing it."""
+    tree = ast.parse((_FOLDER / f"{command}.py").read_text())
+    found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == command)
+    return (ast.get_docstring(found) or "").partition("\n")[0]
 
 
 def _complain(message: str, status: int) -> int:

@@ -8,11 +8,15 @@
     ├── WorkError        work that failed through nothing in its input
     │   ├── StorageError     a disk that is full, read-only or gone
     │   └── LostDeviceError  a device that stopped answering
+    ├── InterruptedRunError   no mistake: the person stopped the run
     └── SharedError      any of these, in the processes that leave it to the first to report
 
 Each message is one line: where, what was found, what is allowed. The command line prints it
 and exits with status 2, of a WorkError with 1.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class PipelineError(Exception):
@@ -49,3 +53,13 @@ class LostDeviceError(WorkError):
 
 class SharedError(PipelineError):
     """What went wrong in another process of the run, which says so itself."""
+
+
+class InterruptedRunError(PipelineError):
+    """The person stopped the run; what was finished is kept."""
+
+
+def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+    """`did you mean search? `, to stand before what is allowed; nothing where nothing is close."""
+    close = difflib.get_close_matches(found, list(allowed), n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -3,7 +3,6 @@
 A mapping may name another file with `base:`, relative to its own; the keys beside it win.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from classification.datasets import DataConfig
-from classification.errors import ConfigError
+from classification.errors import ConfigError, did_you_mean
 from classification.scorer_config import ScorerConfig
 from evaluate.fidelity import FidelityConfig
 from evaluate.landscape_config import LandscapeConfig
@@ -170,8 +169,7 @@ def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         fields = _fields(model, location[:-1])
-        close = difflib.get_close_matches(location[-1], fields, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        hint = did_you_mean(location[-1], fields)
         return f"{key}: unknown key; {hint}allowed: {', '.join(fields)}{more}"
     if first["type"] == "missing":
         return f"{key}: missing; it has no default{more}"

@@ -1,10 +1,9 @@
 """What a person sees while work goes on: a live line in a terminal, plain lines elsewhere."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
@@ -15,19 +14,12 @@ from rich.progress import Progress as RichProgress
 
 from classification.storage import refusal_of
 from classification.workspace import Progress
+from pipeline.streams import silence
 
 T = TypeVar("T")
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage, so that a log stays readable
 _STEP_SECONDS = 0.2
-
-
-def silence(stream: TextIO) -> None:
-    """Send to nowhere what is still to be written to a stream that takes nothing any more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    with suppress(OSError, ValueError):
-        os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 class Console:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from classification.errors import InterruptedRunError
 from pipeline.console import Console
 from pipeline.device import keep_freed_memory
-from pipeline.runner import InterruptedRunError
 from pipeline.tasks import Task
 from pipeline.workers import make
 

@@ -14,7 +14,14 @@ import torch
 
 from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
-from classification.errors import ArtifactError, ConfigError, DeviceError, PipelineError
+from classification.errors import (
+    ArtifactError,
+    ConfigError,
+    DeviceError,
+    InterruptedRunError,
+    PipelineError,
+    did_you_mean,
+)
 from classification.workspace import Progress, Workspace, silent
 from classification.world import ALONE, World
 from pipeline.config import PipelineConfig
@@ -35,10 +42,6 @@ from pipeline.store import Artifact, Store
 Action = Literal["reuse", "resume", "run", "blocked"]
 
 
-class InterruptedRunError(PipelineError):
-    """The person stopped the run; what was finished is kept."""
-
-
 @dataclass(frozen=True)
 class Selection:
     """Which stages a person asked for."""
@@ -51,7 +54,10 @@ class Selection:
         """Raise ConfigError, naming the option, for a stage that this config does not run."""
         for option, stage in vars(self).items():
             if stage is not None and stage not in order:
-                raise ConfigError(f"--{option}: found {stage!r}; allowed: {', '.join(order)}")
+                raise ConfigError(
+                    f"--{option}: found {stage!r}; {did_you_mean(stage, order)}"
+                    f"allowed: {', '.join(order)}"
+                )
         if self.until and self.only:
             raise ConfigError("--only: found together with --until; allowed: one of the two")
 

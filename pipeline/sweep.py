@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from classification.errors import InterruptedRunError
 from pipeline.console import Console
 from pipeline.inputs import check_inputs
 from pipeline.ray_cluster import Share, joined, share_of
-from pipeline.runner import InterruptedRunError
 from pipeline.stages import STAGES
 from pipeline.store import Store
 from pipeline.study import Study

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from classification.datasets import DataConfig, ImageDataset, load_dataset
-from classification.errors import PipelineError
+from classification.errors import InterruptedRunError, PipelineError
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.inputs import load_datasets
-from pipeline.runner import InterruptedRunError, Runner, Selection
+from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store import Store
 from pipeline.tasks import Task

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from run_pipeline import main
+from run_pipeline import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 TINY = """
@@ -150,12 +150,28 @@ def test_config_prints_the_resolved_config_or_the_schema(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
 
 
-@pytest.mark.parametrize(
-    "name", ["run", "status", "report", "plot", "table", "sweep", "fidelity", "graph", "config"]
-)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     assert f"run_pipeline.py {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_fits_a_screen_and_does_not_wait_for_torch():
+    code = (
+        "import sys, run_pipeline; run_pipeline.main(['--help']); sys.exit('torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert len(lines) <= 35
+    assert max(map(len, lines)) <= 80
+    commands = lines[lines.index("Commands:") + 1 :][: len(COMMANDS)]
+    assert [line.split()[0] for line in commands] == list(COMMANDS)
+
+
+def test_every_command_is_a_module_and_every_module_a_command():
+    modules = {path.stem for path in (ROOT / "pipeline" / "commands").glob("[a-z]*.py")}
+    assert modules - {"options"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_every_command_explains_itself_with_an_example(name, capsys):
         ),
         (["--set", "goal=classifier", "--set", "scorer.batch_size=512"], "scorer.batch_size"),
         (["--set", "scorer.mixing={kind: cutmix, num_images: 3}"], "scorer.mixing: num_images 3"),
-        (["--until", "serach"], "--until: found 'serach'"),
+        (["--until", "serach"], "--until: found 'serach'; did you mean search?"),
         (["--only", "search"], "subset is needed"),
         (["--force", "everything"], "--force: found 'everything'"),
         (["--device", "tpu"], "--device: found 'tpu'"),
@@ -216,7 +232,9 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, a
         (["sweep", "nowhere.yaml"], "nowhere.yaml"),
         (["sweep", "configs/quickstart.yaml", "--jobs", "0"], "--jobs: found 0"),
         (["sweep", "configs/quickstart.yaml"], "base: missing"),
-        (["dance"], "dance"),
+        (["dance"], "no such command 'dance'; allowed: run, "),
+        (["rnu"], "no such command 'rnu'; did you mean run?"),
+        (["status", "--art"], "--artifacts"),
     ],
 )
 def test_other_commands_refuse_in_one_line_too(capsys, arguments, expected):

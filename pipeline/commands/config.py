@@ -15,7 +15,9 @@ def config(
     set_: Overrides = None,
     schema: Annotated[bool, typer.Option("--schema", help="the JSON schema, for editors")] = False,
 ) -> None:
-    """Print the resolved config: defaults, base files and overrides applied.
+    """Print the resolved config.
+
+    Defaults, base files and overrides applied.
 
     \b
     Example:

@@ -24,7 +24,7 @@ def fidelity(
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
 ) -> None:
-    """Rank random architectures on the subset and on all images: how far do they agree?
+    """Rank architectures on the subset and on all images: do they agree?
 
     \b
     Example:

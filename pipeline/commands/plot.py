@@ -20,7 +20,9 @@ def plot(
     x: Annotated[str, typer.Option(metavar="search|total", help="which cost")] = "search",
     runs: Runs = Path("runs"),
 ) -> None:
-    """Draw accuracy against GPU-hours over runs: a curve a series, error bars over seeds.
+    """Draw accuracy against GPU-hours over runs.
+
+    A curve a series, error bars over seeds.
 
     \b
     Example:

@@ -36,7 +36,9 @@ def show(
     columns: Annotated[int, typer.Option(help="mixes of each, 1 to 6")] = 4,
     artifacts: Artifacts = Path("artifacts"),
 ) -> None:
-    """Draw what mixers make of the images: boxes, saliency, soft labels.
+    """Draw what mixers make of the images.
+
+    The boxes, what is salient where a mixer looks at that, and the soft labels.
 
     \b
     Example:

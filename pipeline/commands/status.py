@@ -12,7 +12,7 @@ from pipeline.store import store_of
 
 
 def status(run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None) -> None:
-    """Show each stage of a run: reused, done, interrupted, pending; and the cost so far.
+    """Show where each stage of a run stands, and what it has cost.
 
     \b
     Example:

@@ -46,7 +46,9 @@ def sweep(
         False
     ),
 ) -> int:
-    """Run a study, or go on with it: a grid of configs, seeds, one figure with mean, std and n.
+    """Run a study, or go on with it: a grid of runs and seeds.
+
+    It ends with one figure: mean, standard deviation, n.
 
     \b
     Example:

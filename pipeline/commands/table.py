@@ -10,7 +10,9 @@ from pipeline.run_folder import RunFolder
 
 
 def table(names: RunNames, runs: Runs = Path("runs")) -> None:
-    """Print classifier runs side by side: a row a setting, mean ± std over its seeds.
+    """Print classifier runs side by side.
+
+    A row a setting: mean ± std over its seeds.
 
     \b
     Example:

@@ -17,13 +17,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from classification.errors import ConfigError, DeviceError
+from classification.errors import ConfigError, DeviceError, InterruptedRunError
 from pipeline import ray_cluster
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
 from pipeline.ledger import Ledger
 from pipeline.ray_cluster import Share, check_ray, joined, share_of
-from pipeline.runner import InterruptedRunError
 from pipeline.study import load_study
 from pipeline.sweep import plan
 from run_pipeline import main

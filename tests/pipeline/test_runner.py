@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from classification.errors import ArtifactError, ConfigError
+from classification.errors import ArtifactError, ConfigError, InterruptedRunError
 from pipeline.console import Console
 from pipeline.graph import Stage
-from pipeline.runner import InterruptedRunError, Runner, Selection
+from pipeline.runner import Runner, Selection
 from pipeline.status import stage_state
 from pipeline.store import Store
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from classification.errors import PipelineError
+from classification.errors import InterruptedRunError, PipelineError
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.ledger import Ledger
-from pipeline.runner import InterruptedRunError
 from pipeline.stages import probe, scorer
 
 BASE = """\
