@@ -1,5 +1,7 @@
 """What a person sees while work goes on: a live line in a terminal, plain lines elsewhere."""
 
+import io
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +35,11 @@ class Console:
         self._stream = cast(TextIO, _Unbreakable(stream or sys.stdout))
         self._rich = RichConsole(file=self._stream, highlight=False, soft_wrap=True)
         self.log = log
+
+    @classmethod
+    def choose(cls, quiet: bool, as_json: bool) -> "Console":
+        """Messages to nobody, to standard error beside a JSON document, or to standard output."""
+        return cls(io.StringIO() if quiet else sys.stderr if as_json else sys.stdout)
 
     def say(self, message: str) -> None:
         """One line for the person and the log."""
@@ -132,6 +139,11 @@ class _Reporter:
         if done == total or now - self._last_line > _PLAIN_SECONDS:
             self._last_line = now
             self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")
+
+
+def print_json(value: Any) -> None:
+    """One document on standard output, for the machine that asked with --json."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _format(metric: tuple[str, float]) -> str:

@@ -1,5 +1,8 @@
 """The report that suits a run's goal."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from classification.datasets import ImageDataset
 from pipeline.classification_report import write_classification_report
 from pipeline.config import PipelineConfig
@@ -22,12 +25,13 @@ def write_run_report(
     artifacts: dict[str, Artifact],
     store: Store,
     console: Console,
-) -> None:
-    """Write the report under `folder`, and print what it comes to."""
+) -> Mapping[str, Any] | None:
+    """Write the report under `folder`, and say what it comes to. Returns results.json's content,
+    or None for a ranking, which has no report of its own."""
     if config.goal == "ranking":  # one ranking says nothing by itself
         console.say(f"ranking     {artifacts['ranking'].path / RANKING}")
         console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
-        return
+        return None
     if config.goal == "classifier":
         data, scorer = datasets["data"], artifacts["scorer"]
         results = write_classification_report(folder, config, data, scorer, store)
@@ -52,6 +56,7 @@ def write_run_report(
     for line in costs:
         console.say(line)
     console.say(f"report      {folder.report / REPORT}")
+    return results
 
 
 def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:

@@ -96,6 +96,34 @@ def test_a_random_subset_needs_no_scorer(finished, capsys):
     assert not (finished / "runs" / "random").exists()
 
 
+def test_machines_get_json_and_nothing_else_on_standard_output(finished, capsys):
+    config = str(finished / "tiny.yaml")
+    assert command(finished, "run", config, "--json") == 0
+    captured = capsys.readouterr()
+    ran = json.loads(captured.out)
+    assert "reused" in captured.err
+    written = json.loads((finished / "runs" / "tiny" / "report" / "results.json").read_text())
+    assert ran["results"] == written
+    assert set(ran["stages"]) == {"scorer", "scores", "subset", "search", "retrain"}
+    assert command(finished, "run", config, "--json", "--dry-run") == 0
+    assert {step["action"] for step in json.loads(capsys.readouterr().out)} == {"reuse"}
+    assert command(finished, "status", "tiny", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [stage["state"] for stage in told["stages"]] == ["done"] * 5
+    assert told["cost"]["gpu_hours"] == 0 < told["cost"]["cpu_hours"]
+    assert main(["config", config, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+
+
+def test_quiet_says_nothing_but_what_went_wrong(finished, capsys):
+    config = str(finished / "tiny.yaml")
+    assert command(finished, "run", config, "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+    assert command(finished, "run", config, "--quiet", "--until", "nothing") == 2
+    assert "--until: found 'nothing'" in refusal(capsys)
+
+
 def test_plot_draws_runs_and_names_what_it_wrote(finished, capsys):
     picture = finished / "plot.svg"
     assert command(finished, "plot", "tiny", "-o", str(picture), "--x", "total") == 0

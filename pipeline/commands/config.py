@@ -1,19 +1,20 @@
 """The `config` command."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import ConfigPath, Overrides
+from pipeline.commands.options import ConfigPath, Json, Overrides
 from pipeline.config import PipelineConfig, dump_config, load_config
+from pipeline.console import print_json
 
 
 def config(
     config: ConfigPath,
     set_: Overrides = None,
     schema: Annotated[bool, typer.Option("--schema", help="the JSON schema, for editors")] = False,
+    json_: Json = False,
 ) -> None:
     """Print the resolved config.
 
@@ -24,7 +25,9 @@ def config(
       python run_pipeline.py config configs/quickstart.yaml --set search.epochs=10
     """
     resolved = load_config(config, set_ or [])
-    if schema:
-        print(json.dumps(PipelineConfig.model_json_schema(), indent=1))
+    if json_:
+        print_json(resolved.model_dump(mode="json"))
+    elif schema:
+        print_json(PipelineConfig.model_json_schema())
     else:
         sys.stdout.write(dump_config(resolved))

@@ -3,9 +3,18 @@
 from pathlib import Path
 
 from evaluate.fidelity import RankCorrelation
-from pipeline.commands.options import Artifacts, ConfigPath, Device, Name, Overrides, Runs
+from pipeline.commands.options import (
+    Artifacts,
+    ConfigPath,
+    Device,
+    Json,
+    Name,
+    Overrides,
+    Quiet,
+    Runs,
+)
 from pipeline.config import load_config
-from pipeline.console import Console
+from pipeline.console import Console, print_json
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.fidelity import Ranking, collect_fidelity, series_title, variants, write_fidelity
 from pipeline.inputs import check_inputs, load_datasets
@@ -23,6 +32,8 @@ def fidelity(
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Rank architectures on the subset and on all images: do they agree?
 
@@ -38,7 +49,7 @@ def fidelity(
     datasets = load_datasets(own)
     for each in configs:
         check_inputs(each, datasets, own_device)
-    store, console = Store(artifacts), Console()
+    store, console = Store(artifacts), Console.choose(quiet, json_)
     rankings: dict[str, Ranking] = {}
     for each in configs:
         runner = Runner(STAGES, each, datasets, store, own_device, console)
@@ -54,3 +65,5 @@ def fidelity(
         tau = RankCorrelation(**found)
         console.say(f"Kendall tau {series_title(measure)} against full data: {tau}")
     console.say(f"report      {report / REPORT}")
+    if json_:
+        print_json(results)

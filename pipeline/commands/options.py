@@ -19,4 +19,9 @@ StoreOf = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="the run's name; the config's if absent")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but what went wrong")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="a JSON document on standard output, messages on standard error"),
+]
 Picture = Annotated[Path, typer.Option("-o", "--output", help=".png, .svg or .pdf")]

@@ -1,7 +1,7 @@
 """The `run` command."""
 
-import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +10,18 @@ import typer
 
 from classification.datasets import ImageDataset
 from classification.world import World
-from pipeline.commands.options import Artifacts, ConfigPath, Device, Name, Overrides, Runs
+from pipeline.commands.options import (
+    Artifacts,
+    ConfigPath,
+    Device,
+    Json,
+    Name,
+    Overrides,
+    Quiet,
+    Runs,
+)
 from pipeline.config import PipelineConfig, load_config
-from pipeline.console import Console
+from pipeline.console import Console, print_json
 from pipeline.device import device_name, keep_freed_memory
 from pipeline.graph import build_graph, stage_order
 from pipeline.inputs import check_inputs, load_datasets
@@ -42,6 +51,8 @@ def run(
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
     dry_run: DryRun = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Run a config, or go on with it: what is already made is reused.
 
@@ -58,7 +69,7 @@ def run(
         )
         contents = {f"{each}, content hash": d.content_hash for each, d in datasets.items()}
         world.together(lambda: check_agreement(resolved, contents, own_device, world))
-        console = Console() if world.is_first else Console(io.StringIO())
+        console = Console.choose(quiet or not world.is_first, json_)
         store = Store(artifacts)
         runner = Runner(STAGES, resolved, datasets, store, own_device, console, world)
         if not world.is_first:
@@ -66,18 +77,25 @@ def run(
                 runner.run(selection)
             return
         if dry_run:
-            for step in runner.plan(selection):
+            plan = runner.plan(selection)
+            for step in plan:
                 console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+            if json_:
+                print_json([asdict(step) for step in plan])
             return
         folder = RunFolder.record(runs, resolved, runner.keys, artifacts, device_name(own_device))
         console.log = folder.log
         number = "" if world.alone else f"{world.size} × "
         console.say(f"run {resolved.name} on {number}{device_name(own_device)} ({own_device})")
         made = runner.run(selection)
+    results = None
     if set(made) == set(runner.order):
-        write_run_report(folder, resolved, datasets, made, store, console)
+        results = write_run_report(folder, resolved, datasets, made, store, console)
     else:
         console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
+    if json_:
+        stages = {stage: str(artifact.path) for stage, artifact in made.items()}
+        print_json({"run": str(folder.path), "stages": stages, "results": results})
 
 
 def _prepare(

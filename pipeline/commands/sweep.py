@@ -9,7 +9,7 @@ import typer
 from classification.checkpoint import write_atomically
 from classification.errors import ConfigError
 from classification.storage import writable
-from pipeline.commands.options import Artifacts, Device, Overrides, Runs
+from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.page import REPORT
@@ -45,6 +45,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what stands, cell by cell")] = (
         False
     ),
+    quiet: Quiet = False,
 ) -> int:
     """Run a study, or go on with it: a grid of runs and seeds.
 
@@ -70,7 +71,7 @@ def sweep(
             )
         check_ray("--jobs" if ray is None else "--ray", ray)
     keep_freed_memory()
-    console = Console()
+    console = Console.choose(quiet, as_json=False)
     tasks = plan(asked, own_device, artifacts, console)
     if dry_run:
         _print_plan(asked, tasks, console)
