@@ -1,20 +1,26 @@
 """The record: each training image's loss in every epoch, kept while a classifier trains."""
 
+import hashlib
+import json
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classification.checkpoint import write_atomically
 from classification.loaders import DeviceLoader
 from classification.mapped_array import create_array, open_array
 from classification.trainer import epoch_order
 from classification.training_step import Objective, logits_of
-from classification.workspace import Workspace
+from classification.workspace import Workspace, finished_steps
 
 TRAINING_LOSSES = "training_losses.npy"
 TRAINING_ENTROPIES = "training_entropies.npy"
+_DIGESTS = ".training_losses.json"  # of each epoch's column in each file, while they grow
 
 
 class TrainingLosses:
@@ -38,13 +44,21 @@ class TrainingLosses:
         order: Callable[[int], Tensor],
     ) -> None:
         self._order = order
+        self._digests_path = workspace.path(_DIGESTS)
         paths = [workspace.path(name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)]
         shape = (num_images, epochs)
-        standing = [open_array(path, shape) for path in paths]
-        self._arrays = [array for array in standing if array is not None]
-        if len(self._arrays) < len(paths):
+        self._digests = _read_digests(self._digests_path)
+        self._arrays = [array for path in paths if (array := open_array(path, shape)) is not None]
+        begun = finished_steps(workspace.directory)
+        if not self._vouched_for(begun, len(paths)):
             # Without its record a training begun before cannot go on.
+            if begun:
+                workspace.say(
+                    f"warning: {paths[0]}: the record of the training's losses is damaged; "
+                    "the training begins anew"
+                )
             workspace.discard_checkpoints()
+            self._digests = []
             self._arrays = [create_array(path, shape) for path in paths]
         self._waiting: list[Tensor] = []  # [2, B], on the device, so that no step waits
 
@@ -62,11 +76,41 @@ class TrainingLosses:
         noted = torch.cat(self._waiting, 1).cpu().numpy()
         self._waiting.clear()
         rows = self._order(epoch).cpu().numpy()
+        if len(self._digests) > epoch:  # an epoch done before, of which no checkpoint was left
+            self._vouch(self._digests[:epoch])
+        digests = []
         for array, values in zip(self._arrays, noted, strict=True):
             column = np.full(len(array), np.nan, np.float32)
             column[rows] = values
             array[:, epoch] = column
             array.flush()
+            digests.append(_digest(column))
+        self._vouch([*self._digests, digests])
+
+    def _vouch(self, digests: list[list[str]]) -> None:
+        self._digests = digests
+        write_atomically(self._digests_path, json.dumps(digests))
+
+    def _vouched_for(self, epochs: int, files: int) -> bool:
+        """Whether both files stand and hold what was written in the first `epochs`."""
+        if len(self._arrays) < files or len(self._digests) < epochs:
+            return False
+        return all(
+            self._digests[epoch] == [_digest(array[:, epoch]) for array in self._arrays]
+            for epoch in range(epochs)
+        )
+
+
+def _digest(column: np.ndarray) -> str:
+    return hashlib.sha256(column.tobytes()).hexdigest()
+
+
+def _read_digests(path: Path) -> list[list[str]]:
+    """None if the file is not there or damaged: then nothing vouches for the arrays."""
+    with suppress(OSError, ValueError):
+        digests = json.loads(path.read_bytes())
+        return digests if isinstance(digests, list) else []
+    return []
 
 
 def rows_in_order(train: DeviceLoader, seed: int, purpose: str, epoch: int) -> Tensor:

@@ -1,7 +1,7 @@
 """A folder in which long work leaves its checkpoints and metrics, and from which it resumes."""
 
-import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from classification.world import ALONE, World
 
 METRICS = "metrics.jsonl"
 _KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
+_CHECKPOINT = re.compile(r"checkpoint-\d+(-\d+)?\.safetensors")
 
 
 class Progress(Protocol):
@@ -33,9 +34,11 @@ def unheard(message: str) -> None:
 class Workspace:
     """Checkpoints numbered by finished steps, and one metrics row a step.
 
-    A checkpoint and its row belong together: `resume` drops rows that are newer than the
-    checkpoint it returns, so a killed run leaves the same metrics file as an uninterrupted one.
-    Rows therefore hold nothing that differs between two runs of the same work, such as times.
+    A checkpoint holds the rows up to it: `resume` writes the metrics file again from the one it
+    returns, so a killed run leaves the same metrics as an uninterrupted one, whatever became of the
+    file. Rows therefore hold nothing that differs between two runs of the same work, such as times.
+
+    A checkpoint that is damaged is named to `say`, and the one before it returned.
 
     Long steps may be recorded in parts. Of several processes of a `world` each has a directory of
     its own; the first one's holds what counts, and the others resume from what it finds there.
@@ -50,6 +53,7 @@ class Workspace:
     ) -> None:
         self.directory = directory
         self.progress, self.say, self.world = progress, say, world
+        self._lines: list[str] = []  # of the metrics file
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
@@ -68,7 +72,8 @@ class Workspace:
     def save(self, step: int, state: State, row: Mapping[str, Any] | None = None) -> None:
         """Record that `step` steps are finished, with what is needed to go on from there."""
         if row is not None:
-            path, line = self.path(METRICS), json.dumps(row) + "\n"
+            self._lines.append(json.dumps(row) + "\n")
+            path, line = self.path(METRICS), self._lines[-1]
             with storing(path, len(line)), path.open("a") as file:
                 file.write(line)
         self._save(step, 0, state)
@@ -90,40 +95,53 @@ class Workspace:
         if not self.world.is_first:
             return
         ending = f"-{part:06d}" if part else ""
-        save_checkpoint(self.path(f"checkpoint-{step:06d}{ending}.safetensors"), state)
-        standing = self._checkpoints()
+        content = {"place": [step, part], "metrics": "".join(self._lines), "state": state}
+        save_checkpoint(self.path(f"checkpoint-{step:06d}{ending}.safetensors"), content)
+        standing = checkpoints(self.directory)
         kept = {*standing[-_KEPT:], *[path for path in standing if not _place(path)[1]][-_KEPT:]}
         for old in set(standing) - kept:
             old.unlink()
 
     def _resume_at(self, parts: bool) -> tuple[int, int, State]:
-        step, part, state, lines = self.world.from_first(lambda: self._find(parts))
-        if not self.world.is_first:
-            write_atomically(self.path(METRICS), "".join(lines))
+        step, part, state, self._lines = self.world.from_first(lambda: self._find(parts))
+        if self._lines or self.path(METRICS).exists():
+            write_atomically(self.path(METRICS), "".join(self._lines))
         return step, part, state
 
     def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
         """The newest whole checkpoint, and the metrics up to it."""
-        for path in reversed(self._checkpoints()):
-            step, part = _place(path)
-            if part and not parts:
+        damaged: list[ArtifactError] = []
+        found: tuple[int, int, State, list[str]] = 0, 0, {}, []
+        beginning = "its work begins anew"
+        for path in reversed(checkpoints(self.directory)):
+            if _place(path)[1] and not parts:
                 continue
-            with contextlib.suppress(ArtifactError):
-                state = load_checkpoint(path)
-                return step, part, state, self._truncate_metrics(step)
-        return 0, 0, {}, self._truncate_metrics(0)
+            try:
+                found = _read(path)
+            except ArtifactError as error:
+                damaged.append(error)
+                continue
+            beginning = f"goes on from {path.name}"
+            break
+        for reason in damaged:
+            self.say(f"warning: {reason}; {beginning}")
+        return found
 
-    def _checkpoints(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(self.directory.glob("checkpoint-*.safetensors"), key=_place)
 
-    def _truncate_metrics(self, step: int) -> list[str]:
-        path = self.path(METRICS)
-        if not path.exists():
-            return []
-        lines = path.read_text().splitlines(keepends=True)[:step]
-        write_atomically(path, "".join(lines))  # a full disk or a kill must not empty it
-        return lines
+def checkpoints(directory: Path) -> list[Path]:
+    """The files of a work's checkpoints, oldest first; none has been looked into."""
+    named = (p for p in directory.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name))
+    return sorted(named, key=_place)
+
+
+def finished_steps(directory: Path) -> int:
+    """Of the newest checkpoint, by its name."""
+    return max((_place(path)[0] for path in checkpoints(directory)), default=0)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise ArtifactError, naming the file, unless `resume` could go on from it."""
+    _read(path)
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
@@ -136,3 +154,15 @@ def _place(path: Path) -> tuple[int, int]:
     """How many steps, and parts of the next one, are finished at a checkpoint."""
     step, _, part = path.stem.removeprefix("checkpoint-").partition("-")
     return int(step), int(part or 0)
+
+
+def _read(path: Path) -> tuple[int, int, State, list[str]]:
+    """Finished steps, finished parts of the next, state, and the lines of the metrics."""
+    content = load_checkpoint(path)
+    try:
+        (step, part), metrics, state = (content[key] for key in ("place", "metrics", "state"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: made by another version of this code") from error
+    if (step, part) != _place(path):
+        raise ArtifactError(f"{path}: the checkpoint of another place, {step} and {part}")
+    return step, part, state, metrics.splitlines(keepends=True)

@@ -3,6 +3,7 @@
 Jeong et al. 2023, Section III-C and Eq. 8: M mixes of each image, and the loss of each mix.
 """
 
+import hashlib
 import itertools
 import math
 import time
@@ -69,7 +70,7 @@ def measure_losses(
     blocks = math.ceil(num_anchors / size)
     settings = config.model_dump(mode="json", exclude={"batch_size", "source"})
     identity = {"config": settings, "seed": seed}
-    stored, first = _open(workspace, (num_anchors, config.draws), identity)
+    stored, first, digest = _open(workspace, (num_anchors, config.draws), identity, size)
     waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
     with evaluating(model):
@@ -84,8 +85,8 @@ def measure_losses(
             now, end = time.monotonic(), min(done * size, num_anchors)
             full = len(waiting) * world.size >= _MAX_WAITING or now - saved >= _SAVE_SECONDS
             if done == blocks or world.from_first(partial(bool, full)):
-                _store(stored, end, waiting, world)
-                workspace.save(done, identity)
+                digest.update(_store(stored, end, waiting, world).data)
+                workspace.save(done, identity | {"losses": digest.hexdigest()})
                 saved = now
             rate = (end - first * size) * config.draws / max(now - begun, 1e-9)
             workspace.progress(end, num_anchors, "image", images_per_second=rate)
@@ -153,8 +154,8 @@ def _score(
     return torch.cat(losses).view(mixes.sources.shape[:2])
 
 
-def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: World) -> None:
-    """Move the losses that wait into the rows before `end`; on disk when this returns.
+def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: World) -> np.ndarray:
+    """Move the losses that wait into the rows before `end`, and return them; on disk by then.
 
     Of several processes the first stores those of all, whose blocks followed one another in turn.
     """
@@ -171,20 +172,28 @@ def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: Wor
     if stored is not None:
         stored[start:end] = losses
         stored.flush()  # before the checkpoint that vouches for it
+    return losses
 
 
 def _open(
-    workspace: Workspace, shape: tuple[int, int], identity: State
-) -> tuple[np.memmap | None, int]:
-    """The file of losses, in the first process alone, and how many of its blocks are whole.
+    workspace: Workspace, shape: tuple[int, int], identity: State, size: int
+) -> tuple[np.memmap | None, int, "hashlib._Hash"]:
+    """The file of losses, in the first process alone, how many of its blocks of `size` images are
+    whole, and SHA-256 fed with those, which the last checkpoint vouches for.
 
     Blocks beyond those may hold anything: they are measured again, with the same result.
     """
     path, world = workspace.path(LOSSES), workspace.world
     done, state = workspace.resume()
-    standing = open_array(path, shape) if world.is_first and done and state == identity else None
+    standing, digest = None, hashlib.sha256()
+    if world.is_first and done:
+        standing = open_array(path, shape)
+        digest.update(b"" if standing is None else standing[: done * size].data)
+        if standing is None or state != identity | {"losses": digest.hexdigest()}:
+            workspace.say(f"warning: {path}: damaged or of other settings; measured anew")
+            standing, digest = None, hashlib.sha256()
     done = world.from_first(lambda: done if standing is not None else 0)
     if not world.is_first or standing is not None:
-        return standing, done
+        return standing, done, digest
     workspace.discard_checkpoints()
-    return create_array(path, shape), 0
+    return create_array(path, shape), 0, digest

@@ -164,7 +164,7 @@ def test_a_training_that_another_number_of_processes_began_goes_on_from_whole_ep
         train(Workspace(tmp_path, stopped_at(6, [])), checkpoint_steps=1)
     path = tmp_path / "checkpoint-000001-000002.safetensors"
     state = load_checkpoint(path)
-    state["within"]["randomness"] *= 2
+    state["state"]["within"]["randomness"] *= 2
     save_checkpoint(path, state)
     again = []
     train(Workspace(tmp_path, stopped_at(99, again)), checkpoint_steps=1)

@@ -94,16 +94,43 @@ def test_a_killed_training_leaves_the_same_record(digits, recorded, tmp_path):
         assert (tmp_path / name).read_bytes() == (recorded[1] / name).read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut short"])
-def test_a_training_whose_record_is_damaged_begins_anew(digits, recorded, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (TRAINING_LOSSES, "missing"),
+        (TRAINING_LOSSES, "cut short"),
+        (TRAINING_ENTROPIES, "flipped"),
+        (".training_losses.json", "missing"),
+        (".training_losses.json", "flipped"),
+    ],
+)
+def test_a_training_whose_record_is_damaged_begins_anew(digits, recorded, tmp_path, name, damage):
     with pytest.raises(StopError):
         train(digits, RECORDING, tmp_path, stop_after=1)
-    path = tmp_path / TRAINING_LOSSES
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[:-40])
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if damage == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        first = 128 if path.suffix == ".npy" else 6  # the first value of the first epoch
+        content[first] ^= 1
+        path.write_bytes(content)
     train(digits, RECORDING, tmp_path)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (recorded[1] / name).read_bytes()
+
+
+def test_what_was_recorded_after_the_last_checkpoint_may_be_torn(digits, recorded, tmp_path):
+    with pytest.raises(StopError):
+        train(digits, RECORDING, tmp_path, stop_after=2)
+    (tmp_path / "checkpoint-000002.safetensors").unlink()  # killed before it was written
+    record = open_array(tmp_path / TRAINING_LOSSES, (63, 3))
+    assert record is not None
+    record[5:, 1] = 0
+    record.flush()
+    kept = train(digits, RECORDING, tmp_path, stop_after=None)
+    assert same_weights(kept, recorded[0])
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (recorded[1] / name).read_bytes()
 

@@ -248,6 +248,26 @@ def test_work_that_was_killed_ends_in_the_same_bytes(
     assert scored == [done for done in again if done <= killed_at] + resumed
 
 
+def test_losses_that_rotted_before_work_went_on_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uncertainty, "_BLOCK", 40)
+    monkeypatch.setattr(uncertainty, "_SAVE_SECONDS", 0)
+    images, labels = photographs(30, 8), [i % 3 for i in range(30)]
+    measure(tmp_path / "whole", images, labels, small_network(), draws=5)
+    measure(tmp_path / "cut", images, labels, small_network(), draws=5)
+    rotten = np.load(tmp_path / "cut" / LOSSES, mmap_mode="r+")
+    rotten[3, 2] += 1e-3
+    rotten.flush()
+    said: list[str] = []
+    again = Workspace(tmp_path / "cut", say=said.append)
+    arguments = (small_network(), images, torch.tensor(labels), 3, PLAIN, ScoresConfig(draws=5), 1)
+    measure_losses(*arguments, again)
+    assert again.path(LOSSES).read_bytes() == (tmp_path / "whole" / LOSSES).read_bytes()
+    assert len(said) == 1
+    assert LOSSES in said[0]
+
+
 def test_a_workspace_of_other_settings_is_begun_anew(tmp_path: Path) -> None:
     images, labels = photographs(6, 8), [0, 1, 2] * 2
     measure(tmp_path / "used", images, labels, small_network(), loss="kl")
