@@ -15,7 +15,7 @@ from evaluate.published_errors import published_row
 from evaluate.published_rows import Setting, published_dataset
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
-from pipeline.ledger import Cost, last_making
+from pipeline.ledger import Cost, last_making, software_of
 from pipeline.page import describe_dataset
 from pipeline.results import hours_of, read_json
 from pipeline.stages.scorer import training_settings
@@ -43,6 +43,7 @@ def collect_classification(
         "goal": config.goal,
         "name": config.name,
         "device": "; ".join(devices_of(last_making(attempts))),
+        "software": software_of(last_making(attempts)),
         "seed": config.seed,
         "data": {
             "name": data.name,

@@ -111,6 +111,17 @@ def dump_config(config: PipelineConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
 def _read(path: Path, depth: int) -> dict[str, Any]:
     if depth > _MAX_BASES:
         raise ConfigError(f"{path}: `base` leads through more than {_MAX_BASES} files; a circle?")

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,7 +17,7 @@ from classification.scorer_config import SUPERNET, ScorerConfig
 from classification.world import ALONE, World
 from evaluate.retrain import RetrainConfig
 from pcdarts.search_config import SearchConfig
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, flatten
 from pipeline.device import resolve_device
 
 # A stage that one process makes alone, or a lock that another run holds, may keep the others
@@ -69,7 +68,7 @@ def check_agreement(
 
     `content` maps dataset names to content hashes.
     """
-    described = _flatten(config.model_dump(mode="json")) | dict(content) | {"device": device.type}
+    described = flatten(config.model_dump(mode="json")) | dict(content) | {"device": device.type}
     first, *others = world.gather(described)
     for rank, other in enumerate(others, start=1):
         for key in sorted(first.keys() | other.keys()):
@@ -147,14 +146,3 @@ def _own_device(choice: str) -> torch.device:
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

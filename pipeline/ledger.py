@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,8 @@ _HEARTBEAT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a stage. `seconds` is wall-clock time in which it held `devices` devices."""
+    """One attempt at a stage. `seconds` is wall-clock time in which it held `devices` devices;
+    `started`, by the machine's calendar, is a label and enters no sum."""
 
     stage: str
     fingerprint: str
@@ -46,6 +47,7 @@ class Attempt:
     total: int = 0
     unit: str = ""
     peak_memory_bytes: int = 0
+    software: str = ""
 
     @property
     def device_hours(self) -> float:
@@ -93,6 +95,11 @@ class Cost:
 
     def _parts(self) -> list[tuple[float, str]]:
         return [(self.gpu_hours, "GPU-hours"), (self.cpu_hours, "CPU-hours")]
+
+
+def software_of(attempts: Iterable[Attempt]) -> str:
+    """Under which versions of torch and of this code the attempts ran."""
+    return "; ".join(sorted({attempt.software for attempt in attempts} - {""})) or "not recorded"
 
 
 def last_making(attempts: Sequence[Attempt]) -> list[Attempt]:
@@ -146,8 +153,8 @@ class Ledger:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         for line in filter(str.strip, lines):
             try:
-                attempt = Attempt(**json.loads(line))
-            except (ValueError, TypeError):
+                attempt = _read(line)
+            except (ValueError, TypeError, AttributeError):
                 continue
             if wanted is None or attempt.fingerprint in wanted:
                 attempts.append(attempt)
@@ -221,8 +228,8 @@ def open_attempt(folder: Path) -> Attempt | None:
     if not path.exists():
         return None
     try:
-        return Attempt(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+        return _read(path.read_text())
+    except (ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path}: not an attempt record ({error})") from error
 
 
@@ -244,6 +251,12 @@ def _peak_memory(kind: str) -> int:
     if kind == "gpu":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _read(line: str) -> Attempt:
+    """An attempt, without what a later version may have written beside what is known here."""
+    known = {field.name for field in fields(Attempt)}
+    return Attempt(**{name: value for name, value in json.loads(line).items() if name in known})
 
 
 def _replace(attempt: Attempt, **changes: object) -> Attempt:

@@ -63,7 +63,7 @@ def _summary(
     """What the template prints, in its own words."""
     network, cost = results["network"], results["cost"]
     return {
-        **{key: results[key] for key in ("name", "accuracy", "device", "seed")},
+        **{key: results[key] for key in ("name", "accuracy", "device", "software", "seed")},
         "num_train": len(datasets["data"].train),
         "data": describe_dataset(datasets["data"]),
         "target": describe_dataset(datasets["target"]),

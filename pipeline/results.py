@@ -10,7 +10,7 @@ from classification.errors import ArtifactError, ConfigError
 from evaluate.cost_figures import CostPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
-from pipeline.ledger import Attempt, Cost
+from pipeline.ledger import Attempt, Cost, software_of
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
@@ -47,6 +47,7 @@ def collect_results(
     return {
         "name": config.name,
         "device": "; ".join(sorted({attempt.device for attempt in attempts})),
+        "software": software_of(attempts),
         "seed": config.seed,
         "subset": subset,
         "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),

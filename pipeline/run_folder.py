@@ -1,9 +1,13 @@
 """runs/<name>/: what a run was asked, which artifacts answer it, its log and its report."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
@@ -12,6 +16,14 @@ from pipeline.config import PipelineConfig, dump_config, load_config
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _HISTORY = ".history"
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The resolved config of a recorded run as text, and the fingerprint of each of its stages."""
+
+    config_text: str
+    stages: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Write down what is about to run; `stages` maps stage names to fingerprints.
 
-        A folder of the same name that describes another config is moved to runs/.history, report
-        and all.
+        A folder of the same name that describes another config, or other artifacts since images or
+        code changed, is moved to runs/.history, report and all.
         """
         folder = cls(root / config.name)
         text = dump_config(config)
@@ -69,12 +81,53 @@ class RunFolder:
             "stages": stages,
         }
         with writable(folder.path, "--runs"):
-            if written.exists() and written.read_text() != text:
+            last = folder.last()
+            if last is not None and (last.config_text != text or last.stages != stages):
                 folder._retire()
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomically(written, text)
             write_atomically(folder.path / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
         return folder
+
+    def last(self) -> "LastRun | None":
+        """What the folder says of the run that was recorded in it last, if any."""
+        try:
+            text = (self.path / _CONFIG).read_text()
+        except OSError:
+            return None
+        try:
+            stages = self.manifest()["stages"]
+        except ArtifactError:
+            stages = {}
+        return LastRun(text, stages)
+
+    @contextmanager
+    def claimed(self, say: Callable[[str], None], config_text: str = "") -> Iterator[None]:
+        """The folder is this process's for the block; another with the same config waits for it.
+
+        Raises ArtifactError, and leaves all as it is, if a run of that name with other settings
+        goes on, or if the folder of runs cannot be written.
+        """
+        path = self.path.parent / f".lock-{self.path.name}"
+        with writable(path.parent, "--runs"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            last = self.last()
+            if last is not None and last.config_text != config_text:
+                raise ArtifactError(
+                    f"{self.path}: a run of that name with other settings goes on; wait for it, or "
+                    "name this one with --name"
+                ) from None
+            say(f"{self.path}: the same goes on in another process; waiting")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def config(self) -> PipelineConfig:
         """The resolved config of the run."""
@@ -91,8 +144,13 @@ class RunFolder:
             raise ArtifactError(f"{path}: not a run's manifest (no `stages`)")
         return manifest
 
+    @property
+    def history(self) -> Path:
+        """Where folders go that another run of their name takes the place of."""
+        return self.path.parent / _HISTORY
+
     def _retire(self) -> None:
-        history = self.path.parent / _HISTORY
+        history = self.history
         history.mkdir(exist_ok=True)
         number = 1
         while (kept := history / f"{self.path.name}-{number}").exists():

@@ -37,7 +37,8 @@ from pipeline.ledger import (
     start_time,
 )
 from pipeline.signals import deferred
-from pipeline.store import Artifact, Store
+from pipeline.software import software
+from pipeline.store import Artifact, FormatError, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
 
@@ -150,12 +151,16 @@ class Runner:
         """The stage's artifact if it stands, is whole, and was made from these very inputs."""
         try:
             artifact = self.store.find(name, self.keys[name])
+        except FormatError:
+            raise
         except ArtifactError as error:
             if name not in self._damaged:
                 self.console.say(f"{error}; {name} is made again")
             self._damaged.add(name)
             return None
         if artifact is None or artifact.manifest.get("inputs") != self._inputs(name, inputs):
+            return None
+        if artifact.manifest.get("version") != self.stages[name].version:
             return None
         return artifact
 
@@ -278,6 +283,7 @@ class Runner:
             device_kind=device_kind(self.device),
             devices=self.world.size,
             outcome="killed",
+            software=software(),
         )
 
     def _inputs(self, name: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

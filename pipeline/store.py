@@ -25,6 +25,7 @@ from classification.storage import writable
 from pipeline.ledger import Ledger
 
 MANIFEST = "artifact.json"
+_FORMAT = 1  # of manifests; one that names none is of this one
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Artifact:
     path: Path
     digest: str
     manifest: dict[str, Any]
+
+
+class FormatError(ArtifactError):
+    """A whole artifact of another version of this program: not to be used, nor to be replaced."""
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
@@ -90,13 +95,20 @@ class Store:
     def find(self, stage: str, key: str) -> Artifact | None:
         """The artifact, every file checked against its checksum; None if it was never made.
 
-        Raises ArtifactError, naming the file, if it is damaged.
+        Raises ArtifactError, naming the file, if it is damaged, FormatError if another version of
+        the program made it.
         """
         path = self.path(stage, key)
         if not path.exists():
             return None
         try:
             manifest = json.loads((path / MANIFEST).read_text())
+            if manifest.get("format", _FORMAT) != _FORMAT:
+                raise FormatError(
+                    f"{path}: made by another version of this program (format "
+                    f"{manifest['format']!r}); allowed: {_FORMAT}; go on with that version, or "
+                    "name another store with --artifacts"
+                )
             files = manifest["files"]
             for name, expected in files.items():
                 if file_digest(path / name) != expected:

@@ -10,7 +10,7 @@ from evaluate.figures import learning_curves, save_figure
 from evaluate.published_rows import Setting
 from pipeline.classification_report import describe_augmentation, describe_optimizer
 from pipeline.config import PipelineConfig
-from pipeline.ledger import Cost
+from pipeline.ledger import Cost, software_of
 from pipeline.page import best_label, describe_dataset, write_page
 from pipeline.report_parts import draw_costs, draw_subset, show_hours, stage_cost_row
 from pipeline.results import (
@@ -80,6 +80,7 @@ def collect_probe(
         "goal": config.goal,
         "name": config.name,
         "device": "; ".join(sorted({attempt.device for attempt in attempts})),
+        "software": software_of(attempts),
         "seed": config.seed,
         "subset": describe_subset(artifacts),
         "probe": training_settings(config.probed),

@@ -51,15 +51,16 @@ def fidelity(
         check_inputs(each, datasets, own_device)
     store, console = Store(artifacts), Console.choose(quiet, json_)
     rankings: dict[str, Ranking] = {}
-    for each in configs:
-        runner = Runner(STAGES, each, datasets, store, own_device, console)
-        folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
-        console.log = folder.log
-        console.say(f"run {each.name} on {device_name(own_device)} ({own_device})")
-        rankings[each.subset.measure] = Ranking.of(each, runner.run(Selection()), store)
-    results = collect_fidelity(own, rankings)
     report = runs / f"{own.name}-fidelity"
-    write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
+    with RunFolder(report).claimed(console.say):
+        for each in configs:
+            runner = Runner(STAGES, each, datasets, store, own_device, console)
+            folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
+            console.log = folder.log
+            console.say(f"run {each.name} on {device_name(own_device)} ({own_device})")
+            rankings[each.subset.measure] = Ranking.of(each, runner.run(Selection()), store)
+        results = collect_fidelity(own, rankings)
+        write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
     console.say("")
     for measure, found in results["correlations"].items():
         tau = RankCorrelation(**found)

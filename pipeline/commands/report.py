@@ -1,8 +1,10 @@
 """The `report` command."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from classification.errors import ArtifactError
+from classification.datasets import ImageDataset
+from classification.errors import ArtifactError, DataError
 from pipeline.commands.options import Json, Quiet, RunName, Runs, StoreOf
 from pipeline.console import Console, print_json
 from pipeline.inputs import load_datasets
@@ -33,7 +35,21 @@ def report(
         if artifact is None:
             raise ArtifactError(f"{run}: the run has no {stage} yet, so there is nothing to report")
         made[stage] = artifact
+    datasets = load_datasets(config)
+    _check_images(datasets, made)
     console = Console.choose(quiet, json_)
-    results = write_run_report(folder, config, load_datasets(config), made, store, console)
+    results = write_run_report(folder, config, datasets, made, store, console)
     if json_:
         print_json(results)
+
+
+def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:
+    """Refuse to show images beside what was made of others."""
+    for stage, artifact in made.items():
+        for name, dataset in datasets.items():
+            source = artifact.manifest["inputs"].get(name)
+            if source is not None and source["content_hash"] != dataset.content_hash:
+                raise DataError(
+                    f"{name}: the images are not those that {stage} was made of; allowed: the same "
+                    "ones, or `run`, which makes it of these"
+                )

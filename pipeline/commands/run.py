@@ -1,6 +1,7 @@
 """The `run` command."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from classification.datasets import ImageDataset
 from classification.world import World
+from pipeline.changes import changes_since
 from pipeline.commands.options import (
     Artifacts,
     ConfigPath,
@@ -20,7 +22,7 @@ from pipeline.commands.options import (
     Quiet,
     Runs,
 )
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console, print_json
 from pipeline.device import device_name, keep_freed_memory
 from pipeline.graph import build_graph, stage_order
@@ -62,7 +64,7 @@ def run(
       python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
     selection = Selection(until, only, force)
-    with joined(device) as (world, own_device):
+    with joined(device) as (world, own_device), ExitStack() as held:
         keep_freed_memory()
         resolved, datasets = world.together(
             lambda: _prepare(config, set_ or [], name, selection, own_device, world)
@@ -72,30 +74,42 @@ def run(
         console = Console.choose(quiet or not world.is_first, json_)
         store = Store(artifacts)
         runner = Runner(STAGES, resolved, datasets, store, own_device, console, world)
+        folder = RunFolder(runs / resolved.name)
+        if not dry_run:
+            mine = folder.claimed(console.say, dump_config(resolved))
+            world.together(lambda: held.enter_context(mine if world.is_first else nullcontext()))
         if not world.is_first:
             if not dry_run:
                 runner.run(selection)
             return
+        last = folder.last()
+        changes = [] if last is None else changes_since(last, runner)
         if dry_run:
             plan = runner.plan(selection)
+            for line in changes:
+                console.say(line)
             for step in plan:
                 console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
             if json_:
                 print_json([asdict(step) for step in plan])
             return
-        folder = RunFolder.record(runs, resolved, runner.keys, artifacts, device_name(own_device))
+        RunFolder.record(runs, resolved, runner.keys, artifacts, device_name(own_device))
         console.log = folder.log
         number = "" if world.alone else f"{world.size} × "
         console.say(f"run {resolved.name} on {number}{device_name(own_device)} ({own_device})")
+        for line in changes:
+            console.say(line)
+        if changes:
+            console.say(f"what the last run had in {folder.path} is kept in {folder.history}")
         made = runner.run(selection)
-    results = None
-    if set(made) == set(runner.order):
-        results = write_run_report(folder, resolved, datasets, made, store, console)
-    else:
-        console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
-    if json_:
-        stages = {stage: str(artifact.path) for stage, artifact in made.items()}
-        print_json({"run": str(folder.path), "stages": stages, "results": results})
+        results = None
+        if set(made) == set(runner.order):
+            results = write_run_report(folder, resolved, datasets, made, store, console)
+        else:
+            console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
+        if json_:
+            stages = {stage: str(artifact.path) for stage, artifact in made.items()}
+            print_json({"run": str(folder.path), "stages": stages, "results": results})
 
 
 def _prepare(

@@ -77,26 +77,34 @@ def sweep(
         _print_plan(asked, tasks, console)
         return 0
     folder = runs / asked.config.name
-    _record(folder, asked, tasks, artifacts, device_name(own_device))
-    console.log = folder / _LOG
-    console.say(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
-    words = ["python", "run_pipeline.py", "sweep", str(study), "--seeds", str(asked.config.seeds)]
-    command = shlex.join([*words, *(word for each in overrides for word in ("--set", each))])
-    try:
-        make_all(tasks, at_once, own_device, artifacts, console, ray)
-    finally:
-        store = Store(artifacts)
-        results = collect_cells(asked, tasks, store)
-        if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
-            console.say("comparing rankings and subsets")
-            add_agreement(
-                results,
-                lambda result: datasets_of(result.cell.config)["data"],
-                own_device,
-                asked.config.reference,
-            )
-        write_study_report(folder, asked, results, study_cost(tasks, store), command)
-        console.say(f"report      {folder / REPORT}")
+    with RunFolder(folder).claimed(console.say):
+        _record(folder, asked, tasks, artifacts, device_name(own_device))
+        console.log = folder / _LOG
+        console.say(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
+        words = [
+            "python",
+            "run_pipeline.py",
+            "sweep",
+            str(study),
+            "--seeds",
+            str(asked.config.seeds),
+        ]
+        command = shlex.join([*words, *(word for each in overrides for word in ("--set", each))])
+        try:
+            make_all(tasks, at_once, own_device, artifacts, console, ray)
+        finally:
+            store = Store(artifacts)
+            results = collect_cells(asked, tasks, store)
+            if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
+                console.say("comparing rankings and subsets")
+                add_agreement(
+                    results,
+                    lambda result: datasets_of(result.cell.config)["data"],
+                    own_device,
+                    asked.config.reference,
+                )
+            write_study_report(folder, asked, results, study_cost(tasks, store), command)
+            console.say(f"report      {folder / REPORT}")
     failed = [result for result in results if result.error]
     for result in failed:
         console.say(f"failed      {result.cell}: {result.error}")

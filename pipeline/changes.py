@@ -1,0 +1,77 @@
+"""What differs from the last run of the same name, and which of its stages that makes anew."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from pipeline.config import flatten
+from pipeline.documents import parse_value
+from pipeline.graph import SOURCES
+from pipeline.run_folder import LastRun
+from pipeline.runner import Runner
+from pipeline.store import MANIFEST
+
+_SHOWN = 6  # changes in a line
+
+
+def changes_since(last: LastRun, runner: Runner) -> list[str]:
+    """Lines that say what differs from `last` and what is made anew for it; none if nothing is."""
+    if last.stages == runner.keys:
+        return []
+    try:
+        before = parse_value(last.config_text)
+        settings = changed_settings(before, runner.config.model_dump(mode="json"))
+    except (yaml.YAMLError, AttributeError):
+        settings = ""
+    what = settings or "the images or the code, no setting"
+    return [f"changed since the last run of this name: {what}", *_remade(runner, last.stages)]
+
+
+def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Every setting that differs, by dotted key: `search.epochs 2 → 3`."""
+    old, new = flatten(before), flatten(after)
+    keys = [key for key in (old | new) if old.get(key) != new.get(key)]
+    shown = [f"{key} {_value(old, key)} → {_value(new, key)}" for key in keys[:_SHOWN]]
+    more = [f"{len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+    return ", ".join([*shown, *more])
+
+
+def _remade(runner: Runner, before: Mapping[str, str]) -> list[str]:
+    """A line for each stage that was made under the fingerprints `before` and does not stand under
+    those of now, with the reason."""
+    lines = []
+    for stage in runner.order:
+        old, new = before.get(stage), runner.keys[stage]
+        if old is None or old == new or runner.store.path(stage, new).exists():
+            continue
+        try:
+            made = json.loads((runner.store.path(stage, old) / MANIFEST).read_text())
+            reasons = _reasons(runner, stage, made)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # nothing that stands is lost to the change
+        lines.append(f"{stage:8} made anew {new}  ({'; '.join(reasons)})")
+    return lines
+
+
+def _reasons(runner: Runner, stage: str, made: Mapping[str, Any]) -> list[str]:
+    """Why a stage is no longer what its artifact, with the manifest `made`, says of it."""
+    recipe = runner.stages[stage]
+    reasons = []
+    if made["version"] != recipe.version:
+        reasons.append(f"the code of {stage} is version {recipe.version}, was {made['version']}")
+    for need in recipe.needs(runner.config):
+        was = made["inputs"].get(need, {})
+        if need not in SOURCES:
+            if was.get("fingerprint") != runner.keys[need]:
+                reasons.append(f"another {need}")
+        elif was.get("content_hash") != runner.datasets[need].content_hash:
+            reasons.append(f"the images of {need} changed")
+    settings = json.loads(json.dumps(dict(recipe.settings(runner.config))))
+    changes = changed_settings(made["settings"], settings)
+    return [*filter(None, [changes]), *reasons]
+
+
+def _value(settings: Mapping[str, Any], key: str) -> str:
+    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "not set"
