@@ -15,6 +15,7 @@ from classification.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
+_EVENTS = "tensorboard"
 _HISTORY = ".history"
 
 
@@ -46,6 +47,11 @@ class RunFolder:
     def report(self) -> Path:
         """The folder of the report."""
         return self.path / _REPORT
+
+    @property
+    def events(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / _EVENTS
 
     @classmethod
     def open(cls, root: Path, run: str) -> "RunFolder":

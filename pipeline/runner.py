@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,13 @@ from pipeline.software import software
 from pipeline.store import Artifact, FormatError, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
+
+
+Watch = Callable[[str, Path], None]
+
+
+def unwatched(stage: str, directory: Path) -> None:
+    """Called with a stage and its folder whenever it has come further; does nothing."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class Runner:
     ) -> None:
         self.stages, self.config, self.datasets = stages, config, datasets
         self.store, self.device, self.console, self.world = store, device, console, world
+        self.watch: Watch = unwatched
         self.order = stage_order(build_graph(stages, config), stages)
         content = {name: dataset.content_hash for name, dataset in datasets.items()}
         self.keys = fingerprints(stages, config, content)
@@ -129,6 +137,7 @@ class Runner:
                 cost = Cost.of(self.store.ledger.attempts([self.keys[name]]))
                 self.console.say(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
             artifacts[name] = artifact or self._obtain(name, artifacts, forced)
+            self.watch(name, artifacts[name].path)
         return artifacts
 
     def _step(self, name: str, standing: Mapping[str, Artifact], forced: bool) -> Step:
@@ -238,7 +247,9 @@ class Runner:
         }
         stopwatch = Stopwatch(self.store.ledger, work, self._attempt(name))
         with self.console.progress(name, self.device.type) as show:
-            context = self._context(name, artifacts, work, _Both(stopwatch, show))
+            context = self._context(
+                name, artifacts, work, _All(stopwatch, show, partial(self.watch, name, work))
+            )
             try:
                 with self._together(name):
                     self.stages[name].run(context)
@@ -304,13 +315,14 @@ def _raise(error: PipelineError) -> Artifact:
     raise error
 
 
-class _Both:
-    """Progress for the ledger and for the person."""
+class _All:
+    """Progress for the ledger, for the person, and for who watches the stage's folder."""
 
-    def __init__(self, stopwatch: Stopwatch, show: Progress) -> None:
-        self._stopwatch, self._show = stopwatch, show
+    def __init__(self, stopwatch: Stopwatch, show: Progress, watch: Callable[[], None]) -> None:
+        self._stopwatch, self._show, self._watch = stopwatch, show, watch
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
         if unit != "step":
             self._stopwatch.progress(done, total, unit)
+            self._watch()
         self._show(done, total, unit, **metrics)

@@ -33,6 +33,7 @@ from pipeline.run_report import write_run_report
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store import Store
+from pipeline.tracking import Tracker, check_tensorboard
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
@@ -53,6 +54,9 @@ def run(
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
     dry_run: DryRun = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="event files under runs/NAME/tensorboard")
+    ] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -64,6 +68,8 @@ def run(
       python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
     selection = Selection(until, only, force)
+    if tensorboard:
+        check_tensorboard()
     with joined(device) as (world, own_device), ExitStack() as held:
         keep_freed_memory()
         resolved, datasets = world.together(
@@ -101,10 +107,15 @@ def run(
             console.say(line)
         if changes:
             console.say(f"what the last run had in {folder.path} is kept in {folder.history}")
+        tracker = Tracker(folder.events) if tensorboard else None
+        if tracker is not None:
+            runner.watch = tracker.watch
         made = runner.run(selection)
         results = None
         if set(made) == set(runner.order):
             results = write_run_report(folder, resolved, datasets, made, store, console)
+            if tracker is not None:
+                tracker.show(folder.report)
         else:
             console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
         if json_:
