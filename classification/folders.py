@@ -21,6 +21,7 @@ from torch import Tensor
 
 from classification.errors import ConfigError, DataError
 from classification.file_index import FileIndex, FolderFiles, IndexCache
+from classification.regular_file import open_regular
 from classification.val_labels import read_labels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -28,6 +29,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _TRAIN, _TESTS = "train", ("val", "test")
 _FLAT = "images"  # where Tiny ImageNet's val has its images
+_MAX_FILE_BYTES = 1 << 29  # of an image; what Pillow takes for a bomb has more pixels than that
 _CHUNK = 256  # images a thread takes at a time
 _LISTED_AT_ONCE = 8  # folders; it is the file system that is waited for
 _UNREADABLE = (
@@ -117,7 +119,7 @@ def decode_images(paths: Sequence[Path], image_size: int, resize: bool = True) -
 
 def native_size(path: Path) -> int:
     """The side of a square image. Raises DataError if it is unreadable or not square."""
-    with strict_pillow(), _readable(path), Image.open(path, formats=_FORMATS) as image:
+    with strict_pillow(), opened(path) as image:
         size = image.size
     if size[0] != size[1]:
         raise _unfit(path, size)
@@ -142,7 +144,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
     Raises DataError naming the file if it is none of these or turns out not to be whole.
     """
-    with _readable(path), Image.open(path, formats=_FORMATS) as image:
+    with (
+        _readable(path),
+        open_regular(path, _MAX_FILE_BYTES) as file,
+        Image.open(file, formats=_FORMATS) as image,
+    ):
         yield image
 
 

@@ -13,9 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from classification.errors import DataError
+from classification.memory_limit import memory_limit
+from classification.regular_file import open_regular, read_regular
 
 _META = "meta.mat"
 _MAX_DIGITS = 9
+_MAX_BYTES = 1 << 26  # of a file; ImageNet's take a few MB
+_MAX_MEMORY = 1 << 28  # bytes, for what a meta.mat unpacks to
 _SHOWN = 60  # characters of what was found
 
 
@@ -26,7 +30,7 @@ def read_labels(path: Path, images: Sequence[str], classes: Sequence[str]) -> li
     the line if one names no image or class, if an image has no line or two, or a class no image.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); allowed: a text file") from error
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -95,14 +99,17 @@ def _by_order(
 def _names_by_number(path: Path) -> Mapping[int, str]:
     """WNID by ILSVRC2012_ID, by the devkit's meta.mat."""
     from scipy.io import loadmat  # slow to import, and needed for this file alone
-    from scipy.io.matlab import MatReadError
 
     try:
-        synsets = np.atleast_1d(loadmat(path, squeeze_me=True)["synsets"])
+        with open_regular(path, _MAX_BYTES) as file, memory_limit(_MAX_MEMORY):
+            found = loadmat(file, squeeze_me=True, variable_names=["synsets"])
+        synsets = np.atleast_1d(found["synsets"])
         pairs = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
         return {int(number): str(name) for number, name in pairs}
-    except (OSError, ValueError, KeyError, IndexError, TypeError, MatReadError) as error:
-        reason = "absent" if not path.exists() else " ".join(str(error).split())
+    # The reader has no exception of its own for a damaged file: it shows as nearly any.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if path.exists() else "absent"
         raise DataError(
             f"{path}: unreadable ({reason}); allowed: the devkit's file beside its ground truth, "
             "or lines with a file and a class"

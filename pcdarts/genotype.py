@@ -5,6 +5,7 @@ A node is the sum of two edges; the cell's output is the concatenation of its no
 """
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
+from classification.regular_file import read_json
 from pcdarts.operations import CANDIDATES
 
 NUM_INPUTS = 2
@@ -21,6 +23,7 @@ NUM_NODES = 4
 EDGES_PER_NODE = tuple(NUM_INPUTS + node for node in range(NUM_NODES))  # in the supernet
 NUM_EDGES = sum(EDGES_PER_NODE)
 _EDGES_KEPT = 2
+_MAX_BYTES = 1 << 16  # of a file; a genotype takes some 2,000
 
 
 class Edge(NamedTuple):
@@ -51,7 +54,7 @@ class Genotype:
     def from_dict(cls, value: Any, where: str = "genotype") -> "Genotype":
         """The inverse of `to_dict`. Raises ArtifactError, opening with `where`, if it is not."""
         if not isinstance(value, dict) or set(value) != {"normal", "reduce"}:
-            found = sorted(value) if isinstance(value, dict) else type(value).__name__
+            found = reprlib.repr(sorted(value)) if isinstance(value, dict) else type(value).__name__
             raise ArtifactError(f"{where}: found {found}; a genotype has keys normal and reduce")
         return cls(
             _read_cell(value["normal"], f"{where}: normal"),
@@ -66,7 +69,7 @@ class Genotype:
     def load(cls, path: Path) -> "Genotype":
         """Read the JSON form. Raises ArtifactError if the file is missing or no genotype."""
         try:
-            value = json.loads(path.read_text())
+            value = read_json(path, _MAX_BYTES)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{path}: not a readable genotype ({error})") from error
         return cls.from_dict(value, where=str(path))
@@ -128,7 +131,9 @@ def _read_cell(value: Any, where: str) -> tuple[Node, ...]:
     nodes = []
     for index, node in enumerate(value):
         if not isinstance(node, list) or len(node) != _EDGES_KEPT:
-            raise ArtifactError(f"{where}: node {index}: found {node!r}; a node has two edges")
+            raise ArtifactError(
+                f"{where}: node {index}: found {reprlib.repr(node)}; a node has two edges"
+            )
         first, second = (
             _read_edge(edge, EDGES_PER_NODE[index], f"{where}: node {index}") for edge in node
         )
@@ -138,13 +143,15 @@ def _read_cell(value: Any, where: str) -> tuple[Node, ...]:
 
 def _read_edge(value: Any, sources: int, where: str) -> Edge:
     if not isinstance(value, list) or len(value) != len(Edge._fields):
-        raise ArtifactError(f"{where}: found {value!r}; an edge is [operation, source]")
+        raise ArtifactError(f"{where}: found {reprlib.repr(value)}; an edge is [operation, source]")
     operation, source = value
     if operation not in CANDIDATES:
         allowed = ", ".join(CANDIDATES)
-        raise ArtifactError(f"{where}: unknown operation {operation!r}; allowed: {allowed}")
+        raise ArtifactError(
+            f"{where}: unknown operation {reprlib.repr(operation)}; allowed: {allowed}"
+        )
     if type(source) is not int or not 0 <= source < sources:
-        raise ArtifactError(f"{where}: source {source!r}; allowed: 0 to {sources - 1}")
+        raise ArtifactError(f"{where}: source {reprlib.repr(source)}; allowed: 0 to {sources - 1}")
     return Edge(operation, source)
 
 

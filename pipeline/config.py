@@ -3,6 +3,7 @@
 A mapping may name another file with `base:`, relative to its own; the keys beside it win.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +19,7 @@ from evaluate.landscape_config import LandscapeConfig
 from evaluate.retrain import RetrainConfig
 from evaluate.robustness import RobustnessConfig
 from pcdarts.search import SearchConfig
-from pipeline.documents import Document, kind_of, parse_value
+from pipeline.documents import Document, check_values, kind_of, parse_value
 from subsample.scores_config import ScoresConfig
 from subsample.selection import SubsetConfig
 
@@ -157,6 +158,10 @@ def _override(values: dict[str, Any], override: str) -> None:
         value = parse_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    try:
+        check_values(value, key.strip())
+    except ConfigError as error:
+        raise ConfigError(f"--set {error}") from error
     _set(values, key.strip(), value, f"--set {override}")
 
 
@@ -185,7 +190,8 @@ def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"{key}: missing; it has no default{more}"
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict | BaseModel) else f"found {first['input']!r}; "
+    given = first["input"]
+    found = "" if isinstance(given, dict | BaseModel) else f"found {reprlib.repr(given)}; "
     return f"{key}: {found}{message[0].lower()}{message[1:]}{more}"
 
 

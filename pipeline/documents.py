@@ -1,15 +1,19 @@
 """A YAML document: its values, and the line on which each of them stands."""
 
 import re
+import reprlib
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from classification.errors import ConfigError
+from classification.regular_file import read_regular
 
 _MAX_BYTES = 1 << 20
+_MAX_NUMBER = 2**63
 
 
 @dataclass(frozen=True)
@@ -24,23 +28,26 @@ class Document:
     def read(cls, path: Path) -> "Document":
         """Raises ConfigError, naming the file, if it cannot be read or holds something else."""
         try:
-            if path.stat().st_size > _MAX_BYTES:
-                raise ConfigError(f"{path}: larger than a config can be ({_MAX_BYTES} bytes)")
-            loader = _StrictLoader(path.read_text())
-            try:
-                root = loader.get_single_node()
-                values = None if root is None else loader.construct_document(root)
-            finally:
-                loader.dispose()
+            text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not UTF-8 text ({error})") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: cannot be read ({error})") from error
+        try:
+            root, values = _parse(text)
+        except yaml.YAMLError as error:
             detail = " ".join(str(error).split())
             raise ConfigError(f"{path}: not valid YAML: {detail}") from error
         if root is None or not isinstance(values, dict):
             raise ConfigError(
                 f"{path}: found {kind_of(values)}, allowed: a mapping of keys to values"
             )
+        try:
+            check_values(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
         return cls(path, values, root)
 
     def line(self, *location: str | int) -> int:
@@ -69,7 +76,28 @@ class Document:
 
 def parse_value(text: str) -> Any:
     """One YAML value. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_StrictLoader)
+    return _parse(text)[1]
+
+
+def check_values(value: Any, key: str = "") -> None:
+    """Raise ConfigError, naming the dotted key, for what no setting can be.
+
+    That is numbers beyond 64 bits, infinities, and text that no file name or terminal can hold.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            check_values(name, f"a key of {key or 'the file'}")
+            check_values(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            check_values(inner, f"{key}.{index}")
+    elif isinstance(value, int | float) and not abs(value) < _MAX_NUMBER:
+        found = f"a number of {value.bit_length()} bits" if isinstance(value, int) else value
+        raise ConfigError(f"{key}: found {found}; allowed: numbers below 2^63")
+    elif isinstance(value, str) and any(map(_is_control, value)):
+        raise ConfigError(
+            f"{key}: found {reprlib.repr(value)}; allowed: text without control characters"
+        )
 
 
 def kind_of(value: Any) -> str:
@@ -77,22 +105,51 @@ def kind_of(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """A text's node and value, both None if it is empty. Raises yaml.YAMLError."""
+    try:
+        loader = _StrictLoader(text)
+        try:
+            root = loader.get_single_node()
+            return root, None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deeply") from error
+    except ValueError as error:  # of a number with thousands of digits
+        raise yaml.YAMLError(str(error).partition(":")[0]) from error
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs")  # Cs: half of a character
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without what a config does not need: duplicate keys (the last would win silently) and
-    anchors (a few lines of them can expand to gigabytes)."""
+    """YAML without what a config does not need: duplicate keys (the last would win silently),
+    anchors (a few lines of them can expand to gigabytes), tags, and dates, which stay text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [pair for pair in pairs if not pair[0].endswith(":timestamp")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise yaml.YAMLError("anchors and aliases are not allowed")
+        if event.tag is not None:
+            raise yaml.YAMLError(f"tags are not allowed (line {event.start_mark.line + 1})")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"key {key!r} is not text (line {node.start_mark.line + 1})")
-            if keys.count(key) > 1:
+            if key in seen:
                 raise yaml.YAMLError(f"key {key!r} twice (line {node.start_mark.line + 1})")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 

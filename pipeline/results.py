@@ -1,11 +1,11 @@
 """results.json: what a run found and what it cost, for machines; the report prints the same."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from classification import regular_file
 from classification.errors import ArtifactError, ConfigError
 from evaluate.cost_figures import CostPoint
 from pcdarts.genotype import Genotype
@@ -21,6 +21,7 @@ from subsample.selection import Subset
 SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
+_MAX_BYTES = 1 << 26  # of a JSON file
 _OTHER_GOALS = {
     "classifier": "trained a classifier",
     "subset": "trained a classifier on its subset",
@@ -68,7 +69,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
     results = read_json(path)
-    goal = results.get("goal", "network")
+    goal = str(results.get("goal", "network"))
     if goal != "network":
         instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
         raise ConfigError(
@@ -101,10 +102,7 @@ def selection_cost(costs: Mapping[str, Cost]) -> Cost:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ArtifactError, naming the file, if it holds none."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    value = _json(path)
     if not isinstance(value, dict):
         raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
     return value
@@ -112,13 +110,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """A JSON list of objects from a file. Raises ArtifactError, naming it, if it holds none."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    value = _json(path)
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ArtifactError(f"{path}: found something else; allowed: a JSON list of objects")
     return value
+
+
+def _json(path: Path) -> Any:
+    try:
+        return regular_file.read_json(path, _MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
 
 
 def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:

@@ -11,12 +11,14 @@ from filelock import FileLock, Timeout
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
+from classification.regular_file import read_json
 from classification.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
 _HISTORY = ".history"
+_MAX_BYTES = 1 << 20  # of a manifest
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,14 @@ class RunFolder:
         """Name, seed, device, artifact store and the fingerprint of each stage."""
         path = self.path / _MANIFEST
         try:
-            manifest = json.loads(path.read_text())
+            manifest = read_json(path, _MAX_BYTES)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{path}: cannot be read ({error})") from error
         if not isinstance(manifest, dict) or not isinstance(manifest.get("stages"), dict):
             raise ArtifactError(f"{path}: not a run's manifest (no `stages`)")
+        texts = [manifest.get("name"), manifest.get("artifacts"), *manifest["stages"].values()]
+        if not all(isinstance(text, str) for text in texts):
+            raise ArtifactError(f"{path}: not a run's manifest (`name`, `artifacts` or a stage)")
         return manifest
 
     @property

@@ -18,12 +18,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, ConfigError
+from classification.regular_file import read_regular
 from classification.seeding import make_generator
 from subsample.subset_config import Measure, Order, SubsetConfig
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
-_MAX_BYTES = 1 << 28  # of a subset file; ten million indices take a third of it
+_MAX_BYTES = 1 << 27  # of a subset file; ten million indices take two thirds of it
 
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -73,13 +74,13 @@ class Subset:
     def load(cls, path: Path) -> "Subset":
         """Read what `save` wrote. Raises ArtifactError if the file is missing or not a subset."""
         try:
-            if path.stat().st_size > _MAX_BYTES:
-                raise ArtifactError(f"{path}: larger than a subset can be ({_MAX_BYTES} bytes)")
-            subset = TypeAdapter(cls).validate_json(path.read_bytes())
+            subset = TypeAdapter(cls).validate_json(read_regular(path, _MAX_BYTES))
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
             raise ArtifactError(f"{path}: not a subset: {_describe(error)}") from error
+        except ValueError as error:
+            raise ArtifactError(f"{path}: not a subset: {error}") from error
         subset._check_lists(path)
         return subset
 

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
+from classification.memory_limit import memory_limit
 
 _WRAPPERS = ("net", "state_dict", "model")
 _PREFIX = "module."
-_SHOWN = 3  # names in a message
+_SHOWN, _REASON = 3, 200  # names, and characters of another's words, in a message
+_MAX_HEADER = 1 << 24  # bytes of a safetensors header; a ResNet-1000's takes a hundredth of it
+_MAX_MEMORY = 1 << 30  # bytes, beside twice the file's, to read it with
 
 
 def save_classifier_weights(model: nn.Module, path: Path) -> None:
@@ -47,7 +50,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file; allowed: safetensors or a torch checkpoint")
     try:
-        content = load_file(path) if _is_safetensors(path) else _load_torch(path)
+        with memory_limit(2 * path.stat().st_size + _MAX_MEMORY):
+            content = load_file(path) if _is_safetensors(path) else _load_torch(path)
     except pickle.UnpicklingError as error:
         raise ArtifactError(
             f"{path}: not tensors alone: damaged, or it holds objects that could run code; "
@@ -55,15 +59,23 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
     # Neither reader has an exception of its own for a damaged file: it shows as nearly any.
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0][:_REASON] or type(error).__name__
         raise ArtifactError(f"{path}: not loadable ({reason})") from error
     return _state_dict_in(content, path)
 
 
 def _is_safetensors(path: Path) -> bool:
-    """A safetensors file is a length of eight bytes, then a JSON object."""
+    """A safetensors file is a length of eight bytes, then a JSON object.
+
+    Raises ValueError for one whose header is larger than any classifier's.
+    """
     with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+        start = file.read(9)
+    if start[8:] != b"{":
+        return False
+    if (length := int.from_bytes(start[:8], "little")) > _MAX_HEADER:
+        raise ValueError(f"a header of {length:,} bytes; allowed: at most {_MAX_HEADER:,}")
+    return True
 
 
 def _load_torch(path: Path) -> Any:
