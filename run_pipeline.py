@@ -36,6 +36,7 @@ COMMANDS = (
     "config",
 )
 _FOLDER = Path(__file__).parent / "pipeline" / "commands"
+_LONGEST = 2000  # characters of a message
 
 
 class Commands(TyperGroup):
@@ -129,8 +130,11 @@ def _first_line(command: str) -> str:
 
 
 def _complain(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    # What a message quotes may hold what steers a terminal.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     try:
-        print(" ".join(message.split()), file=sys.stderr)
+        print(shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
     return status

@@ -43,6 +43,9 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         "val_annotations.txt, LOC_val_solution.csv, Caffe's val.txt, or the devkit's ground truth "
         "beside its meta.mat",
     )
+    follow_links: bool = Field(
+        False, description="whether symbolic links below root may lead out of it"
+    )
     max_unreadable: int = Field(
         0,
         ge=0,

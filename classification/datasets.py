@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from classification.data_config import DataConfig as DataConfig
+from classification.decoding import decode_images, native_size
 from classification.errors import ConfigError, DataError
 from classification.files import IMAGENET_NORMALIZATION, ImageFiles
-from classification.folders import ImageFolder, decode_images, list_images, native_size
+from classification.folders import ImageFolder, list_images
 from classification.images import Images, ImageSet
 from classification.transforms import Augmentation, Normalization
 
@@ -213,7 +214,14 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
 
 def _list(config: DataConfig, key: str) -> ImageFolder:
     assert config.root is not None  # DataConfig's validator
-    return list_images(config.root, key, config.classes, config.images_per_class, config.val_labels)
+    return list_images(
+        config.root,
+        key,
+        config.classes,
+        config.images_per_class,
+        config.val_labels,
+        config.follow_links,
+    )
 
 
 def _name(config: DataConfig) -> str:

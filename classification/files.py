@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
 
 from classification import colour, crops
+from classification.decoding import opened, strict_pillow, to_rgb
 from classification.errors import DataError
 from classification.file_index import FileIndex
-from classification.folders import opened, strict_pillow, to_rgb
 from classification.loaders import Batch, batch_starts
 from classification.seeding import make_generator
 from classification.transforms import Normalization

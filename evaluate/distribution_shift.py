@@ -21,10 +21,11 @@ from torch import Tensor
 
 from classification.data_config import DataConfig
 from classification.datasets import ImageDataset, load_dataset
+from classification.decoding import decode_images
 from classification.errors import ConfigError, DataError
 from classification.file_index import FileIndex, FolderFiles
 from classification.files import ImageFiles
-from classification.folders import SUFFIXES, decode_images, list_images
+from classification.folders import SUFFIXES, list_images
 from classification.images import Images
 from classification.loaders import Batch
 from evaluate.attacks import PixelModel
@@ -70,7 +71,9 @@ class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
             return found
         if other.root is None or other.kind != "folder":
             return found | {"out_of_distribution": {"kind": other.kind, "classes": other.classes}}
-        listed = list_images(other.root, _OTHER, other.classes, None, other.val_labels)
+        listed = list_images(
+            other.root, _OTHER, other.classes, None, other.val_labels, other.follow_links
+        )
         return found | {"out_of_distribution": _digest(listed.test)}
 
 

@@ -5,7 +5,7 @@ import reprlib
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -128,11 +128,6 @@ class _StrictLoader(yaml.SafeLoader):
     """YAML without what a config does not need: duplicate keys (the last would win silently),
     anchors (a few lines of them can expand to gigabytes), tags, and dates, which stay text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [pair for pair in pairs if not pair[0].endswith(":timestamp")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
@@ -153,6 +148,10 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if not pair[0].endswith(":timestamp")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 # YAML 1.1 reads 1e-4 as text; configs mean the number.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

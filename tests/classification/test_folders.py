@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classification import datasets, folders
+from classification import datasets, decoding
 from classification.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ConfigError, DataError
 
@@ -203,7 +203,7 @@ def test_more_than_memory_holds_is_refused_before_decoding(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "_MAX_BYTES", 12 * 3 * 64 - 1)
-    monkeypatch.setattr(folders, "read_image", lambda *_: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(decoding, "read_image", lambda *_: pytest.fail("an image was decoded"))
     with pytest.raises(
         ConfigError, match=r"data: 12 images of 8×8 pixels take .* lower image_size"
     ):
