@@ -17,7 +17,7 @@ from classification.regular_file import open_regular
 
 # Named by content too, so that a disguised file reaches none of Pillow's other decoders.
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_MAX_FILE_BYTES = 1 << 29  # of an image; what Pillow takes for a bomb has more pixels than that
+_MAX_FILE_BYTES = 1 << 29  # of an image; the pixels that Pillow lets pass take half of it
 _CHUNK = 256  # images a thread takes at a time
 _UNREADABLE = (
     OSError,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
 from classification.storage import storing
 
 
@@ -39,6 +40,23 @@ def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             raise
+    return array
+
+
+def read_array(path: Path, dimensions: int) -> np.memmap:
+    """The floating-point array at `path`, read where it is used.
+
+    Raises ArtifactError if the file is missing, cut short or anything else, as pickled objects are.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, OverflowError) as error:
+        raise ArtifactError(f"{path}: not a readable array ({error})") from error
+    if array.ndim != dimensions or array.dtype.kind != "f":
+        raise ArtifactError(
+            f"{path}: found {array.dtype} in {array.ndim} dimensions; allowed: floating-point "
+            f"numbers in {dimensions}"
+        )
     return array
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from classification.datasets import ImageDataset
+from classification.mapped_array import read_array
 from evaluate.cost_figures import cost_bars
 from evaluate.figures import cv_histogram, save_figure, subset_gallery
 from pipeline.config import PipelineConfig
@@ -43,7 +44,7 @@ def draw_subset(
     """Write gallery.png and cv.png, where the images were scored; returns whether they were."""
     if "scores" not in artifacts:
         return False
-    cv = summarise(np.load(artifacts["scores"].path / scores.LOSSES), config.scores).cv
+    cv = summarise(read_array(artifacts["scores"].path / scores.LOSSES, 2), config.scores).cv
     selected = np.zeros(len(cv), dtype=bool)
     selected[list(Subset.load(artifacts["subset"].path / subset.SUBSET).indices)] = True
     train = data.in_memory()

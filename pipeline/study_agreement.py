@@ -16,6 +16,7 @@ import torch
 from classification.classifier import load_scorer
 from classification.datasets import ImageDataset
 from classification.images import ImageSet
+from classification.mapped_array import read_array
 from classification.models.network import Classifier
 from classification.scorer_config import SUPERNET
 from classification.trainer import evaluating, place
@@ -94,10 +95,10 @@ def _ranking(result: CellResult) -> _Ranking:
     indices = np.array(Subset.load(result.artifacts["subset"].path / SUBSET).indices)
     config = result.cell.config
     if "baseline" in result.artifacts:
-        return _Ranking(np.load(result.artifacts["baseline"].path / VALUES), indices)
+        return _Ranking(read_array(result.artifacts["baseline"].path / VALUES, 1), indices)
     if "scores" not in result.artifacts:
         return _Ranking(None, indices)
-    scores = summarise(np.load(result.artifacts["scores"].path / LOSSES), config.scores)
+    scores = summarise(read_array(result.artifacts["scores"].path / LOSSES, 2), config.scores)
     values = {
         "cv": scores.cv,
         "std": scores.std,
@@ -138,7 +139,7 @@ def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, fl
     easiest = select(
         data.train.labels.numpy(),
         config.subset.model_copy(update={"measure": easy, "order": "deterministic"}),
-        summarise(np.load(path / LOSSES), config.scores),
+        summarise(read_array(path / LOSSES, 2), config.scores),
         config.seed,
     )
     cost = result.costs["scores"]

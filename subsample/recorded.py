@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from classification.errors import PipelineError
+from classification.mapped_array import read_array
 from subsample.scores_config import ScoresConfig
 
 
@@ -19,10 +20,10 @@ def recorded_losses(losses: Path, entropies: Path, config: ScoresConfig) -> np.n
     Where an image sat an epoch out stands the mean over its other draws, or over all its epochs if
     it has none. Raises PipelineError if it took part in no epoch.
     """
-    record = np.asarray(np.load(losses, mmap_mode="r"), np.float64)
+    record = np.asarray(read_array(losses, 2), np.float64)
     if config.loss == "kl":
         # Rounding alone can make it negative.
-        record = np.maximum(record - np.load(entropies, mmap_mode="r"), 0)
+        record = np.maximum(record - read_array(entropies, 2), 0)
     drawn = record[:, -config.draws :].copy()
     for row in np.flatnonzero(np.isnan(drawn).any(1)):
         missing = np.isnan(drawn[row])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from classification.mapped_array import read_array
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.baseline import VALUES
@@ -21,9 +22,9 @@ def run(context: Context) -> None:
     labels = data.train.labels.numpy()
     scores: Scores | np.ndarray | None = None
     if config.subset.needs_baseline:
-        scores = np.load(context.input("baseline", VALUES))
+        scores = read_array(context.input("baseline", VALUES), 1)
     elif config.subset.needs_scores:
-        scores = summarise(np.load(context.input("scores", LOSSES)), config.scores)
+        scores = summarise(read_array(context.input("scores", LOSSES), 2), config.scores)
     indices, for_architecture = select_parts(labels, config.subset, scores, config.seed)
     kept = indices if for_architecture is None else np.append(indices, for_architecture)
     subset = Subset(
