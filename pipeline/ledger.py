@@ -7,26 +7,17 @@ can still say what it cost. A report sums lines and nothing else.
 import errno
 import json
 import os
-import resource
-import threading
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
 from filelock import FileLock
 
-from classification.checkpoint import write_atomically
-from classification.errors import ArtifactError, StorageError
 from classification.storage import storing
 
 Outcome = Literal["done", "interrupted", "failed", "killed"]
-_OPEN = "attempt.json"
-_HEARTBEAT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,10 +40,26 @@ class Attempt:
     peak_memory_bytes: int = 0
     software: str = ""
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Attempt":
+        """Without what a later version may have written beside what is known here.
+
+        Raises ValueError, TypeError or AttributeError if it is no attempt.
+        """
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
     @property
     def device_hours(self) -> float:
         """Wall-clock hours × devices held."""
         return self.seconds / 3600 * self.devices
+
+    def is_same_as(self, other: "Attempt") -> bool:
+        """Whether both tell of one attempt; two at one artifact cannot begin at once."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("stage", "fingerprint", "run", "started")
+        )
 
     @property
     def how_far(self) -> str:
@@ -124,12 +131,17 @@ class Ledger:
         self.path = path
 
     def append(self, attempt: Attempt) -> None:
-        """Add one line, flushed to the disk."""
+        """Add one line, flushed to the disk, unless the attempt has its line already.
+
+        A process can be killed between this and noting that it is done, so it may be called again.
+        """
         line = (json.dumps(asdict(attempt)) + "\n").encode()
         # Over a network file system appending is not atomic between machines.
         lock = FileLock(self.path.with_name(f".lock-{self.path.stem}"))
         with storing(self.path, len(line)), lock:
-            self._write(line)
+            booked = self.attempts([attempt.fingerprint])
+            if not any(attempt.is_same_as(other) for other in booked):
+                self._write(line)
 
     def _write(self, line: bytes) -> None:
         if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
@@ -150,10 +162,10 @@ class Ledger:
         """All attempts, or those at the given artifacts, oldest first. A torn line is left out."""
         wanted = None if fingerprints is None else set(fingerprints)
         attempts = []
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
         for line in filter(str.strip, lines):
             try:
-                attempt = _read(line)
+                attempt = Attempt.from_json(line)
             except (ValueError, TypeError, AttributeError):
                 continue
             if wanted is None or attempt.fingerprint in wanted:
@@ -161,103 +173,6 @@ class Ledger:
         return attempts
 
 
-class Stopwatch:
-    """Times an attempt, and keeps its cost on disk so that not even SIGKILL can hide it.
-
-    While it runs, a thread writes the attempt so far into the stage's folder twice a second; the
-    next attempt finds that file and books it as killed.
-    """
-
-    def __init__(self, ledger: Ledger, folder: Path, attempt: Attempt) -> None:
-        self._ledger, self._path, self._attempt = ledger, folder / _OPEN, attempt
-        self._begin = time.monotonic()
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        book_killed_attempt(ledger, folder)
-        if attempt.device_kind == "gpu":
-            torch.cuda.reset_peak_memory_stats()
-        self._write()
-        self._thread.start()
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Note how far the attempt has come."""
-        with self._lock:
-            self._attempt = _replace(self._attempt, done=done, total=total, unit=unit)
-
-    def finish(self, outcome: Outcome) -> Attempt:
-        """Stop the clock and book the attempt.
-
-        Raises StorageError if a disk refuses that; the attempt's cost so far stays in the folder,
-        from where the next one books it as killed.
-        """
-        self._stop.set()
-        self._thread.join()
-        attempt = _replace(self._now(), outcome=outcome)
-        self._ledger.append(attempt)
-        self._path.unlink(missing_ok=True)
-        return attempt
-
-    def give_up(self, outcome: Outcome) -> Attempt:
-        """`finish` for work that has failed already, which a disk that refuses must not hide."""
-        with suppress(StorageError):
-            return self.finish(outcome)
-        return _replace(self._now(), outcome=outcome)
-
-    def _now(self) -> Attempt:
-        with self._lock:
-            return _replace(
-                self._attempt,
-                seconds=round(time.monotonic() - self._begin, 3),
-                peak_memory_bytes=_peak_memory(self._attempt.device_kind),
-            )
-
-    def _write(self) -> None:
-        write_atomically(self._path, json.dumps(asdict(self._now())))
-
-    def _beat(self) -> None:
-        while not self._stop.wait(_HEARTBEAT_SECONDS):
-            with suppress(StorageError):  # what was written last still stands
-                self._write()
-
-
-def open_attempt(folder: Path) -> Attempt | None:
-    """The attempt that is running in `folder`, or was killed there and is not yet booked."""
-    path = folder / _OPEN
-    if not path.exists():
-        return None
-    try:
-        return _read(path.read_text())
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: not an attempt record ({error})") from error
-
-
-def book_killed_attempt(ledger: Ledger, folder: Path) -> None:
-    """Book what a killed process left behind in `folder`, which the caller has locked."""
-    attempt = open_attempt(folder)
-    if attempt is not None:
-        ledger.append(_replace(attempt, outcome="killed"))
-        (folder / _OPEN).unlink()
-
-
 def start_time() -> str:
-    """Now, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _peak_memory(kind: str) -> int:
-    """Peak bytes allocated on the GPU in this attempt, or resident in this process."""
-    if kind == "gpu":
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _read(line: str) -> Attempt:
-    """An attempt, without what a later version may have written beside what is known here."""
-    known = {field.name for field in fields(Attempt)}
-    return Attempt(**{name: value for name, value in json.loads(line).items() if name in known})
-
-
-def _replace(attempt: Attempt, **changes: object) -> Attempt:
-    return Attempt(**(asdict(attempt) | changes))
+    """Now, in UTC, to the millisecond: what tells two attempts at one artifact apart."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

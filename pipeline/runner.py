@@ -29,15 +29,10 @@ from pipeline.console import Console
 from pipeline.device import device_kind, device_name
 from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
-from pipeline.ledger import (
-    Attempt,
-    Cost,
-    Stopwatch,
-    book_killed_attempt,
-    start_time,
-)
+from pipeline.ledger import Attempt, Cost, start_time
 from pipeline.signals import deferred
 from pipeline.software import software
+from pipeline.stopwatch import Stopwatch, book_killed_attempt
 from pipeline.store import Artifact, FormatError, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
@@ -266,19 +261,23 @@ class Runner:
                 if problem is None or problem is error:
                     raise
                 raise problem from error
-        with deferred():  # an artifact that is booked as done stands
-            attempt = stopwatch.finish("done")
+        with deferred():
+            attempt = stopwatch.stop("done")
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])
         self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
         return self.world.from_first(lambda: artifact)
 
     def _prepare(self, work: Path, inputs: Mapping[str, Any], forced: bool) -> None:
-        """Clear a workspace that was begun from other inputs, or that is to be begun anew."""
+        """Book what was killed in the workspace, and clear it if it is to be begun anew or was
+        begun from other inputs."""
         marker, text = work / ".inputs.json", json.dumps(inputs, sort_keys=True)
         begun_from = marker.read_text() if marker.exists() else None
-        if work.exists() and (forced or begun_from != text):
+        try:
             book_killed_attempt(self.store.ledger, work)
+        except ArtifactError as error:
+            self.console.say(f"warning: {error}; what that attempt cost is lost")
+        if work.exists() and (forced or begun_from != text):
             shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, text)

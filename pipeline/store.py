@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from typing import Any
 from filelock import FileLock
 
 from classification.checkpoint import write_atomically
-from classification.errors import ArtifactError
+from classification.errors import ArtifactError, PipelineError
 from classification.storage import writable
 from pipeline.ledger import Ledger
+from pipeline.stopwatch import RECORD, book_attempt
 
 MANIFEST = "artifact.json"
 _FORMAT = 1  # of manifests; one that names none is of this one
@@ -101,6 +103,9 @@ class Store:
         path = self.path(stage, key)
         if not path.exists():
             return None
+        if (path / RECORD).exists():
+            with suppress(OSError, PipelineError):  # whoever may write here will do it
+                self._tidy(path)
         try:
             manifest = json.loads((path / MANIFEST).read_text())
             if manifest.get("format", _FORMAT) != _FORMAT:
@@ -121,26 +126,31 @@ class Store:
         """Move the finished workspace to its place; readers see all of it or nothing.
 
         What stood there before (a damaged or a forced artifact) is replaced. Checkpoints stay
-        until the move is done: a process killed before it resumes at the last epoch.
+        until the move is done: a process killed before it resumes at the last epoch. The record of
+        the attempt moves along and is booked then: an artifact that stands is booked, if need be by
+        who finds it next.
         """
         work, path = self.workspace(stage, key), self.path(stage, key)
         results = [p for p in work.rglob("*") if p.is_file() and not _is_scaffolding(p)]
         files = {p.relative_to(work).as_posix(): file_digest(p) for p in sorted(results)}
         manifest = {"stage": stage, "fingerprint": key, **description, "files": files}
         write_atomically(work / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        retired = self.root / stage / f".old-{key}"
         if path.exists():
-            retired = self.root / stage / f".old-{key}"
             shutil.rmtree(retired, ignore_errors=True)
             path.rename(retired)
-            work.rename(path)
-            shutil.rmtree(retired)
-        else:
-            work.rename(path)
+        work.rename(path)
         _sync_folder(path.parent)
-        for file in filter(_is_scaffolding, path.iterdir()):
-            if file.name != MANIFEST:
-                file.unlink()
+        self._tidy(path)
+        shutil.rmtree(retired, ignore_errors=True)
         return Artifact(stage, key, path, fingerprint(files), manifest)
+
+    def _tidy(self, path: Path) -> None:
+        """What is left to do where an artifact stands; the record goes last, and says if it was."""
+        for file in filter(_is_scaffolding, path.iterdir()):
+            if file.name not in (MANIFEST, RECORD):
+                file.unlink(missing_ok=True)
+        book_attempt(self.ledger, path)
 
 
 def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:

@@ -1,17 +1,8 @@
-import time
 from dataclasses import replace
 
 import pytest
 
-from pipeline.ledger import (
-    Attempt,
-    Cost,
-    Ledger,
-    Stopwatch,
-    book_killed_attempt,
-    last_making,
-    open_attempt,
-)
+from pipeline.ledger import Attempt, Cost, Ledger, last_making
 
 ATTEMPT = Attempt("search", "abc", "run", "2026-01-01", 1800.0, "cpu", "cpu", 1, "done")
 
@@ -28,8 +19,8 @@ def test_cpu_and_gpu_hours_are_never_added_up():
 
 def test_failed_and_killed_attempts_cost_too(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    for outcome in ("failed", "killed", "interrupted", "done"):
-        ledger.append(replace(ATTEMPT, outcome=outcome))
+    for second, outcome in enumerate(("failed", "killed", "interrupted", "done")):
+        ledger.append(replace(ATTEMPT, outcome=outcome, started=f"2026-01-01T00:00:0{second}"))
     ledger.append(replace(ATTEMPT, fingerprint="other"))
     assert Cost.of(ledger.attempts(["abc"])) == Cost(cpu_hours=2.0)
     assert len(ledger.attempts()) == 5
@@ -56,35 +47,17 @@ def test_a_torn_line_costs_only_itself(tmp_path):
     ledger.append(ATTEMPT)
     with ledger.path.open("a") as file:
         file.write('{"stage": "sea')
-    ledger.append(ATTEMPT)
-    assert ledger.attempts() == [ATTEMPT, ATTEMPT]
+    other = replace(ATTEMPT, fingerprint="other")
+    ledger.append(other)
+    assert ledger.attempts() == [ATTEMPT, other]
 
 
-def test_the_stopwatch_books_what_it_measured(tmp_path):
+def test_an_attempt_has_one_line_however_often_it_is_booked(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    stopwatch = Stopwatch(ledger, tmp_path / "work", replace(ATTEMPT, outcome="killed"))
-    stopwatch.progress(3, 10, "epoch")
-    time.sleep(0.05)
-    booked = stopwatch.finish("interrupted")
-    assert ledger.attempts() == [booked]
-    assert booked.seconds >= 0.05
-    assert booked.peak_memory_bytes > 1e6
-    assert booked.how_far == " at epoch 3 of 10"
-    assert open_attempt(tmp_path / "work") is None
-
-
-def test_a_killed_attempt_is_booked_by_the_next(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    killed = Stopwatch(ledger, tmp_path, ATTEMPT)
-    time.sleep(0.7)  # one heartbeat
-    killed._stop.set()
-    killed._thread.join()  # as far as a reader of the folder can tell, the process is gone
-    book_killed_attempt(ledger, tmp_path)
-    (attempt,) = ledger.attempts()
-    assert attempt.outcome == "killed"
-    assert attempt.seconds >= 0.5
-    book_killed_attempt(ledger, tmp_path)
-    assert len(ledger.attempts()) == 1
+    again = replace(ATTEMPT, started="2026-01-02")
+    for attempt in (ATTEMPT, replace(ATTEMPT, seconds=1801.0), again, ATTEMPT):
+        ledger.append(attempt)
+    assert ledger.attempts() == [ATTEMPT, again]
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.0, "0 CPU-hours"), (1e-5, "1e-05 CPU-hours")])

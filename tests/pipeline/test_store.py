@@ -3,7 +3,11 @@ import shutil
 import pytest
 
 from classification.errors import ArtifactError
+from pipeline.ledger import Attempt
+from pipeline.stopwatch import Stopwatch
 from pipeline.store import Store, fingerprint
+
+ATTEMPT = Attempt("search", "key", "run", "2026-01-01", 0.0, "cpu", "cpu", 1, "killed")
 
 
 @pytest.fixture
@@ -84,3 +88,15 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(ArtifactError, match="--artifacts"):
         Store(tmp_path / "file").lock("search", "key")
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("booked", [False, True])
+def test_who_finds_an_artifact_does_what_its_maker_was_killed_before(store, booked):
+    path = make(store).path
+    attempt = Stopwatch(store.ledger, path, ATTEMPT).stop("done")
+    (path / "checkpoint-000001.safetensors").write_text("scaffolding")
+    if booked:  # but the record not yet dropped
+        store.ledger.append(attempt)
+    store.find("search", "key")
+    assert store.ledger.attempts() == [attempt]
+    assert {file.name for file in path.iterdir()} == {"artifact.json", "inner", "result.json"}

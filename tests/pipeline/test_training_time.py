@@ -36,7 +36,8 @@ class Laboratory:
     def trained(self, seconds, *overrides, device="a device", outcome="done"):
         config = load_config(self.path, overrides)
         key = fingerprints(STAGES, config, {"data": "hash"})["scorer"]
-        attempt = Attempt("scorer", key, "twin", "2026-01-01", seconds, device, "cpu", 1, outcome)
+        started = f"2026-01-{len(self.store.ledger.attempts()) + 1:02}"
+        attempt = Attempt("scorer", key, "twin", started, seconds, device, "cpu", 1, outcome)
         self.store.ledger.append(attempt)
 
     def time(self, *overrides):
