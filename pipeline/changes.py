@@ -20,6 +20,8 @@ def changes_since(last: LastRun, runner: Runner) -> list[str]:
     """Lines that say what differs from `last` and what is made anew for it; none if nothing is."""
     if last.stages == runner.keys:
         return []
+    if not last.stages:
+        return ["the record of the last run of this name is damaged"]
     try:
         before = parse_value(last.config_text)
         settings = changed_settings(before, runner.config.model_dump(mode="json"))

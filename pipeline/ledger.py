@@ -7,14 +7,16 @@ can still say what it cost. A report sums lines and nothing else.
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
+from classification.errors import ArtifactError
 from classification.storage import storing
 
 Outcome = Literal["done", "interrupted", "failed", "killed"]
@@ -44,10 +46,15 @@ class Attempt:
     def from_json(cls, text: str | bytes) -> "Attempt":
         """Without what a later version may have written beside what is known here.
 
-        Raises ValueError, TypeError or AttributeError if it is no attempt.
+        Raises ValueError if it is no attempt.
         """
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(
+                f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+            ) from error
 
     @property
     def device_hours(self) -> float:
@@ -161,16 +168,26 @@ class Ledger:
     def attempts(self, fingerprints: Iterable[str] | None = None) -> list[Attempt]:
         """All attempts, or those at the given artifacts, oldest first. A torn line is left out."""
         wanted = None if fingerprints is None else set(fingerprints)
-        attempts = []
-        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
-        for line in filter(str.strip, lines):
-            try:
-                attempt = Attempt.from_json(line)
-            except (ValueError, TypeError, AttributeError):
-                continue
-            if wanted is None or attempt.fingerprint in wanted:
-                attempts.append(attempt)
-        return attempts
+        attempts = (attempt for _, attempt in self.lines() if attempt is not None)
+        return [each for each in attempts if wanted is None or each.fingerprint in wanted]
+
+    def lines(self) -> Iterator[tuple[int, Attempt | None]]:
+        """The number, from 1, of every line that is not empty, and its attempt; None if torn.
+
+        Raises ArtifactError, naming the file, if it cannot be read.
+        """
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ArtifactError(f"{self.path}: cannot be read ({error.strerror})") from error
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield number, Attempt.from_json(line)
+                except ValueError:
+                    yield number, None
 
 
 def start_time() -> str:

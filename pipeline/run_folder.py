@@ -1,5 +1,6 @@
 """runs/<name>/: what a run was asked, which artifacts answer it, its log and its report."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,14 +12,13 @@ from filelock import FileLock, Timeout
 
 from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
-from classification.regular_file import read_json
 from classification.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
+from pipeline.seal import read_sealed, seal
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
 _HISTORY = ".history"
-_MAX_BYTES = 1 << 20  # of a manifest
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class RunFolder:
             "device": device,
             "artifacts": str(artifacts),
             "stages": stages,
+            "config": _digest(text.encode()),
         }
         with writable(folder.path, "--runs"):
             last = folder.last()
@@ -94,15 +95,17 @@ class RunFolder:
                 folder._retire()
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomically(written, text)
-            write_atomically(folder.path / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
+            write_atomically(folder.path / _MANIFEST, json.dumps(seal(manifest), indent=1) + "\n")
         return folder
 
     def last(self) -> "LastRun | None":
         """What the folder says of the run that was recorded in it last, if any."""
         try:
-            text = (self.path / _CONFIG).read_text()
+            text = (self.path / _CONFIG).read_text(errors="replace")
+        except FileNotFoundError:
+            return LastRun("", {}) if (self.path / _MANIFEST).is_dir() else None
         except OSError:
-            return None
+            text = ""
         try:
             stages = self.manifest()["stages"]
         except ArtifactError:
@@ -138,17 +141,26 @@ class RunFolder:
             lock.release()
 
     def config(self) -> PipelineConfig:
-        """The resolved config of the run."""
-        return load_config(self.path / _CONFIG)
+        """The resolved config of the run. Raises ArtifactError if its file is damaged."""
+        recorded = self.manifest().get("config")
+        try:
+            found = _digest(self.config_path.read_bytes())
+        except OSError as error:
+            raise ArtifactError(f"{self.config_path}: cannot be read ({error})") from error
+        if recorded not in (None, found):
+            raise ArtifactError(
+                f"{self.config_path}: not what was run; `run` with the same config writes it again"
+            )
+        return load_config(self.config_path)
 
     def manifest(self) -> dict[str, Any]:
-        """Name, seed, device, artifact store and the fingerprint of each stage."""
+        """Name, seed, device, artifact store and the fingerprint of each stage.
+
+        Raises ArtifactError, naming the file, if it is damaged.
+        """
         path = self.path / _MANIFEST
-        try:
-            manifest = read_json(path, _MAX_BYTES)
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path}: cannot be read ({error})") from error
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("stages"), dict):
+        manifest = read_sealed(path)
+        if not isinstance(manifest.get("stages"), dict):
             raise ArtifactError(f"{path}: not a run's manifest (no `stages`)")
         texts = [manifest.get("name"), manifest.get("artifacts"), *manifest["stages"].values()]
         if not all(isinstance(text, str) for text in texts):
@@ -167,3 +179,7 @@ class RunFolder:
         while (kept := history / f"{self.path.name}-{number}").exists():
             number += 1
         self.path.rename(kept)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

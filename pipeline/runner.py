@@ -1,7 +1,5 @@
 """Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books all."""
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 
-from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
 from classification.errors import (
     ArtifactError,
@@ -24,6 +21,7 @@ from classification.errors import (
 )
 from classification.workspace import Progress, Workspace, silent
 from classification.world import ALONE, World
+from pipeline.begun_work import prepare
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name
@@ -32,7 +30,7 @@ from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, s
 from pipeline.ledger import Attempt, Cost, start_time
 from pipeline.signals import deferred
 from pipeline.software import software
-from pipeline.stopwatch import Stopwatch, book_killed_attempt
+from pipeline.stopwatch import Stopwatch
 from pipeline.store import Artifact, FormatError, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
@@ -234,7 +232,7 @@ class Runner:
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
-        self._prepare(work, inputs, forced)
+        prepare(work, inputs, forced, self.store.ledger, self.console.say)
         description = {
             "version": self.stages[name].version,
             "settings": dict(self.stages[name].settings(self.config)),
@@ -267,20 +265,6 @@ class Runner:
         cost = Cost.of([attempt])
         self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
         return self.world.from_first(lambda: artifact)
-
-    def _prepare(self, work: Path, inputs: Mapping[str, Any], forced: bool) -> None:
-        """Book what was killed in the workspace, and clear it if it is to be begun anew or was
-        begun from other inputs."""
-        marker, text = work / ".inputs.json", json.dumps(inputs, sort_keys=True)
-        begun_from = marker.read_text() if marker.exists() else None
-        try:
-            book_killed_attempt(self.store.ledger, work)
-        except ArtifactError as error:
-            self.console.say(f"warning: {error}; what that attempt cost is lost")
-        if work.exists() and (forced or begun_from != text):
-            shutil.rmtree(work)
-        work.mkdir(parents=True, exist_ok=True)
-        write_atomically(marker, text)
 
     def _attempt(self, name: str) -> Attempt:
         return Attempt(

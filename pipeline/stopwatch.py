@@ -111,7 +111,7 @@ def open_attempt(folder: Path) -> Attempt | None:
         return replace(attempt, seconds=max(attempt.seconds, _read_clock(folder)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not an attempt record ({error})") from error
 
 

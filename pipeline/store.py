@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, PipelineError
 from classification.storage import writable
 from pipeline.ledger import Ledger
+from pipeline.seal import checksum, read_object, seal, unseal
 from pipeline.stopwatch import RECORD, book_attempt
 
 MANIFEST = "artifact.json"
@@ -47,8 +48,7 @@ class FormatError(ArtifactError):
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     """16 hex digits over a JSON-able description of everything that decides the content."""
-    canonical = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return checksum(recipe)[:16]
 
 
 def file_digest(path: Path) -> str:
@@ -72,6 +72,10 @@ class Store:
         """Where the artifact is made."""
         return self.root / stage / f".work-{key}"
 
+    def retired(self, stage: str, key: str) -> Path:
+        """Where a published artifact waits to be deleted."""
+        return self.root / stage / f".old-{key}"
+
     def lock(self, stage: str, key: str) -> FileLock:
         """Held while the artifact is made; released by the system if the process dies.
 
@@ -80,6 +84,10 @@ class Store:
         path = self.root / stage / f".lock-{key}"
         with writable(path.parent, "--artifacts"):
             path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                path.rmdir()  # an empty folder in its place
+            if path.is_dir() or path.is_symlink():
+                raise ArtifactError(f"{path}: found a folder or a link where a lock belongs")
             path.open("a").close()
         return FileLock(path)
 
@@ -101,26 +109,36 @@ class Store:
         the program made it.
         """
         path = self.path(stage, key)
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         if (path / RECORD).exists():
             with suppress(OSError, PipelineError):  # whoever may write here will do it
-                self._tidy(path)
-        try:
-            manifest = json.loads((path / MANIFEST).read_text())
-            if manifest.get("format", _FORMAT) != _FORMAT:
-                raise FormatError(
-                    f"{path}: made by another version of this program (format "
-                    f"{manifest['format']!r}); allowed: {_FORMAT}; go on with that version, or "
-                    "name another store with --artifacts"
-                )
-            files = manifest["files"]
-            for name, expected in files.items():
-                if file_digest(path / name) != expected:
-                    raise ArtifactError(f"{path / name}: damaged; its checksum differs")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{path}: damaged ({error})") from error
-        return Artifact(stage, key, path, fingerprint(files), manifest)
+                self.tidy(stage, key)
+        manifest = self.manifest(stage, key)
+        for problem in damaged_files(path, manifest):
+            raise ArtifactError(problem)
+        return Artifact(stage, key, path, fingerprint(manifest["files"]), manifest)
+
+    def manifest(self, stage: str, key: str) -> dict[str, Any]:
+        """What a published artifact says of itself, its files unchecked.
+
+        Raises ArtifactError, naming the file, if that is damaged or of another artifact,
+        FormatError as `find` does.
+        """
+        path = self.path(stage, key) / MANIFEST
+        found = read_object(path)
+        if found.get("format", _FORMAT) != _FORMAT:
+            raise FormatError(
+                f"{path.parent}: made by another version of this program (format "
+                f"{found['format']!r}); allowed: {_FORMAT}; go on with that version, or "
+                "name another store with --artifacts"
+            )
+        manifest = unseal(found, path)
+        if (manifest.get("stage"), manifest.get("fingerprint")) != (stage, key):
+            raise ArtifactError(f"{path}: damaged; it describes another artifact")
+        if not isinstance(manifest.get("files"), dict):
+            raise ArtifactError(f"{path}: damaged; it names no files")
+        return manifest
 
     def publish(self, stage: str, key: str, description: Mapping[str, Any]) -> Artifact:
         """Move the finished workspace to its place; readers see all of it or nothing.
@@ -133,23 +151,32 @@ class Store:
         work, path = self.workspace(stage, key), self.path(stage, key)
         results = [p for p in work.rglob("*") if p.is_file() and not _is_scaffolding(p)]
         files = {p.relative_to(work).as_posix(): file_digest(p) for p in sorted(results)}
+        for result in results:
+            _sync(result)
         manifest = {"stage": stage, "fingerprint": key, **description, "files": files}
-        write_atomically(work / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        retired = self.root / stage / f".old-{key}"
-        if path.exists():
-            shutil.rmtree(retired, ignore_errors=True)
-            path.rename(retired)
+        text = json.dumps(seal(manifest), indent=1, sort_keys=True)
+        write_atomically(work / MANIFEST, text + "\n")
+        self.retire(stage, key)
         work.rename(path)
-        _sync_folder(path.parent)
-        self._tidy(path)
-        shutil.rmtree(retired, ignore_errors=True)
-        return Artifact(stage, key, path, fingerprint(files), manifest)
+        _sync(path.parent)
+        self.tidy(stage, key)
+        with suppress(OSError):
+            discard(self.retired(stage, key))
+        return Artifact(stage, key, path, fingerprint(files), self.manifest(stage, key))
 
-    def _tidy(self, path: Path) -> None:
+    def retire(self, stage: str, key: str) -> None:
+        """Put what is published aside, whole, from where it may be deleted at leisure."""
+        retired = self.retired(stage, key)
+        if os.path.lexists(self.path(stage, key)):
+            discard(retired)
+            self.path(stage, key).rename(retired)
+
+    def tidy(self, stage: str, key: str) -> None:
         """What is left to do where an artifact stands; the record goes last, and says if it was."""
-        for file in filter(_is_scaffolding, path.iterdir()):
-            if file.name not in (MANIFEST, RECORD):
-                file.unlink(missing_ok=True)
+        path = self.path(stage, key)
+        for file in leftovers(path):
+            if file.name != RECORD:
+                discard(file)
         book_attempt(self.ledger, path)
 
 
@@ -164,13 +191,36 @@ def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:
     return Store(root)
 
 
+def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A line, naming the file, for each of an artifact's files that is not what was published."""
+    for name, expected in manifest["files"].items():
+        try:
+            if file_digest(path / name) != expected:
+                yield f"{path / name}: damaged; its checksum differs"
+        except OSError as error:
+            yield f"{path / name}: damaged ({error.strerror})"
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What served the making of a published artifact, where a kill kept it from being removed."""
+    return [p for p in sorted(path.iterdir()) if _is_scaffolding(p) and p.name != MANIFEST]
+
+
+def discard(path: Path) -> None:
+    """Remove a file, a link or a folder with all it holds; nothing if it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _is_scaffolding(path: Path) -> bool:
     """Whether a file serves the making of an artifact and is no part of it."""
     return path.name == MANIFEST or path.name.startswith(("checkpoint-", "attempt.", "."))
 
 
-def _sync_folder(path: Path) -> None:
-    """Make a rename survive a power cut."""
+def _sync(path: Path) -> None:
+    """Make a file's bytes, or the renames in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
