@@ -27,6 +27,7 @@ COMMANDS = (
     "run",
     "status",
     "report",
+    "export",
     "plot",
     "table",
     "show",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,24 +134,25 @@ def split_validation(
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
-_Splits = tuple[tuple[str, ...], ImageSet, ImageSet]
+def first_of_each_class(labels: Tensor, classes: int | None, images: int | None) -> Tensor:
+    """Places in `labels`, int64 [N], of the first `images` of each of the first `classes`.
+
+    Ascending int64; None is all of them.
+    """
+    kept = torch.ones(len(labels), dtype=torch.bool) if classes is None else labels < classes
+    if images is not None:
+        kept &= _rank_in_class(labels) < images
+    return kept.nonzero().flatten()
 
 
-def _read_digits(config: DataConfig, key: str) -> _Splits:
-    """Every fifth scan of each class is test, in scikit-learn's order: 1,442 and 355 images."""
-    from sklearn.datasets import load_digits  # slow to import, and needed for this kind alone
-
-    digits = load_digits()
-    scaled = np.rint(digits.images * (255 / _DIGITS_LEVELS)).astype(np.uint8)  # [N, 8, 8]
-    images = torch.from_numpy(scaled)[:, None].repeat(1, 3, 1, 1)
-    labels = torch.from_numpy(digits.target.astype(np.int64))
+def split_digits(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the train and the test scans among all, int64: every fifth of a class is test."""
     is_test = _rank_in_class(labels) % _DIGITS_TEST_EVERY == _DIGITS_TEST_EVERY - 1
-    everything = ImageSet(images, labels)
-    train, test = (everything.take(part.nonzero().flatten()) for part in (~is_test, is_test))
-    return _reduce(tuple(map(str, digits.target_names)), train, test, config, key)
+    return (~is_test).nonzero().flatten(), is_test.nonzero().flatten()
 
 
-def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
+def open_cifar(config: DataConfig, key: str, download: bool = True) -> tuple[Any, Any]:
+    """torchvision's datasets of both splits, whole. Raises DataError if they cannot be had."""
     from torchvision import datasets  # slow to import, and needed for these kinds alone
 
     kind = datasets.CIFAR10 if config.kind == "cifar10" else datasets.CIFAR100
@@ -166,6 +168,27 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
             f"{key}.root: {config.kind} is not in {root} and cannot be fetched ({reason}); "
             f"allowed: a folder that holds {kind.base_folder}"
         ) from error
+    return train, test
+
+
+_Splits = tuple[tuple[str, ...], ImageSet, ImageSet]
+
+
+def _read_digits(config: DataConfig, key: str) -> _Splits:
+    """scikit-learn's scans in its order, 1,442 for training and 355 for testing."""
+    from sklearn.datasets import load_digits  # slow to import, and needed for this kind alone
+
+    digits = load_digits()
+    scaled = np.rint(digits.images * (255 / _DIGITS_LEVELS)).astype(np.uint8)  # [N, 8, 8]
+    images = torch.from_numpy(scaled)[:, None].repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    everything = ImageSet(images, labels)
+    train, test = (everything.take(part) for part in split_digits(labels))
+    return _reduce(tuple(map(str, digits.target_names)), train, test, config, key)
+
+
+def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
+    train, test = open_cifar(config, key, download)
     train_set, test_set = (
         ImageSet(torch.from_numpy(split.data).permute(0, 3, 1, 2), torch.tensor(split.targets))
         for split in (train, test)
@@ -237,10 +260,7 @@ def _reduce(
         raise ConfigError(
             f"{key}.classes: found {number}, allowed: at most {config.kind}'s {len(classes)}"
         )
-    kept = train.labels < number
-    if config.images_per_class is not None:
-        kept &= _rank_in_class(train.labels) < config.images_per_class
-    train = train.take(kept.nonzero().flatten())
+    train = train.take(first_of_each_class(train.labels, number, config.images_per_class))
     test = test.take((test.labels < number).nonzero().flatten())
     side = config.image_size or train.images.shape[-1]
     _check_memory(len(train) + len(test), side, key)

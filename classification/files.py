@@ -257,7 +257,7 @@ class _Decoder(Dataset[Any]):
                 crop = _random_crop(image, size, numbers[1 + colour.NUMBERS :])
                 pixels = functional.resize(crop, [size, size], antialias=True)
                 return pixels.flip(-1) if self._files.flip and numbers[0] < 0.5 else pixels
-            side = round(size * _RESIZE)
+            side = evaluation_side(size)
             image.draft(None, (side, side))
             pixels = functional.resize(_pixels(image), [side], antialias=True)
             return functional.center_crop(pixels, [size, size])
@@ -276,6 +276,11 @@ def _random_crop(image: Image.Image, size: int, numbers: Sequence[float]) -> Ten
 def _pixels(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
     plain = image if image.mode in ("L", "RGB") else to_rgb(image)
     return functional.pil_to_tensor(plain if box is None else plain.crop(box))
+
+
+def evaluation_side(image_size: int) -> int:
+    """Pixels to which the shorter side is brought before the middle is cut out for evaluation."""
+    return round(image_size * _RESIZE)
 
 
 def default_workers(world: World = ALONE) -> int:

@@ -20,9 +20,14 @@ def write_page(
 ) -> None:
     """Write report.md, which is `template` filled with `values`, and results.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / REPORT, _environment().get_template(template).render(**values))
+    write_atomically(folder / REPORT, fill_template(template, values))
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / RESULTS, text + "\n")
+
+
+def fill_template(template: str, values: Mapping[str, Any]) -> str:
+    """The text of a file in pipeline/templates/ with `values` in it."""
+    return _environment().get_template(template).render(**values)
 
 
 def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:

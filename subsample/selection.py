@@ -152,6 +152,24 @@ def select_parts(
     return kept, np.sort(np.concatenate(architecture)) if both else None
 
 
+def ranks_in_class(
+    labels: np.ndarray,
+    config: SubsetConfig,
+    scores: Scores | np.ndarray | None,
+    seed: int,
+) -> np.ndarray:
+    """The place of each image in its class's order, int64 [N]: 1 is what the measure puts first.
+
+    Arguments are those of `select`.
+    """
+    order = _order(len(labels), config, scores, seed)
+    order = order[np.argsort(labels[order], kind="stable")]  # class after class
+    counts = np.unique(labels, return_counts=True)[1]
+    ranks = np.empty(len(labels), dtype=np.int64)
+    ranks[order] = np.concatenate([np.arange(1, count + 1) for count in counts])
+    return ranks
+
+
 def class_histogram(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     """How many of `labels` int [N] fall in each of `classes`."""
     counts = np.bincount(labels, minlength=len(classes))

@@ -18,7 +18,11 @@ class Classifier(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, H, W] to logits [N, L]."""
-        return self.fc(self.features(images))
+        return self.logits(self.features(images))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[N, F] to [N, L]."""
+        return self.fc(features)
 
     @property
     @abstractmethod

@@ -29,11 +29,12 @@ class ResNet9(Classifier):
         maps = F.max_pool2d(self.widen1(self.prepare(images)), 2, ceil_mode=True)
         maps = F.max_pool2d(self.widen2(maps + self.residual1(maps)), 2, ceil_mode=True)
         maps = F.max_pool2d(self.widen3(maps), 2, ceil_mode=True)
-        return F.adaptive_max_pool2d(maps + self.residual3(maps), 1).flatten(1)
+        # Over all that is left, which ONNX has no adaptive pooling for.
+        return F.max_pool2d(maps + self.residual3(maps), maps.shape[2:]).flatten(1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, H, W] to logits [N, L]."""
-        return _LOGIT_SCALE * self.fc(self.features(images))
+    def logits(self, features: Tensor) -> Tensor:
+        """[N, 512] to [N, L]."""
+        return _LOGIT_SCALE * self.fc(features)
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:

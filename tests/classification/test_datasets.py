@@ -83,23 +83,31 @@ def test_first_classes_and_images_are_taken_and_test_stays_whole() -> None:
 # CIFAR
 
 
-@pytest.fixture
-def cifar_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CIFAR-100 in the format of 2009, of two classes of two images, known to torchvision."""
+def store_cifar100(
+    root: Path, monkeypatch: pytest.MonkeyPatch, labels: list[int], classes: tuple[str, ...]
+) -> None:
+    """CIFAR-100 in the format of 2009, both splits of these labels, known to torchvision."""
     kind = torchvision.datasets.CIFAR100
-    folder = tmp_path / kind.base_folder
+    folder = root / kind.base_folder
     folder.mkdir()
 
     def store(name: str, content: Any) -> str:
         (folder / name).write_bytes(pickle.dumps(content))
         return hashlib.md5((folder / name).read_bytes()).hexdigest()
 
-    pixels = np.arange(4)[:, None] * 10 + np.repeat([0, 1, 2], 1024)  # [4, 3072]: image, channel
-    split = {"data": pixels.astype(np.uint8), "fine_labels": [1, 0, 1, 0]}
-    names = {"fine_label_names": ["apple", "fish"]}
+    # [N, 3072]: image, channel
+    pixels = np.arange(len(labels))[:, None] * 10 + np.repeat([0, 1, 2], 1024)
+    split = {"data": pixels.astype(np.uint8), "fine_labels": labels}
+    names = {"fine_label_names": list(classes)}
     monkeypatch.setattr(kind, "train_list", [["train", store("train", split)]])
     monkeypatch.setattr(kind, "test_list", [["test", store("test", split)]])
     monkeypatch.setattr(kind, "meta", kind.meta | {"md5": store("meta", names)})
+
+
+@pytest.fixture
+def cifar_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of two images."""
+    store_cifar100(tmp_path, monkeypatch, [1, 0, 1, 0], ("apple", "fish"))
     return tmp_path
 
 

@@ -1,0 +1,71 @@
+"""The `export` command."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classification.errors import ConfigError, did_you_mean
+from pipeline.commands.options import RunName, Runs, StoreOf
+from pipeline.exports.destination import check_destination, published
+from pipeline.exports.forms import FORMS, Form
+from pipeline.exports.recorded_run import RecordedRun
+from pipeline.run_folder import RunFolder
+from pipeline.store import store_of
+
+INSTALL = "pip install -r requirements-export.txt"
+
+
+def export(
+    run: RunName,
+    as_: Annotated[str, typer.Option("--as", metavar="FORM", help=", ".join(FORMS))],
+    output: Annotated[Path, typer.Option("-o", "--output", help="a folder; for onnx a file")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace an earlier export")
+    ] = False,
+    runs: Runs = Path("runs"),
+    artifacts: StoreOf = None,
+) -> None:
+    """Take away what a run has made, in a form that other tools read.
+
+    \b
+    Example:
+      python run_pipeline.py export quickstart --as timm -o exported/quickstart
+      python run_pipeline.py export quickstart --as onnx -o quickstart.onnx
+    """
+    form = _form(as_)
+    folder = RunFolder.open(runs, run)
+    recorded = RecordedRun(folder, store_of(folder.manifest(), artifacts))
+    _check_goal(recorded, form)
+    name = recorded.config.name
+    if form.suffix and output.suffix != form.suffix:
+        raise ConfigError(f"-o: found {str(output)!r}; allowed: a name that ends in {form.suffix}")
+    check_destination(output, overwrite, form.files and form.files(name))
+    for package in form.packages:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(f"--as: {as_} needs {package}, which is not installed: {INSTALL}")
+    with published(output) as path:
+        form.write(recorded, path)
+    print(output)
+
+
+def _form(name: str) -> Form:
+    if name not in FORMS:
+        hint = did_you_mean(name, FORMS)
+        raise ConfigError(f"--as: found {name!r}; {hint}allowed: {', '.join(FORMS)}")
+    return FORMS[name]
+
+
+def _check_goal(run: RecordedRun, form: Form) -> None:
+    """Raise ConfigError if the run will never make what the form takes away."""
+
+    def makes(form: Form) -> bool:
+        return form.stage(run.config) in run.stages
+
+    if not makes(form):
+        allowed = ", ".join(name for name, each in FORMS.items() if makes(each)) or "none"
+        raise ConfigError(
+            f"--as: {run.config.name} makes no such thing, since its goal is a {run.config.goal}; "
+            f"allowed: {allowed}"
+        )

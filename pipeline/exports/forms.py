@@ -1,0 +1,34 @@
+"""The forms by name: what each takes from a run, and what it writes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import PipelineConfig
+from pipeline.exports import genotype, onnx, safetensors, subset, timm
+from pipeline.exports.network import network_stage
+from pipeline.exports.recorded_run import RecordedRun
+
+
+@dataclass(frozen=True)
+class Form:
+    """`stage` is what a run of a config must have made, None if it never makes that.
+
+    `files` are those of the folder that `write` makes, of a run by name; None if it makes a file,
+    whose name then ends in `suffix`. `packages` are needed beside requirements.txt.
+    """
+
+    stage: Callable[[PipelineConfig], str | None]
+    write: Callable[[RecordedRun, Path], None]
+    files: Callable[[str], Sequence[str]] | None
+    suffix: str = ""
+    packages: tuple[str, ...] = ()
+
+
+FORMS = {
+    "subset": Form(lambda _: "subset", subset.write_subset, lambda _: subset.FILES),
+    "genotype": Form(lambda _: "search", genotype.write_genotype, lambda _: genotype.FILES),
+    "onnx": Form(network_stage, onnx.write_onnx, None, onnx.SUFFIX, onnx.PACKAGES),
+    "safetensors": Form(network_stage, safetensors.write_safetensors, lambda _: safetensors.FILES),
+    "timm": Form(network_stage, timm.write_timm, timm.files_of),
+}

@@ -1,0 +1,162 @@
+"""A run's trained network as exports carry it: weights, and a config.json that builds it again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+from torch import nn
+
+from classification.datasets import ImageDataset
+from classification.errors import ArtifactError
+from classification.files import evaluation_side
+from classification.models import MODELS, build_classifier
+from classification.models.weights import load_classifier_weights, save_classifier_weights
+from evaluate.retrain import build_network
+from pcdarts.genotype import Genotype
+from pcdarts.network import CellNetwork, CifarNetwork, ImageNetNetwork
+from pipeline.config import PipelineConfig, describe_invalid
+from pipeline.exports.recorded_run import RecordedRun
+from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
+from pipeline.stages.scorer import WEIGHTS as SCORER_WEIGHTS
+from pipeline.stages.search import GENOTYPE
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+_CELLS: dict[str, Callable[..., CellNetwork]] = {
+    "cells_cifar": CifarNetwork,
+    "cells_imagenet": ImageNetNetwork,
+}
+
+
+class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
+    """config.json: what has to be known of a network beside its weights."""
+
+    format: Literal[1] = Field(1, description="of this file")
+    name: str = Field(description="of the run that trained the network")
+    architecture: str = Field(
+        description="cells_cifar or cells_imagenet, a stack of cells on a stem for small or large "
+        f"images; or a classifier: {', '.join(MODELS)}"
+    )
+    genotype: dict[str, Any] | None = Field(
+        None, description="of the cells: cell → node → edge → [operation, source]"
+    )
+    channels: int | None = Field(None, description="of the first cell")
+    cells: int | None = Field(None, description="in the stack")
+    class_names: tuple[str, ...] = Field(description="of the logits, in their order")
+    image_size: int = Field(description="side of the square RGB images, pixels")
+    resize: int = Field(
+        description="pixels to which an image's shorter side is brought, bilinearly, before its "
+        "middle is cut out"
+    )
+    mean: tuple[float, ...] = Field(description="taken from each channel of pixels in [0, 1]")
+    std: tuple[float, ...] = Field(description="by which what is left is then divided")
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits there are."""
+        return len(self.class_names)
+
+    def build(self) -> nn.Module:
+        """The untrained network, in eval mode. Raises ArtifactError if it cannot be built."""
+        if self.architecture not in _CELLS:
+            return build_classifier(self.architecture, self.num_classes).eval()
+        genotype = Genotype.from_dict(self.genotype, CONFIG)
+        return _CELLS[self.architecture](
+            genotype,
+            self.num_classes,
+            channels=self.channels,
+            cells=self.cells,
+            auxiliary=False,
+        ).eval()
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return self.model_dump_json(indent=1, exclude_none=True) + "\n"
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What a run is after: in eval mode on the CPU, without what serves training alone.
+
+    Called with normalised images [N, 3, H, W] a classifier gives its logits, and a stack of cells
+    the pair of its logits and None. `stage` is the one that trained it.
+    """
+
+    network: nn.Module
+    config: NetworkConfig
+    dataset: ImageDataset
+    stage: str
+
+
+def network_stage(config: PipelineConfig) -> str | None:
+    """The stage that trains what a run is after; None if that is no network."""
+    return {"network": "retrain", "classifier": "scorer"}.get(config.goal)
+
+
+def trained_network(run: RecordedRun) -> TrainedNetwork:
+    """The network found and retrained, or the classifier, with the weights that were tested."""
+    return _retrained(run) if network_stage(run.config) == "retrain" else _classifier(run)
+
+
+def save_network(trained: TrainedNetwork, folder: Path) -> None:
+    """Write model.safetensors."""
+    save_classifier_weights(trained.network, folder / WEIGHTS)
+
+
+def load_network(folder: Path) -> tuple[nn.Module, NetworkConfig]:
+    """The network that `export --as safetensors` wrote into `folder`, in eval mode on the CPU.
+
+    Raises ArtifactError if a file is missing, damaged or does not fit the other.
+    """
+    path = folder / CONFIG
+    try:
+        config = NetworkConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: {describe_invalid(error, NetworkConfig)}") from error
+    network = config.build()
+    load_classifier_weights(network, folder / WEIGHTS)
+    return network, config
+
+
+def _retrained(run: RecordedRun) -> TrainedNetwork:
+    artifact = run.artifact("retrain")
+    dataset, settings = run.dataset("target", artifact), run.config.retrain
+    genotype = Genotype.load(run.path("search", GENOTYPE))
+    network = build_network(genotype, settings, dataset.num_classes)
+    load_classifier_weights(network, artifact.path / NETWORK_WEIGHTS)
+    assert isinstance(network, CellNetwork)
+    network.auxiliary_head = None  # it served the training
+    config = _describe(run, dataset, f"cells_{settings.network}", run.config.target.in_files)
+    cells = {
+        "genotype": genotype.to_dict(),
+        "channels": settings.channels,
+        "cells": settings.cells,
+    }
+    return TrainedNetwork(network.eval(), config.model_copy(update=cells), dataset, "retrain")
+
+
+def _classifier(run: RecordedRun) -> TrainedNetwork:
+    artifact = run.artifact("scorer")
+    dataset = run.dataset("data", artifact)
+    config = _describe(run, dataset, run.config.scorer.model, run.config.data.in_files)
+    network = config.build()
+    load_classifier_weights(network, artifact.path / SCORER_WEIGHTS)
+    return TrainedNetwork(network, config, dataset, "scorer")
+
+
+def _describe(
+    run: RecordedRun, dataset: ImageDataset, architecture: str, in_files: bool
+) -> NetworkConfig:
+    return NetworkConfig(
+        name=run.config.name,
+        architecture=architecture,
+        class_names=dataset.classes,
+        image_size=dataset.image_size,
+        resize=evaluation_side(dataset.image_size) if in_files else dataset.image_size,
+        mean=dataset.normalization.mean,
+        std=dataset.normalization.std,
+    )

@@ -1,0 +1,113 @@
+"""A network as one ONNX file that takes pixels, checked against torch before it is kept.
+
+The input is what a decoder gives: uint8 RGB pixels [N, 3, S, S] with any N. Scaling and
+normalisation are inside, since a mistake there costs accuracy and shows nowhere else.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from classification.errors import WorkError
+from classification.training_step import logits_of
+from pipeline.exports.network import NetworkConfig, TrainedNetwork, trained_network
+from pipeline.exports.recorded_run import RecordedRun
+
+SUFFIX = ".onnx"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4  # of a logit, or that share of the largest where logits exceed 1
+_INPUT, _OUTPUT = "pixels", "logits"
+_CHECKED = (1, 5)  # images in a batch; neither is what the graph is traced with
+_TRACED = 2
+
+
+class FromPixels(nn.Module):
+    """A network that takes uint8 images [N, 3, H, W] and gives its logits [N, L] alone."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, config: NetworkConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(config.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(config.std)[:, None, None])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 3, H, W] to float32 [N, L]."""
+        return logits_of(self.network((pixels.float() / 255 - self.mean) / self.std))
+
+
+def write_onnx(run: RecordedRun, path: Path) -> None:
+    """One file, the weights in it. Raises WorkError if onnxruntime and torch disagree."""
+    trained = trained_network(run)
+    model = FromPixels(trained.network, trained.config).eval()
+    side = trained.config.image_size
+    example = torch.zeros(_TRACED, 3, side, side, dtype=torch.uint8)
+    with _quiet():
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            input_names=[_INPUT],
+            output_names=[_OUTPUT],
+            dynamic_shapes={_INPUT: {0: torch.export.Dim("batch", min=1)}},
+            verbose=False,
+        )
+        assert program is not None
+        program.model.metadata_props.update(_metadata(trained))
+        program.save(path, external_data=False)
+    check_agreement(path, model, side)
+
+
+def check_agreement(path: Path, model: nn.Module, side: int) -> None:
+    """Raise WorkError unless the file's logits are the model's, whatever the batch's size."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    for number in _CHECKED:
+        pixels = torch.randint(256, (number, 3, side, side), generator=generator).byte()
+        with torch.inference_mode():
+            expected = model(pixels)
+        (found,) = session.run([_OUTPUT], {_INPUT: pixels.numpy()})
+        scale = max(1.0, float(expected.abs().max()))
+        difference = float((torch.from_numpy(found) - expected).abs().max()) / scale
+        if not difference <= TOLERANCE:
+            raise WorkError(
+                f"onnx: onnxruntime's logits differ from torch's by {difference:.2g}, allowed: "
+                f"{TOLERANCE:g}; nothing was written"
+            )
+
+
+def _metadata(trained: TrainedNetwork) -> dict[str, str]:
+    """What the file says of itself; ONNX has strings alone."""
+    config = trained.config
+    return {
+        "name": config.name,
+        "class_names": json.dumps(config.class_names, ensure_ascii=False),
+        "input": f"uint8 RGB pixels [N, 3, {config.image_size}, {config.image_size}], 0 to 255; "
+        "normalisation is inside",
+        "output": f"logits float32 [N, {config.num_classes}], in the order of class_names",
+        "resize": str(config.resize),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch and onnxscript say of themselves at every export."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,68 @@
+"""A run as an export sees it: its config, what its stages have made, and the images it saw."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import networkx as nx
+
+from classification.datasets import ImageDataset, load_dataset
+from classification.errors import ArtifactError
+from pipeline.config import PipelineConfig
+from pipeline.graph import build_graph, stage_order
+from pipeline.run_folder import RunFolder
+from pipeline.stages import STAGES
+from pipeline.store import Artifact, Store
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run's folder beside the store that its artifacts lie in."""
+
+    folder: RunFolder
+    store: Store
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        """The resolved config."""
+        return self.folder.config()
+
+    @cached_property
+    def stages(self) -> dict[str, str]:
+        """The run's stages, each with the fingerprint of its artifact, made or not."""
+        return dict(self.folder.manifest()["stages"])
+
+    def stages_behind(self, stage: str) -> list[str]:
+        """The stages that `stage` was made by, itself the last."""
+        graph = build_graph(STAGES, self.config)
+        needed = nx.ancestors(graph, stage) | {stage}
+        return [name for name in stage_order(graph, STAGES) if name in needed]
+
+    def artifact(self, stage: str) -> Artifact:
+        """What a stage has made, verified. Raises ArtifactError if it has not got that far."""
+        artifact = self.store.find(stage, self.stages[stage])
+        if artifact is None:
+            raise ArtifactError(
+                f"{self.config.name}: the run has no {stage} yet, so there is nothing to export; "
+                f"to go on: python run_pipeline.py run {self.folder.config_path}"
+            )
+        return artifact
+
+    def dataset(self, key: Literal["data", "target"], artifact: Artifact) -> ImageDataset:
+        """The images that `artifact` was made from, read again.
+
+        Raises ArtifactError if they are others by now, DataError if they are gone.
+        """
+        dataset = load_dataset(getattr(self.config, key), key)
+        expected = artifact.manifest["inputs"][key]["content_hash"]
+        if dataset.content_hash != expected:
+            raise ArtifactError(
+                f"{key}: {dataset.name} has changed since the run: its content hash was "
+                f"{expected:.12} and is {dataset.content_hash:.12}; allowed: the same images"
+            )
+        return dataset
+
+    def path(self, stage: str, name: str) -> Path:
+        """A file in what a stage has made."""
+        return self.artifact(stage).path / name

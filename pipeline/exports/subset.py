@@ -1,0 +1,128 @@
+"""A subset for other tools: its manifest, a table of its images, and how to load it elsewhere."""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from classification.datasets import ImageDataset
+from classification.file_index import FileIndex
+from classification.origins import Origins, find_origins
+from pipeline.exports.recorded_run import RecordedRun
+from pipeline.page import fill_template
+from pipeline.stages.baseline import VALUES
+from pipeline.stages.scores import LOSSES
+from pipeline.stages.subset import SUBSET
+from subsample.selection import Subset, ranks_in_class
+from subsample.uncertainty import Scores, summarise
+
+TABLE, FILE_LIST, README = "indices.csv", "files.txt", "README.md"
+FILES = (SUBSET, TABLE, FILE_LIST, README)
+WEIGHTS, ARCHITECTURE = "weights", "architecture"  # what an image is to train in a search
+
+_MEANINGS = {
+    "index": "of the image in the whole dataset, as the recipe below loads it",
+    "place": "in the split that the run saw, which is what subset.json counts",
+    "label": "class index",
+    "class": "class name",
+    "trains": "what a search is to use it for: `weights`, or `architecture` (α and β)",
+    "mean": "of its losses under mixing, nats",
+    "std": "standard deviation of these losses, nats",
+    "cv": "coefficient of variation: std / mean",
+    "rank": "in its class by the measure; 1 comes first",
+    "file": "path below the folder's root",
+}
+
+
+def write_subset(run: RecordedRun, folder: Path) -> None:
+    """subset.json, indices.csv, README.md, and files.txt where the images are files."""
+    artifact = run.artifact("subset")
+    subset = Subset.load(artifact.path / SUBSET)
+    data = run.dataset("data", artifact)
+    origins = find_origins(run.config.data)
+    columns = _columns(run, subset, data, origins)
+    folder.mkdir()
+    shutil.copyfile(artifact.path / SUBSET, folder / SUBSET)
+    _write(folder / TABLE, _as_csv(columns))
+    if origins.files is not None:
+        _write(folder / FILE_LIST, "".join(f"{file}\n" for file in columns["file"]))
+    _write(folder / README, _recipe(run, subset, data, list(columns)) + "\n")
+
+
+def _columns(
+    run: RecordedRun, subset: Subset, data: ImageDataset, origins: Origins
+) -> dict[str, Sequence[Any]]:
+    """The table, a row an image, in the order of the split."""
+    places = np.sort(np.array(subset.all_indices, dtype=np.int64))
+    every_label = data.train.labels.numpy()
+    labels = every_label[places].tolist()
+    columns: dict[str, Sequence[Any]] = {
+        "index": origins.indices.numpy()[places].tolist(),
+        "place": places.tolist(),
+        "label": labels,
+        "class": [data.classes[label] for label in labels],
+    }
+    if subset.architecture_indices is not None:
+        beside = np.isin(places, subset.architecture_indices)
+        columns["trains"] = np.where(beside, ARCHITECTURE, WEIGHTS).tolist()
+    scores = _scores(run)
+    if isinstance(scores, Scores):
+        measured = {"mean": scores.mean, "std": scores.std, "cv": scores.cv}
+    else:
+        measured = {} if scores is None else {subset.measure: scores}
+    if subset.measure != "full":
+        ranks = ranks_in_class(every_label, run.config.subset, scores, run.config.seed)
+        measured["rank"] = ranks
+    columns |= {name: values[places].tolist() for name, values in measured.items()}
+    if origins.files is not None:
+        columns["file"] = _files(origins.files.take(torch.from_numpy(places)))
+    return columns
+
+
+def _scores(run: RecordedRun) -> Scores | np.ndarray | None:
+    """What the subset was chosen by, of every image of the split; None if nothing was measured."""
+    if run.config.subset.needs_baseline:
+        values: np.ndarray = np.load(run.path("baseline", VALUES))
+        return values
+    if run.config.subset.needs_scores:
+        return summarise(np.load(run.path("scores", LOSSES)), run.config.scores)
+    return None
+
+
+def _files(files: FileIndex) -> list[str]:
+    """Paths from the folder's root on, with slashes."""
+    return [os.fsdecode(path) for path, _, _ in files.entries()]
+
+
+def _recipe(run: RecordedRun, subset: Subset, data: ImageDataset, columns: Sequence[str]) -> str:
+    config = run.config
+    values = {
+        "name": config.name,
+        "subset": subset,
+        "data": data,
+        "kind": config.data.kind,
+        "root": config.data.root,
+        "columns": columns,
+        "meanings": _MEANINGS | {subset.measure: _MEANINGS.get(subset.measure, "the measure")},
+        "command": f"python run_pipeline.py export {config.name} --as subset",
+    }
+    return fill_template("exported_subset.md.j2", values)
+
+
+def _write(path: Path, text: str) -> None:
+    # A file's name need not be UTF-8; its bytes are written as they are.
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def _as_csv(columns: dict[str, Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()

@@ -1,0 +1,99 @@
+"""A network for timm: a folder with its weights and a module of its own that registers it.
+
+The module holds our definitions of the network's parts, so it needs timm and torch but none of our
+packages.
+"""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from classification.models import MODELS
+from pcdarts.genotype import Genotype
+from pipeline.exports.card import README, write_card
+from pipeline.exports.network import CONFIG, WEIGHTS, TrainedNetwork, save_network, trained_network
+from pipeline.exports.recorded_run import RecordedRun
+from pipeline.exports.standalone import standalone_source
+from pipeline.page import fill_template
+
+_IMPORTS = (  # of the template's own code
+    "from pathlib import Path",
+    "from timm.models import build_model_with_cfg, generate_default_cfgs, register_model",
+    "from torch import nn",
+)
+
+
+def model_name(run: str) -> str:
+    """What timm is to call the network of a run, and what the module is called."""
+    return "nas_" + re.sub(r"\W", "_", run, flags=re.ASCII).lower()
+
+
+def files_of(run: str) -> tuple[str, ...]:
+    """The names of the files that the folder holds."""
+    return f"{model_name(run)}.py", WEIGHTS, CONFIG, README
+
+
+def write_timm(run: RecordedRun, folder: Path) -> None:
+    """The module, model.safetensors, timm's config.json and README.md, the model card."""
+    trained = trained_network(run)
+    name = model_name(run.config.name)
+    module = _module(trained, name)
+    folder.mkdir()
+    save_network(trained, folder)
+    (folder / f"{name}.py").write_text(module + "\n", encoding="utf-8")
+    described = {"architecture": name, "pretrained_cfg": _pretrained_config(trained)}
+    (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    write_card(run, trained, folder, "timm", {"model": name})
+
+
+def _module(trained: TrainedNetwork, name: str) -> str:
+    config, network = trained.config, type(trained.network)
+    classes = [network] if config.genotype is None else [network, Genotype]
+    described = _pretrained_config(trained)
+    source = standalone_source(classes)
+    head = trained.network.get_submodule(described["classifier"])
+    values = {
+        "name": name,
+        "config": config,
+        "base": network.__name__,
+        "arguments": _arguments(config.architecture),
+        "imports": sorted({*source.imports, *_IMPORTS}, key=lambda line: (line[0] == "f", line)),
+        "body": source.body,
+        "weights": WEIGHTS,
+        "first_conv": described["first_conv"],
+        "classifier": described["classifier"],
+        "bias": head.bias is not None,
+        "pool": "max" if config.architecture == "resnet9" else "avg",
+        "pretrained_config": described,
+    }
+    return fill_template("timm_module.py.j2", values)
+
+
+def _arguments(architecture: str) -> str:
+    """What a classifier is built with before the number of classes."""
+    build = MODELS[architecture].build if architecture in MODELS else None
+    arguments = build.args if isinstance(build, partial) else ()
+    return "".join(f"{argument!r}, " for argument in arguments)
+
+
+def _pretrained_config(trained: TrainedNetwork) -> dict[str, Any]:
+    """The images that the network was tested on, in timm's words."""
+    config = trained.config
+    layers = dict(trained.network.named_modules())
+    (first,) = (n for n, m in layers.items() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    (last,) = (n for n, m in layers.items() if isinstance(m, nn.Linear))
+    return {
+        "num_classes": config.num_classes,
+        "label_names": list(config.class_names),
+        "input_size": [3, config.image_size, config.image_size],
+        "interpolation": "bilinear",
+        "crop_pct": config.image_size / config.resize,
+        "mean": list(config.mean),
+        "std": list(config.std),
+        "first_conv": first,
+        "classifier": last,
+    }
