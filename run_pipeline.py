@@ -24,6 +24,7 @@ from pipeline.signals import stop_as_for_ctrl_c
 from pipeline.streams import silence
 
 COMMANDS = (
+    "init",
     "run",
     "status",
     "report",

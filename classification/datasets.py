@@ -30,7 +30,7 @@ _CIFAR_ROOT = Path(".data")
 _DIGITS_LEVELS = 16  # the scans count dark pixels in blocks of 4×4
 _DIGITS_TEST_EVERY = 5
 _PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
-_MAX_BYTES = 8 << 30
+MAX_BYTES = 8 << 30
 _RESIZE_CHUNK = 1024  # images
 
 
@@ -287,8 +287,8 @@ def _resize(split: ImageSet, side: int) -> ImageSet:
 
 def _check_memory(images: int, side: int, key: str) -> None:
     needed = images * 3 * side * side
-    if needed > _MAX_BYTES:
+    if needed > MAX_BYTES:
         raise ConfigError(
             f"{key}: {images:,} images of {side}×{side} pixels take {needed / (1 << 30):.1f} GiB, "
-            f"allowed: at most {_MAX_BYTES >> 30}; lower image_size, classes or images_per_class"
+            f"allowed: at most {MAX_BYTES >> 30}; lower image_size, classes or images_per_class"
         )

@@ -18,7 +18,7 @@ from classification.file_index import FileIndex, FolderFiles, IndexCache
 from classification.val_labels import read_labels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_TRAIN, _TESTS = "train", ("val", "test")
+TRAIN, TESTS = "train", ("val", "test")
 _FLAT = "images"  # where Tiny ImageNet's val has its images
 _LISTED_AT_ONCE = 8  # folders; it is the file system that is waited for
 
@@ -52,11 +52,11 @@ def list_images(
         raise DataError(f"{key}.root: no folder {root}; allowed: one that holds train/<class>/*")
     boundary = None if follow_links else _Boundary(root, f"{key}.follow_links")
     splits = {entry.name for entry in _entries(root, boundary) if entry.is_dir()}
-    test_name = next((name for name in _TESTS if name in splits), None)
-    if _TRAIN not in splits or test_name is None:
+    test_name = next((name for name in TESTS if name in splits), None)
+    if TRAIN not in splits or test_name is None:
         found = ", ".join(sorted(splits)) or "no folders"
         raise DataError(f"{root}: found {found}; allowed: train beside val or test")
-    train, test = root / _TRAIN, root / test_name
+    train, test = root / TRAIN, root / test_name
     names = _class_names(train, boundary)
     if val_labels is None:
         hint = f"; or {key}.val_labels, a file that names the class of each of its images"

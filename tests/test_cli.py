@@ -260,7 +260,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, a
         (["sweep", "nowhere.yaml"], "nowhere.yaml"),
         (["sweep", "configs/quickstart.yaml", "--jobs", "0"], "--jobs: found 0"),
         (["sweep", "configs/quickstart.yaml"], "base: missing"),
-        (["dance"], "no such command 'dance'; allowed: run, "),
+        (["dance"], "no such command 'dance'; allowed: init, "),
         (["rnu"], "no such command 'rnu'; did you mean run?"),
         (["status", "--art"], "--artifacts"),
     ],

@@ -202,7 +202,7 @@ def test_a_circle_of_links_is_named(root: Path) -> None:
 def test_more_than_memory_holds_is_refused_before_decoding(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "_MAX_BYTES", 12 * 3 * 64 - 1)
+    monkeypatch.setattr(datasets, "MAX_BYTES", 12 * 3 * 64 - 1)
     monkeypatch.setattr(decoding, "read_image", lambda *_: pytest.fail("an image was decoded"))
     with pytest.raises(
         ConfigError, match=r"data: 12 images of 8×8 pixels take .* lower image_size"

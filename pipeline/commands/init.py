@@ -1,0 +1,63 @@
+"""The `init` command."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classification.checkpoint import write_atomically
+from classification.errors import ConfigError
+from classification.folder_survey import survey_folder
+from classification.storage import writable
+from pipeline.commands.options import Quiet
+from pipeline.console import Console
+from pipeline.initial_config import describe, initial_config
+
+_LONGEST = 100  # characters of a run's name
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="train/<class>/* beside test/ or val/")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="the config; ./<name of DIR>.yaml")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file there")] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="links may lead out of DIR")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a config that suits your folder of images.
+
+    Looks at the listing and at the headers of some images, and says why it chose what it chose.
+
+    \b
+    Example:
+      python run_pipeline.py init photos -o photos.yaml
+    """
+    console = Console.choose(quiet, as_json=False)
+    name = _name_of(folder)
+    path = Path(f"{name}.yaml") if output is None else output
+    if path.is_dir() or (path.exists() and not overwrite):
+        what = "a folder" if path.is_dir() else "a file that stands there"
+        raise ConfigError(f"-o: found {path}, {what}; allowed: a new file, or --overwrite")
+    survey = survey_folder(folder, follow_links=follow_links)
+    text = initial_config(survey, name)
+    with writable(path.parent, "-o"):
+        write_atomically(path, text)
+    console.say(f"{folder}: {describe(survey)}")
+    for passed in survey.passed_over:
+        console.say(f"passed over: {passed}/, which is neither train nor the held-out split")
+    console.say(f"wrote {path}; it says why each value is what it is; next:")
+    for command in ("estimate", "run"):
+        console.say("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's name with what a run's name may not hold replaced."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name)[:_LONGEST]
+    return name.lstrip("._-") or "images"

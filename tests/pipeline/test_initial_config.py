@@ -1,0 +1,171 @@
+"""The config that `init` writes: it suits the images, and a run takes it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from classification.folder_survey import FolderSurvey
+from pipeline.config import load_config
+from pipeline.initial_config import fraction_of, initial_config
+from run_pipeline import main
+
+
+def survey(counts=(500,) * 10, side=32, **changes):
+    found = {
+        "root": Path("photos"),
+        "test_split": "test",
+        "val_labels": None,
+        "classes": tuple(f"c{i:03}" for i in range(len(counts))),
+        "train_counts": tuple(counts),
+        "test_counts": (10,) * len(counts),
+        "sides": (side,) * 10,
+        "sizes": frozenset({(side, side)}),
+        "gray": False,
+        "whole": True,
+        "passed_over": (),
+        "follow_links": False,
+    }
+    return FolderSurvey(**(found | changes))
+
+
+def values(found):
+    return yaml.safe_load(initial_config(found, "photos"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((500,) * 10, 0.1),  # keeps 50 a class, as the paper does
+        ((50,) * 10, 0.26),  # 128 of 500 images, where a tenth would be 50
+        ((1000, 1000, 8), 0.25),  # two of eight
+        ((40, 40, 400), 0.27),  # 128 of 480, more than ten of forty
+        ((60,) * 50, 0.17),  # ten of sixty
+        ((20, 20), 1.0),  # 128 are more than there are
+        ((1000, 1000, 3), 1.0),  # two of three: more than half saves nothing
+    ],
+)
+def test_the_fraction_leaves_each_class_enough(counts, expected):
+    assert fraction_of(survey(counts)) == expected
+
+
+def test_small_images_make_the_cifar_network_of_themselves():
+    made = values(survey(side=32))
+    assert made["data"] == {"kind": "folder", "root": "photos", "image_size": 32}
+    assert "target" not in made
+    assert made["retrain"]["network"] == "cifar"
+    assert made["scorer"]["model"] == "resnet9"
+    assert made["search"]["batch_size"] == 32  # 250 images a half: 31 an eighth, and 32 at least
+    assert made["retrain"]["batch_size"] == 128
+
+
+def test_large_images_are_searched_on_as_small_copies_and_stay_in_their_files():
+    made = values(survey(side=300))
+    assert made["data"]["image_size"] == 32
+    assert made["target"]["image_size"] == 224
+    assert made["retrain"] | {"network": "imagenet", "batch_size": 256} == made["retrain"]
+    assert made["retrain"]["learning_rate"] == 0.12  # 0.5 · 256 / 1024, two digits
+    assert values(survey(side=150))["target"]["image_size"] == 128
+    assert values(survey(side=64))["target"]["image_size"] == 64
+    assert values(survey(side=50))["target"]["image_size"] == 48
+
+
+def test_tiny_images_take_the_light_scorer():
+    made = values(survey(side=12))
+    assert made["scorer"]["model"] == "resnet8"
+    assert made["data"]["image_size"] == 12
+    assert values(survey(side=5))["data"]["image_size"] == 8
+
+
+def test_too_few_images_are_searched_on_whole_without_a_scorer():
+    made = values(survey((20, 20)))
+    assert made["subset"] == {"measure": "full"}
+    assert "scorer" not in made
+    assert "scores" not in made
+
+
+def test_what_does_not_fit_into_memory_is_cut_for_the_search_alone():
+    # 8 GiB hold 2,796,202 images of 32×32; 20 held out, the rest shared by two classes.
+    made = values(survey((2_000_000, 2_000_000)))
+    assert made["data"]["images_per_class"] == 1_398_091
+    assert "target" not in made
+
+
+def test_a_name_that_is_no_plain_yaml_and_labels_of_a_flat_val_survive():
+    found = survey(root=Path("my: photos #1/ä"), val_labels=Path("val.txt"))
+    made = values(found)
+    assert made["data"]["root"] == "my: photos #1/ä"
+    assert made["data"]["val_labels"] == "val.txt"
+
+
+def test_every_value_says_why_or_speaks_for_itself():
+    for line in initial_config(survey(side=300, gray=True), "photos").splitlines():
+        name = line.split(":")[0].strip("# ")
+        silent = {"kind", "root", "weight_decay", "schedule", "cells", "batch_size", "name"}
+        assert "#" in line or not line or name in silent, line
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split, count in (("train", 12), ("val", 2)):
+        for shade, name in enumerate(("ant", "bee")):
+            (tmp_path / "my photos" / split / name).mkdir(parents=True)
+            for index in range(count):
+                image = Image.new("L", (20 + index, 24), 100 * shade + index)
+                image.save(tmp_path / "my photos" / split / name / f"{index}.png")
+    return tmp_path / "my photos"
+
+
+def test_init_writes_a_config_that_a_run_takes_and_says_what_to_type(photos, capsys):
+    assert main(["init", "my photos"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 classes, 24 training images (12 a class), 4 in val/" in shown
+    assert "20 to 24 pixels" in shown
+    assert "grayscale" in shown
+    assert "python run_pipeline.py run my-photos.yaml" in shown
+    assert load_config(Path("my-photos.yaml")).name == "my-photos"
+    assert main(["run", "my-photos.yaml", "--dry-run", "--device", "cpu"]) == 0
+    assert "retrain  run" in capsys.readouterr().out
+    assert not Path("runs").exists()
+    assert not Path("artifacts").exists()
+
+
+def test_init_replaces_a_file_only_where_it_is_told_to(photos, capsys):
+    Path("mine.yaml").write_text("name: mine\n")
+    assert main(["init", "my photos", "-o", "mine.yaml"]) == 2
+    assert "-o: found mine.yaml, a file that stands there" in capsys.readouterr().err
+    assert Path("mine.yaml").read_text() == "name: mine\n"
+    assert main(["init", "my photos", "-o", "mine.yaml", "--overwrite"]) == 0
+    assert "my photos" in Path("mine.yaml").read_text()
+
+
+def test_links_out_of_the_folder_are_followed_where_that_is_asked_for(photos, capsys):
+    classes = photos.parent / "classes"
+    (photos / "train").rename(classes)
+    (photos / "train").mkdir()
+    for name in ("ant", "bee"):
+        (photos / "train" / name).symlink_to(classes / name)
+    assert main(["init", "my photos"]) == 2
+    assert "links that stay inside" in capsys.readouterr().err
+    assert main(["init", "my photos", "--follow-links"]) == 0
+    assert load_config(Path("my-photos.yaml")).data.follow_links
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["my photos/train"], "no held-out images"),
+        (["my photos/train/ant/0.png"], "no such folder"),
+        (["my photos", "-o", "my photos"], "-o: found my photos, a folder"),
+        (["my photos", "-o", "nowhere/x.yaml"], "nowhere: cannot be written"),
+    ],
+)
+def test_init_refuses_in_one_line_and_writes_nothing(photos, capsys, arguments, expected):
+    assert main(["init", *arguments]) == 2
+    refusal = capsys.readouterr().err
+    assert expected in refusal
+    assert refusal.count("\n") == 1
+    assert [path.name for path in photos.parent.iterdir()] == ["my photos"]
