@@ -19,6 +19,7 @@ from classification.errors import (
     PipelineError,
     did_you_mean,
 )
+from classification.storage import storing
 from classification.workspace import Progress, Workspace, silent
 from classification.world import ALONE, World
 from pipeline.begun_work import prepare
@@ -232,7 +233,8 @@ class Runner:
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
-        prepare(work, inputs, forced, self.store.ledger, self.console.say)
+        with storing(work):
+            prepare(work, inputs, forced, self.store.ledger, self.console.say)
         description = {
             "version": self.stages[name].version,
             "settings": dict(self.stages[name].settings(self.config)),
@@ -259,7 +261,7 @@ class Runner:
                 if problem is None or problem is error:
                     raise
                 raise problem from error
-        with deferred():
+        with deferred(), storing(work):
             attempt = stopwatch.stop("done")
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])

@@ -1,0 +1,66 @@
+"""The command line in processes of their own, forked from one that has imported everything."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["run_pipeline", "pipeline.commands.run", "evaluate.figures"])
+_PATIENCE = 120  # seconds, on a busy machine
+
+
+class CommandProcess:
+    """`run_pipeline.py ARGUMENTS`; what it prints goes to files in `folder`, or to `output`."""
+
+    def __init__(self, folder, *arguments, output=None, nohup=False):
+        number = len(list(folder.glob("*.err")))
+        self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
+        self._err.touch()
+        self.process = _CONTEXT.Process(
+            target=_run, args=(list(arguments), output or self._out, self._err, nohup)
+        )
+        self.process.start()
+
+    @property
+    def output(self):
+        return self._out.read_text() if self._out.exists() else ""
+
+    @property
+    def errors(self):
+        return self._err.read_text()
+
+    def wait_for(self, text):
+        """Until `text` is printed; fails if the process ends without."""
+        end = time.monotonic() + _PATIENCE
+        while text not in self.output:
+            assert self.process.is_alive() or text in self.output, self.output + self.errors
+            assert time.monotonic() < end, self.output + self.errors
+            time.sleep(0.02)
+
+    def send(self, name):
+        os.kill(self.process.pid, getattr(signal, name))
+
+    def end(self):
+        """The exit status; minus its number after a signal."""
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f"did not end: {self.output}{self.errors}")
+        return self.process.exitcode
+
+
+def _run(arguments, output, errors, nohup):
+    for number, path in ((1, output), (2, errors)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from run_pipeline import main
+
+    sys.exit(main(arguments))
