@@ -1,7 +1,6 @@
 """A stage that fails for want of memory or of its device: what is said, and what is booked."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
