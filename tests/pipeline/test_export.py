@@ -1,12 +1,14 @@
 """The export command: what it refuses, and that it costs nothing that stood there."""
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 
 from classification.errors import ArtifactError
+from pcdarts.genotype import Genotype
 from pipeline.commands import export as command
 from pipeline.exports.destination import published
 from run_pipeline import main
@@ -56,6 +58,15 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
     assert captured.out == ""
     assert captured.err.count("\n") == 1, captured.err
     return captured.err
+
+
+def test_a_genotypes_files_hold_what_the_search_found(place: Place, tmp_path: Path) -> None:
+    assert place.export("genotype", tmp_path / "out") == 0
+    found = Genotype.load(place.made("search", "genotype.json"))
+    assert Genotype.load(tmp_path / "out" / "genotype.json") == found
+    theirs = runpy.run_path(str(tmp_path / "out" / "genotypes.py"))["TINY"]
+    assert theirs.normal == [tuple(edge) for node in found.normal for edge in node]
+    assert theirs.reduce == [tuple(edge) for node in found.reduce for edge in node]
 
 
 @pytest.mark.parametrize("form", ["onnx", "safetensors", "timm"])

@@ -1,14 +1,11 @@
 """A genotype as other repositories of the DARTS family read it."""
 
-import runpy
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 
-from pcdarts.genotype import GENOTYPES, Edge, Genotype
+from pcdarts.genotype import GENOTYPES, Edge
 from pipeline.exports.genotype import constant_name, darts_form
-from tests.pipeline.test_export import Place
 
 # What those repositories define in their own genotypes.py.
 Theirs = namedtuple("Theirs", "normal normal_concat reduce reduce_concat")
@@ -41,17 +38,3 @@ def test_it_is_written_as_they_publish_theirs() -> None:
 def test_a_runs_name_becomes_a_constant(run: str, name: str) -> None:
     assert constant_name(run) == name
     assert name.isidentifier()
-
-
-def test_both_files_hold_what_the_search_found(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    assert place.run("--until", "subset") == 0
-    found = place.made("search", "genotype.json")
-    found.parent.mkdir(parents=True)
-    found.with_name("artifact.json").write_text('{"files": {}}')
-    GENOTYPES["darts-v2"].save(found)
-    assert place.export("genotype", tmp_path / "out") == 0
-    assert Genotype.load(tmp_path / "out" / "genotype.json") == GENOTYPES["darts-v2"]
-    module = runpy.run_path(str(tmp_path / "out" / "genotypes.py"))
-    flat = [tuple(edge) for node in GENOTYPES["darts-v2"].reduce for edge in node]
-    assert module["TINY"].reduce == flat

@@ -114,10 +114,11 @@ def test_digits_come_with_what_they_were_measured_at(
             assert float(row["cv"]) == pytest.approx(ratio)
 
 
-def test_places_are_those_of_the_manifest(tmp_path: Path) -> None:
-    exported = Exported(
-        tmp_path, "{kind: digits, classes: 2, images_per_class: 8}", "subset.measure=random"
-    )
+@pytest.mark.parametrize(("measure", "columns"), [("el2n", {"el2n"}), ("random", set())])
+def test_places_are_those_of_the_manifest(measure: str, columns: set[str], tmp_path: Path) -> None:
+    data = "{kind: digits, classes: 2, images_per_class: 8}"
+    exported = Exported(tmp_path, data, f"subset.measure={measure}")
     manifest = json.loads((exported.folder / "subset.json").read_text())
     assert [int(row["place"]) for row in exported.rows] == manifest["indices"]
-    assert set(exported.rows[0]) == {"index", "place", "label", "class", "rank"}
+    assert set(exported.rows[0]) == {"index", "place", "label", "class", "rank"} | columns
+    assert all(1 <= int(row["rank"]) <= 4 for row in exported.rows)  # of a half of eight
