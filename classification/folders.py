@@ -83,9 +83,8 @@ class _Boundary:
     root: Path
     setting: str
 
-    def check(self, link: str) -> None:
+    def check(self, link: str, target: Path) -> None:
         """Raise DataError if `link` leads out of the root."""
-        target = Path(link).resolve(strict=True)
         if not target.is_relative_to(self.root.resolve()):
             raise DataError(
                 f"{link}: links to {target}; allowed: links that stay inside {self.root}, or "
@@ -102,8 +101,10 @@ def _entries(folder: Path, boundary: _Boundary | None) -> list[os.DirEntry[str]]
                 key=lambda entry: entry.name,
             )
         for entry in entries:
-            if boundary is not None and entry.is_symlink():
-                boundary.check(entry.path)
+            if entry.is_symlink():
+                target = Path(entry.path).resolve(strict=True)
+                if boundary is not None:
+                    boundary.check(entry.path, target)
     except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links
         raise DataError(f"{folder}: cannot be listed ({error})") from error
     return entries

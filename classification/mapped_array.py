@@ -49,8 +49,9 @@ def read_array(path: Path, dimensions: int) -> np.memmap:
     Raises ArtifactError if the file is missing, cut short or anything else, as pickled objects are.
     """
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, OverflowError) as error:
+        with np.errstate(over="raise"):  # a shape's product may exceed 64 bits
+            array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, ArithmeticError) as error:
         raise ArtifactError(f"{path}: not a readable array ({error})") from error
     if array.ndim != dimensions or array.dtype.kind != "f":
         raise ArtifactError(

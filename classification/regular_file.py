@@ -33,6 +33,8 @@ def read_regular(path: Path, limit: int) -> bytes:
     """All bytes of a file. Raises OSError or ValueError as `open_regular` does."""
     with open_regular(path, limit) as file:
         content = file.read(limit + 1)  # what /proc shows as empty is not
+    if content is None:  # a file of /proc that would have made a reader wait
+        raise ValueError("not a regular file")
     if len(content) > limit:
         raise ValueError(f"larger than it can be ({limit:,} bytes)")
     return content

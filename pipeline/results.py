@@ -77,8 +77,11 @@ def read_results(path: Path) -> dict[str, Any]:
             f"searched for nothing; allowed: runs whose goal is a network{instead}"
         )
     try:
-        cost_point(results, "search")
-        cost_point(results, "total")
+        points = [cost_point(results, axis) for axis in ("search", "total")]
+        if not all(math.isfinite(point.x) and math.isfinite(point.accuracy) for point in points):
+            raise ValueError("finite figures")
+        if not isinstance(results["cost"]["unit"], str):
+            raise TypeError("a unit of its cost")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
     return results

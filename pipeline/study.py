@@ -1,17 +1,7 @@
-"""A study: a base config, a grid of settings in named series, and seeds; each point a cell.
-
-name: figure5a-small
-base: small.yaml                      # relative to the study
-seeds: 3
-set: {goal: subset}                   # in every cell
-x: subset.fraction                    # a dotted key, or cost
-grid: {subset.fraction: [0.05, 0.1]}  # of every series that has none of its own
-series:
-  - {name: high CV, set: {subset.measure: cv}}
-  - {name: random, set: {subset.measure: random}}
-"""
+"""A study: a base config, a grid of settings in named series, and seeds; each point a cell."""
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,65 +9,14 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from classification.errors import ConfigError
 from pipeline.config import PipelineConfig, describe_invalid, load_config
 from pipeline.documents import Document
+from pipeline.study_config import COST, SeriesConfig, Settings, StudyConfig
 
-COST = "cost"
-_Settings = dict[str, Any]  # dotted key → value
 _MAX_CELLS = 10_000
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
-
-
-class SeriesConfig(BaseModel, frozen=True, extra="forbid"):
-    """One curve: what its cells have in common, and the points along it."""
-
-    name: str = Field(min_length=1, max_length=60, description="in figures and tables")
-    set: _Settings = Field(default_factory=dict, description="dotted key: value, in all its cells")
-    points: list[_Settings] | None = Field(None, description="settings of each point")
-    grid: dict[str, list[Any]] | None = Field(
-        None, description="dotted key: values; the points are all combinations"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "SeriesConfig":
-        if self.points is not None and self.grid is not None:
-            raise ValueError("points beside grid; allowed: one of the two")
-        return self
-
-
-class StudyConfig(BaseModel, frozen=True, extra="forbid"):
-    """Many runs over one store, and the figure they are for."""
-
-    name: str = Field(pattern=_NAME, description="of the folder under runs/")
-    base: Path = Field(description="the config that every cell starts from; beside the study")
-    seeds: int = Field(3, ge=1, le=100, description="of each cell, from the base's seed upwards")
-    set: _Settings = Field(default_factory=dict, description="dotted key: value, in every cell")
-    x: str = Field(COST, description="the figure's axis: a dotted key that holds a number, or cost")
-    panels: str | None = Field(
-        None, description="a dotted key; each of its values gets a figure of its own"
-    )
-    points: list[_Settings] | None = Field(None, description="of series without their own")
-    grid: dict[str, list[Any]] | None = Field(None, description="of series without their own")
-    series: list[SeriesConfig] = Field(min_length=1, description="the curves")
-    reference: str | None = Field(
-        None, description="a series; the others' errors are compared with its, seed by seed"
-    )
-    agreement: bool = Field(
-        False, description="tell how alike rankings and subsets are, and what the subsets are like"
-    )
-    table_6: bool = Field(False, description="put the cells beside the published rows of Table 6")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "StudyConfig":
-        if self.points is not None and self.grid is not None:
-            raise ValueError("points beside grid; allowed: one of the two")
-        names = [series.name for series in self.series]
-        if self.reference is not None and self.reference not in names:
-            raise ValueError(f"reference {self.reference!r}; allowed: {', '.join(names)}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -157,7 +96,7 @@ class _Place:
     """A point of a series: its settings, and where in the file they stand."""
 
     series: int
-    settings: _Settings
+    settings: Settings
     location: tuple[str | int, ...]
 
 
@@ -169,17 +108,23 @@ def _check_series(config: StudyConfig, document: Document) -> None:
             raise ConfigError(
                 f"{where}: series.name: found {series.name!r} twice; allowed: each name once"
             )
-        points, _ = _points(config, index)
-        if not points:
+        number = _num_points(config, index)
+        if not number:
             raise ConfigError(
                 f"{where}: series {series.name!r} has no points; allowed: points or a grid, its "
                 "own or the study's, with at least one"
             )
-        if len(points) > _MAX_CELLS:
+        if number > _MAX_CELLS:
             raise ConfigError(
-                f"{where}: series {series.name!r}: found {len(points):,} points; allowed: at most "
+                f"{where}: series {series.name!r}: found {number:,} points; allowed: at most "
                 f"{_MAX_CELLS:,}"
             )
+    cells = config.seeds * sum(_num_points(config, index) for index in range(len(names)))
+    if cells > _MAX_CELLS:
+        raise ConfigError(
+            f"{document.where('seeds')}: seeds: found {config.seeds}, which makes {cells:,} cells; "
+            f"allowed: at most {_MAX_CELLS:,}"
+        )
 
 
 def _places(config: StudyConfig) -> list[_Place]:
@@ -192,12 +137,25 @@ def _places(config: StudyConfig) -> list[_Place]:
     return places
 
 
-def _points(config: StudyConfig, index: int) -> tuple[list[_Settings], tuple[str | int, ...]]:
-    """A series' points, its own or the study's, and where they stand."""
+def _num_points(config: StudyConfig, index: int) -> int:
+    """How many points a series has, before the combinations of a grid are made."""
+    owner = _owner(config, index)
+    if owner.points is not None:
+        return len(owner.points)
+    return math.prod(map(len, owner.grid.values())) if owner.grid else 0
+
+
+def _owner(config: StudyConfig, index: int) -> SeriesConfig | StudyConfig:
+    """Who says what a series' points are."""
     series = config.series[index]
     own = series.points is not None or series.grid is not None
-    owner: SeriesConfig | StudyConfig = series if own else config
-    above: tuple[str | int, ...] = ("series", index) if own else ()
+    return series if own else config
+
+
+def _points(config: StudyConfig, index: int) -> tuple[list[Settings], tuple[str | int, ...]]:
+    """A series' points, its own or the study's, and where they stand."""
+    owner = _owner(config, index)
+    above: tuple[str | int, ...] = () if owner is config else ("series", index)
     if owner.points is not None:
         return owner.points, (*above, "points")
     if owner.grid is not None:

@@ -13,8 +13,9 @@ from evaluate.study_figures import LOG_RANGE, StudyPoint, curves, two_cost_axes
 from pipeline.ledger import Cost, format_hours
 from pipeline.page import write_page
 from pipeline.results import break_even
-from pipeline.study import COST, Cell, Study
+from pipeline.study import Cell, Study
 from pipeline.study_agreement import COLUMNS, OF_ALL_SEEDS
+from pipeline.study_config import COST
 from pipeline.study_results import CellResult, as_json, by_setting, counterpart
 
 _ERROR = "top-1 error, percent"

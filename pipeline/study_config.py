@@ -1,0 +1,70 @@
+"""What a study's file says.
+
+name: figure5a-small
+base: small.yaml                      # relative to the study
+seeds: 3
+set: {goal: subset}                   # in every cell
+x: subset.fraction                    # a dotted key, or cost
+grid: {subset.fraction: [0.05, 0.1]}  # of every series that has none of its own
+series:
+  - {name: high CV, set: {subset.measure: cv}}
+  - {name: random, set: {subset.measure: random}}
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, model_validator
+
+COST = "cost"
+Settings = dict[str, Any]  # dotted key → value
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
+
+
+class SeriesConfig(BaseModel, frozen=True, extra="forbid"):
+    """One curve: what its cells have in common, and the points along it."""
+
+    name: str = Field(min_length=1, max_length=60, description="in figures and tables")
+    set: Settings = Field(default_factory=dict, description="dotted key: value, in all its cells")
+    points: list[Settings] | None = Field(None, description="settings of each point")
+    grid: dict[str, list[Any]] | None = Field(
+        None, description="dotted key: values; the points are all combinations"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "SeriesConfig":
+        if self.points is not None and self.grid is not None:
+            raise ValueError("points beside grid; allowed: one of the two")
+        return self
+
+
+class StudyConfig(BaseModel, frozen=True, extra="forbid"):
+    """Many runs over one store, and the figure they are for."""
+
+    name: str = Field(pattern=_NAME, description="of the folder under runs/")
+    base: Path = Field(description="the config that every cell starts from; beside the study")
+    seeds: int = Field(3, ge=1, le=100, description="of each cell, from the base's seed upwards")
+    set: Settings = Field(default_factory=dict, description="dotted key: value, in every cell")
+    x: str = Field(COST, description="the figure's axis: a dotted key that holds a number, or cost")
+    panels: str | None = Field(
+        None, description="a dotted key; each of its values gets a figure of its own"
+    )
+    points: list[Settings] | None = Field(None, description="of series without their own")
+    grid: dict[str, list[Any]] | None = Field(None, description="of series without their own")
+    series: list[SeriesConfig] = Field(min_length=1, description="the curves")
+    reference: str | None = Field(
+        None, description="a series; the others' errors are compared with its, seed by seed"
+    )
+    agreement: bool = Field(
+        False, description="tell how alike rankings and subsets are, and what the subsets are like"
+    )
+    table_6: bool = Field(False, description="put the cells beside the published rows of Table 6")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudyConfig":
+        if self.points is not None and self.grid is not None:
+            raise ValueError("points beside grid; allowed: one of the two")
+        names = [series.name for series in self.series]
+        if self.reference is not None and self.reference not in names:
+            raise ValueError(f"reference {self.reference!r}; allowed: {', '.join(names)}")
+        return self
