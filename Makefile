@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test test-long test-cuda check format benchmarks clean-venv
+.PHONY: help quickstart test test-long test-faults test-cuda check format benchmarks clean-venv
 
 help:
 	@echo "make quickstart   set up .venv and run configs/quickstart.yaml on the CPU or a GPU"
 	@echo "make test         set up .venv and run the tests"
 	@echo "make check        formatting, lint and types"
 	@echo "make test-long    the tests that take minutes"
+	@echo "make test-faults  runs that are killed at every moment, half an hour"
 	@echo "make test-cuda    the tests that need a CUDA device"
 	@echo "make benchmarks   every benchmark, one after the other"
 	@echo "make format       format the sources"
@@ -23,6 +24,9 @@ test: .venv/dev
 
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long
+
+test-faults: .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
 
 test-cuda: .venv/dev
 	$(BIN)/python -m pytest -m cuda
