@@ -47,10 +47,10 @@ def draw_genotype(genotype: Genotype) -> Figure:
 
 def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
     """Draw one cell into `axes`; at its full size these need 12 by 4.3 inches."""
-    places = _arrange(nodes)
+    places = arrange_cell(nodes)
     graph: nx.DiGraph[str] = nx.DiGraph()
     labels: dict[str, str] = {}
-    for key, start, label, end in _edges(nodes):
+    for key, start, label, end in cell_edges(nodes):
         if label:
             graph.add_edge(start, key)
             graph.add_edge(key, end)
@@ -102,7 +102,7 @@ def _role(name: str) -> str:
     return "input" if name in _INPUTS else "output" if name == _OUTPUT else "node"
 
 
-def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
+def cell_edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
     """(key, start, label, end) of every line; those to the output have no label."""
     names = [*_INPUTS, *map(str, range(len(nodes)))]
     lines = [
@@ -113,9 +113,9 @@ def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
     return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
 
 
-def _arrange(nodes: Sequence[Node]) -> dict[str, Point]:
+def arrange_cell(nodes: Sequence[Node]) -> dict[str, Point]:
     """The rows in which the fewest lines run under a node or a label that is not theirs."""
-    edges = _edges(nodes)
+    edges = cell_edges(nodes)
     candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
     return min(candidates, key=lambda places: _clutter(places, edges))
 

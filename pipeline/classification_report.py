@@ -1,4 +1,6 @@
-"""The report of a run that trained a classifier: report.md, its curve and results.json."""
+"""The report of a run that trained a classifier: report.md, report.html, its curve and
+results.json.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +15,7 @@ from evaluate.published_errors import published_tables
 from evaluate.published_rows import PublishedError, PublishedTable, Setting
 from pipeline.classification_results import collect_classification
 from pipeline.config import PipelineConfig
+from pipeline.html_report.run_page import write_run_page
 from pipeline.page import best_label, cost_row, describe_dataset, write_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages.scorer import WEIGHTS
@@ -30,7 +33,9 @@ def write_classification_report(
     scorer: Artifact,
     store: Store,
 ) -> dict[str, Any]:
-    """Write report.md, a PNG figure and results.json into the run's report; return the results."""
+    """Write report.md with a PNG figure, report.html and results.json into the run's report; return
+    the results.
+    """
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
     rows = read_metrics(scorer.path)
@@ -51,6 +56,8 @@ def write_classification_report(
         "tables": _tables(results, Setting.of(config.scorer)),
     }
     write_page(folder.report, "classification.md.j2", values, results)
+    made = {"scorer": scorer}
+    write_run_page(folder, "classifier.html.j2", values, config, data, made, results)
     return results
 
 

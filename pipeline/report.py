@@ -1,4 +1,6 @@
-"""The report of a finished run: report.md, its figures and results.json, from the artifacts."""
+"""The report of a finished run, from the artifacts: report.md, its figures, report.html and
+results.json.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +20,12 @@ from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
+from pipeline.html_report.run_page import write_run_page
 from pipeline.ledger import format_hours
 from pipeline.page import best_label, describe_dataset, write_page
 from pipeline.report_parts import draw_costs, draw_subset, show_hours, stage_cost_row
 from pipeline.results import SELECTION, SERIES, collect_results
+from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store import Artifact, Store
 
@@ -33,14 +37,17 @@ _CURVES = {
 
 
 def write_report(
-    folder: Path,
+    run: RunFolder,
     config: PipelineConfig,
     datasets: Mapping[str, ImageDataset],
     artifacts: Mapping[str, Artifact],
     store: Store,
     full_search: str,
 ) -> dict[str, Any]:
-    """Write report.md, PNG figures and results.json into `folder`; return the results."""
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
+    the results.
+    """
+    folder = run.report
     folder.mkdir(parents=True, exist_ok=True)
     data = datasets["data"]
     results = collect_results(config, artifacts, store, full_search, len(data.train))
@@ -50,6 +57,7 @@ def write_report(
     draw_costs(folder, results["cost"])
     summary = _summary(config, datasets, artifacts, store, results)
     write_page(folder, "report.md.j2", summary | {"curves": drawn, "gallery": gallery}, results)
+    write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
     return results
 
 

@@ -8,6 +8,7 @@ from pipeline.classification_report import write_classification_report
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
+from pipeline.html_report.page import PAGE
 from pipeline.page import REPORT
 from pipeline.report import write_report
 from pipeline.run_folder import RunFolder
@@ -37,7 +38,7 @@ def write_run_report(
         results = write_classification_report(folder, config, data, scorer, store)
         costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
     elif config.goal == "subset":
-        results = write_subset_report(folder.report, config, datasets["data"], artifacts, store)
+        results = write_subset_report(folder, config, datasets["data"], artifacts, store)
         cost = results["cost"]
         costs = [
             f"cost        {cost['selection']} {cost['unit']} the subset",
@@ -45,7 +46,7 @@ def write_run_report(
         ]
     else:
         full_search = full_search_fingerprint(config, datasets["data"].content_hash)
-        results = write_report(folder.report, config, datasets, artifacts, store, full_search)
+        results = write_report(folder, config, datasets, artifacts, store, full_search)
         cost = results["cost"]
         costs = [
             f"cost        {cost['search_alone']} {cost['unit']} search alone",
@@ -56,6 +57,7 @@ def write_run_report(
     for line in costs:
         console.say(line)
     console.say(f"report      {folder.report / REPORT}")
+    console.say(f"            {folder.report / PAGE}")
     return results
 
 

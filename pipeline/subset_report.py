@@ -1,7 +1,8 @@
-"""The report of a run that asked what a subset is worth by itself: report.md and results.json."""
+"""The report of a run that asked what a subset is worth by itself: report.md, report.html and
+results.json.
+"""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from classification.datasets import ImageDataset
@@ -10,6 +11,7 @@ from evaluate.figures import learning_curves, save_figure
 from evaluate.published_rows import Setting
 from pipeline.classification_report import describe_augmentation, describe_optimizer
 from pipeline.config import PipelineConfig
+from pipeline.html_report.run_page import write_run_page
 from pipeline.ledger import Cost, software_of
 from pipeline.page import best_label, describe_dataset, write_page
 from pipeline.report_parts import draw_costs, draw_subset, show_hours, stage_cost_row
@@ -21,6 +23,7 @@ from pipeline.results import (
     read_json,
     selection_cost,
 )
+from pipeline.run_folder import RunFolder
 from pipeline.stages.probe import SUMMARY
 from pipeline.stages.scorer import training_settings
 from pipeline.stages.subset import SUBSET
@@ -30,13 +33,16 @@ _CURVES = "training.png"
 
 
 def write_subset_report(
-    folder: Path,
+    run: RunFolder,
     config: PipelineConfig,
     data: ImageDataset,
     artifacts: Mapping[str, Artifact],
     store: Store,
 ) -> dict[str, Any]:
-    """Write report.md, PNG figures and results.json into `folder`; return the results."""
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
+    the results.
+    """
+    folder = run.report
     results = collect_probe(config, artifacts, store)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
@@ -66,6 +72,7 @@ def write_subset_report(
         "indices": str(artifacts["subset"].path / SUBSET),
     }
     write_page(folder, "subset.md.j2", values, results)
+    write_run_page(run, "subset.html.j2", values, config, data, artifacts, results)
     return results
 
 

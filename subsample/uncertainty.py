@@ -66,7 +66,7 @@ def measure_losses(
     num_anchors, world = len(images), workspace.world
     if num_anchors < 2:
         raise DataError(f"scores: {num_anchors} training images; allowed: at least 2, to be mixed")
-    size = max(1, _BLOCK // config.draws)  # anchors a block
+    size = anchors_in_block(config)
     blocks = math.ceil(num_anchors / size)
     settings = config.model_dump(mode="json", exclude={"batch_size", "source"})
     identity = {"config": settings, "seed": seed}
@@ -80,7 +80,9 @@ def measure_losses(
                 start, end = block * size, min((block + 1) * size, num_anchors)
                 anchors = torch.arange(start, end, device=images.device)
                 mixes = draw_mixes(anchors, images, config, seed, block)
-                scored = _score(model, images, labels, num_classes, normalization, config, mixes)
+                scored = score_mixes(
+                    model, images, labels, num_classes, normalization, config, mixes
+                )
                 waiting.append(scored)
             now, end = time.monotonic(), min(done * size, num_anchors)
             full = len(waiting) * world.size >= _MAX_WAITING or now - saved >= _SAVE_SECONDS
@@ -93,6 +95,30 @@ def measure_losses(
     if stored is None:
         return np.empty((0, config.draws), np.float32)
     return np.load(workspace.path(LOSSES), mmap_mode="r")
+
+
+def anchors_in_block(config: ScoresConfig) -> int:
+    """How many images share a generator's draws."""
+    return max(1, _BLOCK // config.draws)
+
+
+@torch.inference_mode()
+def score_mixes(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    normalization: Normalization,
+    config: ScoresConfig,
+    mixes: Mixes,
+) -> Tensor:
+    """The losses of all mixes, float32 [A, M] in nats, still on the device; `model` evaluates."""
+    losses = []
+    for sources, owners, weights in mixes.split(config.batch_size):
+        with autocast(config.precision, images.device):
+            logits = model(normalization(compose(images, sources, owners)))
+        losses.append(mixed_losses(logits, labels[sources], weights, num_classes, config.loss))
+    return torch.cat(losses).view(mixes.sources.shape[:2])
 
 
 def mixed_losses(
@@ -133,25 +159,6 @@ def write_scores_csv(path: Path, labels: np.ndarray, scores: Scores) -> None:
         f"{i},{label},{mean!r},{std!r},{cv!r}" for i, (label, mean, std, cv) in enumerate(rows)
     ]
     write_atomically(path, "\n".join(["index,label,mean,std,cv", *lines]) + "\n")
-
-
-@torch.inference_mode()
-def _score(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    normalization: Normalization,
-    config: ScoresConfig,
-    mixes: Mixes,
-) -> Tensor:
-    """The losses of all mixes, float32 [A, M], still on the device."""
-    losses = []
-    for sources, owners, weights in mixes.split(config.batch_size):
-        with autocast(config.precision, images.device):
-            logits = model(normalization(compose(images, sources, owners)))
-        losses.append(mixed_losses(logits, labels[sources], weights, num_classes, config.loss))
-    return torch.cat(losses).view(mixes.sources.shape[:2])
 
 
 def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: World) -> np.ndarray:

@@ -2,45 +2,78 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from classification.datasets import ImageDataset
-from classification.errors import ArtifactError, DataError
-from pipeline.commands.options import Json, Quiet, RunName, Runs, StoreOf
+from classification.errors import ArtifactError, ConfigError, DataError
+from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
+from pipeline.html_report.comparison import COMPARISON, check_output, write_comparison
 from pipeline.inputs import load_datasets
 from pipeline.run_folder import RunFolder
 from pipeline.run_report import write_run_report
 from pipeline.store import Artifact, store_of
 
+Page = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="page of several runs, .html; RUNS/comparison.html"),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace a file that is not ours")]
+
 
 def report(
-    run: RunName,
+    names: RunNames,
+    output: Page = None,
+    overwrite: Overwrite = False,
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Write a finished run's report again from its artifacts.
+    """Write a run's report again; of several, a page.
 
     \b
     Example:
       python run_pipeline.py report quickstart
+      python run_pipeline.py report quickstart quickstart-1 -o comparison.html
     """
-    folder = RunFolder.open(runs, run)
+    folders = [RunFolder.open(runs, name) for name in names]
+    console = Console.choose(quiet, json_)
+    if len(folders) > 1:
+        page = output or runs / COMPARISON
+        check_output(page, overwrite)
+        compared = write_comparison(page, folders)
+        console.say(str(page))
+        if json_:
+            print_json({"page": str(page), "runs": compared})
+        return
+    if output is not None:
+        raise ConfigError(
+            "--output: found with one run, whose report lies in its folder; allowed: with several"
+        )
+    results = _write_again(folders[0], names[0], artifacts, console)
+    if json_:
+        print_json(results)
+
+
+def _write_again(
+    folder: RunFolder, name: str, artifacts: Path | None, console: Console
+) -> Mapping[str, object] | None:
     config, manifest = folder.config(), folder.manifest()
     store = store_of(manifest, artifacts)
     made: dict[str, Artifact] = {}
     for stage, key in manifest["stages"].items():
         artifact = store.find(stage, key)
         if artifact is None:
-            raise ArtifactError(f"{run}: the run has no {stage} yet, so there is nothing to report")
+            raise ArtifactError(
+                f"{name}: the run has no {stage} yet, so there is nothing to report"
+            )
         made[stage] = artifact
     datasets = load_datasets(config)
     _check_images(datasets, made)
-    console = Console.choose(quiet, json_)
-    results = write_run_report(folder, config, datasets, made, store, console)
-    if json_:
-        print_json(results)
+    return write_run_report(folder, config, datasets, made, store, console)
 
 
 def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:

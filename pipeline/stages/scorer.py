@@ -1,6 +1,7 @@
 """Scorer: a classifier trained with image mixing, one loaded from elsewhere, or the supernet."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -62,14 +63,16 @@ def run(context: Context) -> None:
 
 def load_trained(context: Context) -> nn.Module:
     """The scorer that this stage made, on the device."""
-    config, path = context.config, context.input("scorer", WEIGHTS)
     num_classes = context.datasets["data"].num_classes
-    model: nn.Module
-    if config.scorer.model == SUPERNET:
-        model = load_supernet(config.search, num_classes, path)
-    else:
-        model = load_scorer(config.scorer, num_classes, path)
+    model = load_from(context.input("scorer", WEIGHTS), context.config, num_classes)
     return place(model, context.device)
+
+
+def load_from(path: Path, config: PipelineConfig, num_classes: int) -> nn.Module:
+    """The scorer whose weights this stage left in `path`, on the CPU."""
+    if config.scorer.model == SUPERNET:
+        return load_supernet(config.search, num_classes, path)
+    return load_scorer(config.scorer, num_classes, path)
 
 
 def settings(config: PipelineConfig) -> Mapping[str, Any]:
