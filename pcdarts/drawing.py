@@ -4,7 +4,8 @@ Inputs stand on the left, the nodes in their order, the output on the right. An 
 right before the node that it enters, where it cannot meet another's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import permutations
 
 import networkx as nx
@@ -113,8 +114,14 @@ def cell_edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
     return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
 
 
-def arrange_cell(nodes: Sequence[Node]) -> dict[str, Point]:
-    """The rows in which the fewest lines run under a node or a label that is not theirs."""
+def arrange_cell(nodes: Sequence[Node]) -> Mapping[str, Point]:
+    """Centres of states and labels in inches, y upwards: the rows in which the fewest lines run
+    under a node or a label that is not theirs."""
+    return _least_cluttered(tuple(nodes))
+
+
+@lru_cache(maxsize=64)  # a report draws a cell twice, and trying all rows takes a while
+def _least_cluttered(nodes: tuple[Node, ...]) -> Mapping[str, Point]:
     edges = cell_edges(nodes)
     candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
     return min(candidates, key=lambda places: _clutter(places, edges))

@@ -1,4 +1,4 @@
-"""Runs that searched, side by side on one page: accuracy, hours, cells, and what was set otherwise."""
+"""Runs that searched, side by side on one page: accuracy, hours, cells, settings that differ."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
