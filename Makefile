@@ -17,7 +17,7 @@ help:
 quickstart: .venv/run
 	@$(BIN)/python run_pipeline.py run configs/quickstart.yaml
 	@echo; cat runs/quickstart/report/report.md; echo
-	@echo "The report lies in runs/quickstart/report/report.md"
+	@echo "The report, for a browser: runs/quickstart/report/report.html"
 
 test: .venv/dev
 	$(BIN)/python -m pytest

@@ -32,8 +32,8 @@ def check_output(path: Path, overwrite: bool) -> None:
         )
 
 
-def write_comparison(path: Path, runs: Sequence[RunFolder]) -> None:
-    """Write the page, from the results.json of each run and its config.
+def write_comparison(path: Path, runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Write the page, from the results.json of each run and its config; return those results.
 
     Raises ArtifactError if a run has no results yet, ConfigError if one searched for nothing.
     """
@@ -46,6 +46,7 @@ def write_comparison(path: Path, runs: Sequence[RunFolder]) -> None:
         "cells": [_cells(run, result) for run, result in zip(runs, results, strict=True)],
     }
     write_html(path, "comparison.html.j2", values)
+    return results
 
 
 def _cells(run: RunFolder, result: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from classification.datasets import ImageDataset
+from classification.mapped_array import read_array
 from classification.trainer import place
 from pipeline.config import PipelineConfig
 from pipeline.html_report.chart import Chart, histogram
@@ -69,7 +70,7 @@ def gallery(
     """None where the images were not scored under mixing."""
     if "scores" not in artifacts:
         return None
-    losses = np.load(artifacts["scores"].path / scores.LOSSES, mmap_mode="r")
+    losses = read_array(artifacts["scores"].path / scores.LOSSES, 2)
     summary = summarise(losses, config.scores)
     labels = data.in_memory().labels.numpy()
     chosen = Subset.load(artifacts["subset"].path / subset.SUBSET)
