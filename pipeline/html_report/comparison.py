@@ -108,7 +108,7 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _break_even(result: Mapping[str, Any]) -> str:
     searches = result["cost"].get("break_even_searches")
-    return "none" if searches is None else f"{searches} searches"
+    return "none" if searches is None else f"after {searches}"
 
 
 _ROWS: dict[str, Any] = {
@@ -122,7 +122,7 @@ _ROWS: dict[str, Any] = {
     "multiply-adds": lambda r: f"{r['network']['multiply_adds']:,}",
     "search alone": lambda r: f"{show_hours(r['cost']['search_alone'])} {r['cost']['unit']}",
     "search and all before it": lambda r: f"{show_hours(r['cost']['total'])} {r['cost']['unit']}",
-    "break-even": _break_even,
+    "break-even (searches)": _break_even,
     "device": lambda r: r["device"],
     "seed": lambda r: str(r["seed"]),
 }

@@ -52,7 +52,7 @@ def break_even_chart(cost: Mapping[str, Any]) -> Chart | None:
         f"images. The lines cross within search {searches}."
     )
     return line_chart(
-        "break-even",
+        "Break-even",
         alt,
         ("searches", unit),
         [
