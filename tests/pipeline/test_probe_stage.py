@@ -85,7 +85,7 @@ def test_the_artifact_holds_figures_and_no_weights(finished):
 def test_the_results_say_what_it_reached_and_what_it_cost(finished):
     results = finished.results()
     assert set(results) == {
-        *("goal", "name", "device", "seed", "subset", "probe", "accuracy", "cost"),
+        *("goal", "name", "device", "software", "seed", "subset", "probe", "accuracy", "cost"),
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
     assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
