@@ -205,6 +205,7 @@ def test_a_full_disk_under_the_runs_costs_the_log_and_the_report_alone(
     tmp_path, small_disk, capsys
 ):
     place, remount = small_disk
+    remount("size=4m")
     command = run(tmp_path, tmp_path / "artifacts", place / "runs")
     assert main([*command, "--until", "scorer", "--set", "scorer.epochs=1"]) == 0
     filler = place / "filler"
