@@ -1,5 +1,6 @@
 """Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books all."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,6 +232,7 @@ class Runner:
         )
 
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
+        begin, attempt = time.monotonic(), self._attempt(name)
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
         with storing(work):
@@ -240,7 +242,7 @@ class Runner:
             "settings": dict(self.stages[name].settings(self.config)),
             "inputs": inputs,
         }
-        stopwatch = Stopwatch(self.store.ledger, work, self._attempt(name))
+        stopwatch = Stopwatch(self.store.ledger, work, attempt, begin)
         with self.console.progress(name, self.device.type) as show:
             context = self._context(
                 name, artifacts, work, _All(stopwatch, show, partial(self.watch, name, work))

@@ -29,12 +29,15 @@ class Stopwatch:
     """A running attempt.
 
     A thread writes the record twice a second, and in between only the seconds, in place and without
-    flushing: a killed process leaves them to the system, which a power cut alone can stop.
+    flushing: a killed process leaves them to the system, which a power cut alone can stop. An
+    attempt that began before `folder` was ready for it says by `begin` when, in monotonic seconds.
     """
 
-    def __init__(self, ledger: Ledger, folder: Path, attempt: Attempt) -> None:
+    def __init__(
+        self, ledger: Ledger, folder: Path, attempt: Attempt, begin: float | None = None
+    ) -> None:
         self._ledger, self._folder, self._attempt = ledger, folder, attempt
-        self._begin = time.monotonic()
+        self._begin = time.monotonic() if begin is None else begin
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)

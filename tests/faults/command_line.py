@@ -56,6 +56,7 @@ class Process:
 
     def __init__(self, child) -> None:
         self._child = child
+        self.id: int = child.pid
 
     def wait(self, seconds: float | None = None) -> int | None:
         """The exit status, negative if a signal ended it; None if it goes on after `seconds`."""
@@ -64,7 +65,7 @@ class Process:
 
     def stop(self, signum: int) -> int:
         """Send a signal and wait for the end."""
-        os.kill(self._child.pid, signum)
+        os.kill(self.id, signum)
         return self.wait()
 
 

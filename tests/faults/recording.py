@@ -28,8 +28,8 @@ def record(path: Path) -> None:
         return artifact
 
     @functools.wraps(begin)
-    def noted_begin(self, ledger, folder, attempt):
-        begin(self, ledger, folder, attempt)
+    def noted_begin(self, ledger, folder, attempt, *arguments):
+        begin(self, ledger, folder, attempt, *arguments)
         note("attempt", stage=attempt.stage)
 
     Runner._make, Stopwatch.__init__ = noted_make, noted_begin
