@@ -41,7 +41,7 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 
 benchmarks: .venv/dev
-	for name in mixing scoring coreset sweep search stage_costs quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in mixing scoring coreset sweep search stage_costs estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 .venv/run: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

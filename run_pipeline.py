@@ -25,6 +25,7 @@ from pipeline.streams import silence
 
 COMMANDS = (
     "init",
+    "estimate",
     "run",
     "status",
     "report",

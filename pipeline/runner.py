@@ -232,7 +232,7 @@ class Runner:
         )
 
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
-        begin, attempt = time.monotonic(), self._attempt(name)
+        begin, attempt = time.monotonic(), self.attempt(name)
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
         with storing(work):
@@ -270,7 +270,8 @@ class Runner:
         self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
         return self.world.from_first(lambda: artifact)
 
-    def _attempt(self, name: str) -> Attempt:
+    def attempt(self, name: str) -> Attempt:
+        """An attempt at a stage that begins now."""
         return Attempt(
             stage=name,
             fingerprint=self.keys[name],

@@ -83,7 +83,7 @@ class Stopwatch:
             return replace(
                 self._attempt,
                 seconds=self._seconds(),
-                peak_memory_bytes=_peak_memory(self._attempt.device_kind),
+                peak_memory_bytes=peak_memory(self._attempt.device_kind),
             )
 
     def _seconds(self) -> float:
@@ -148,7 +148,7 @@ def _read_clock(folder: Path) -> float:
         return 0.0
 
 
-def _peak_memory(kind: str) -> int:
+def peak_memory(kind: str) -> int:
     """Peak bytes allocated on the GPU in this attempt, or resident in this process."""
     if kind == "gpu":
         return torch.cuda.max_memory_allocated()

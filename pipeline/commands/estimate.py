@@ -1,0 +1,99 @@
+"""The `estimate` command."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from classification.errors import ConfigError
+from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
+from pipeline.config import load_config
+from pipeline.console import Console, print_json
+from pipeline.device import device_kind, device_name, keep_freed_memory, resolve_device
+from pipeline.estimate import SECONDS, RunEstimate, StageEstimate
+from pipeline.estimate import estimate as estimate_run
+from pipeline.inputs import check_inputs, load_datasets
+from pipeline.ledger import format_hours
+from pipeline.runner import Runner
+from pipeline.stages import STAGES
+from pipeline.store import Store
+
+_UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
+
+
+def estimate(
+    config: ConfigPath,
+    set_: Overrides = None,
+    device: Device = "auto",
+    artifacts: Artifacts = Path("artifacts"),
+    seconds: Annotated[
+        float, typer.Option(help="of measuring, for each kind of step; a step is taken whole")
+    ] = SECONDS,
+    json_: Json = False,
+) -> None:
+    """Try a few steps of every stage: hours and memory to expect.
+
+    What is already made counts nothing. Nothing is written, and nothing is booked.
+
+    \b
+    Example:
+      python run_pipeline.py estimate configs/quickstart.yaml --set search.epochs=100
+    """
+    if not 0 < seconds <= 3600:
+        raise ConfigError(f"--seconds: found {seconds:g}; allowed: above 0, up to 3600")
+    resolved, own_device = load_config(config, set_ or []), resolve_device(device)
+    datasets = load_datasets(resolved)
+    check_inputs(resolved, datasets, own_device)
+    keep_freed_memory()
+    console = Console.choose(quiet=False, as_json=json_)
+    console.say(f"estimate of {resolved.name} on {device_name(own_device)} ({own_device})")
+    runner = Runner(STAGES, resolved, datasets, Store(artifacts), own_device, console)
+    found = estimate_run(runner, seconds)
+    if json_:
+        print_json(_document(found, own_device))
+        return
+    unit = _UNITS[device_kind(own_device)]
+    for stage in found.stages:
+        console.say(_line(stage, unit))
+    for line in _sums(found, unit):
+        console.say(line)
+    console.say(f"nothing was written to {artifacts} or to a run, and nothing is booked")
+
+
+def _line(stage: StageEstimate, unit: str) -> str:
+    """A stage, its hours, its memory, and what is to be said of them."""
+    if stage.hours is None:
+        return f"{stage.stage:10} not estimated: {stage.note}"
+    if stage.action == "reuse":
+        return f"{stage.stage:10} {0:>8} {unit}  reused, {stage.note}"
+    notes = [f"{(stage.peak_memory_bytes or 0) / 1e9:.1f} GB"]
+    if stage.low is not None and stage.high is not None:
+        notes.append(f"{format_hours(stage.low)} to {format_hours(stage.high)}, {stage.note}")
+    if stage.action == "resume":
+        notes.append("what is left of it")
+    return f"{stage.stage:10} {format_hours(stage.hours):>8} {unit}  {'  '.join(notes)}"
+
+
+def _sums(found: RunEstimate, unit: str) -> list[str]:
+    without = f", without {' and '.join(found.not_estimated)}" if found.not_estimated else ""
+    lines = [f"{'total':10} {format_hours(found.total):>8} {unit}{without}"]
+    if any(each.stage == "search" for each in found.stages):
+        before = format_hours(found.before_retraining)
+        alone = format_hours(found.search_alone)
+        lines.append(f"{'of it':10} {before:>8} {unit}  scorer + scores + subset + search")
+        lines.append(f"{'':10} {alone:>8} {unit}  search alone")
+    return lines
+
+
+def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:
+    return {
+        "device": device_name(device),
+        "unit": _UNITS[device_kind(device)],
+        "stages": [asdict(stage) for stage in found.stages],
+        "total": found.total,
+        "before_retraining": found.before_retraining,
+        "search_alone": found.search_alone,
+        "not_estimated": found.not_estimated,
+    }

@@ -1,0 +1,166 @@
+"""The `estimate` command, on a pipeline that takes seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pcdarts.operations import CANDIDATES
+from pipeline import estimate as estimates
+from pipeline.estimate import RunEstimate, StageEstimate
+from run_pipeline import main
+
+TINY = """
+name: tiny
+data:    {kind: digits, classes: 3, images_per_class: 24}
+scorer:  {model: resnet8, epochs: 2, batch_size: 16, mixing: {kind: dcutmix, num_images: 3}}
+scores:  {draws: 4}
+subset:  {measure: cv, fraction: 0.5}
+search:  {epochs: 2, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 16}
+retrain: {network: cifar, channels: 4, cells: 3, epochs: 2, batch_size: 32}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+def estimate(*arguments):
+    return main(["estimate", "tiny.yaml", "--device", "cpu", "--seconds", "0.01", *arguments])
+
+
+def document(capsys, *arguments):
+    assert estimate("--json", *arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def everything(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys):
+    before = everything(folder)
+    assert estimate() == 0
+    shown = capsys.readouterr().out
+    lines = [line for line in shown.splitlines() if "-hours" in line]
+    stages = ["scorer", "scores", "subset", "search", "retrain"]
+    assert [line.split()[0] for line in lines[:6]] == [*stages, "total"]
+    assert [line.partition("-hours  ")[2] for line in lines[6:]] == [
+        "scorer + scores + subset + search",
+        "search alone",
+    ]
+    assert "GB" in lines[3]
+    assert "by what is found" in lines[4]
+    assert "nothing was written" in shown
+    assert everything(folder) == before
+
+
+def test_the_document_adds_up(folder, capsys):
+    found = document(capsys)
+    hours = {stage["stage"]: stage["hours"] for stage in found["stages"]}
+    assert all(value > 0 for value in hours.values())
+    assert found["total"] == pytest.approx(sum(hours.values()))
+    assert found["before_retraining"] == pytest.approx(found["total"] - hours["retrain"])
+    assert found["search_alone"] == hours["search"]
+    retrain = found["stages"][-1]
+    assert retrain["low"] <= retrain["hours"] <= retrain["high"]
+    assert found["unit"] == "CPU-hours"
+
+
+def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys):
+    run = ["run", "tiny.yaml", "--device", "cpu", "--until", "search"]
+    assert main(run) == 0
+    capsys.readouterr()
+    before = everything(folder)
+    found = document(capsys)
+    assert everything(folder) == before
+    hours = {stage["stage"]: stage["hours"] for stage in found["stages"]}
+    assert [name for name, value in hours.items() if value == 0] == list(hours)[:4]
+    assert found["total"] == hours["retrain"] > 0
+    retrain = found["stages"][-1]
+    assert (retrain["low"], retrain["high"]) == (None, None)  # its network is known
+    assert estimate() == 0
+    assert "when it was made" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages"),
+    [
+        (["goal=classifier"], "scorer"),
+        (["goal=subset", "subset.measure=el2n"], "scorer baseline subset probe"),
+        (["goal=subset", "subset.measure=k_center"], "scorer baseline subset probe"),
+        (["scorer={model: supernet}", "search.epochs=3"], "scorer scores subset search retrain"),
+        (
+            ["scorer.record_losses=true", "scorer.epochs=4", "scores.source=training"],
+            "scorer scores subset search retrain",
+        ),
+        (
+            ["subset.measure=random", "subset.architecture_fraction=0.5", "search.warmup_epochs=0"],
+            "subset search retrain",
+        ),
+    ],
+)
+def test_each_kind_of_run_can_be_estimated(folder, capsys, overrides, stages):
+    settings = [part for override in overrides for part in ("--set", override)]
+    found = document(capsys, *settings)
+    assert [stage["stage"] for stage in found["stages"]] == stages.split()
+    assert all(stage["hours"] > 0 for stage in found["stages"])
+
+
+def test_what_cannot_be_told_is_said_to_be_missing(folder, capsys):
+    found = document(capsys, "--set", "goal=classifier", "--set", "landscape={}")
+    assert found["not_estimated"] == ["landscape"]
+    assert found["stages"][-1]["hours"] is None
+    settings = ["--set", "goal=classifier", "--set", "landscape={}"]
+    assert estimate(*settings) == 0
+    shown = capsys.readouterr().out
+    assert "landscape  not estimated: how many steps" in shown
+    assert "without landscape" in shown
+
+
+def test_the_networks_that_stand_in_ascend_and_know_every_operation():
+    layers = [estimates._layers(each) for each in estimates._light_middling_heavy(seed=0)]
+    assert layers == sorted(set(layers))
+    assert set(estimates._LAYERS) == set(CANDIDATES)
+
+
+def test_sums_leave_out_what_is_not_known():
+    stages = (
+        StageEstimate("scorer", "run", 1.0),
+        StageEstimate("subset", "reuse", 0.0),
+        StageEstimate("search", "run", 0.25),
+        StageEstimate("retrain", "run", 4.0),
+        StageEstimate("robustness", "run", None),
+    )
+    run = RunEstimate(stages)
+    assert (run.total, run.before_retraining, run.search_alone) == (5.25, 1.25, 0.25)
+    assert run.not_estimated == ["robustness"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--set", "search.epoch=3"], "search.epoch"),
+        (["--set", "search.batch_size=512"], "search.batch_size"),
+        (["--device", "tpu"], "--device: found 'tpu'"),
+        (["--seconds", "0"], "--seconds: found 0"),
+        (["--seconds", "nan"], "--seconds: found nan"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(folder, capsys, arguments, expected):
+    assert main(["estimate", "tiny.yaml", *arguments]) == 2
+    refusal = capsys.readouterr().err
+    assert expected in refusal
+    assert refusal.count("\n") == 1
+
+
+def test_memory_that_runs_out_is_told_as_a_run_would(folder, capsys, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(estimates, "try_training", fail)
+    assert estimate() == 2
+    assert "scorer: the machine ran out of memory" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""From a few measured epochs to a stage's hours, with numbers worked by hand."""
+
+import pytest
+import torch
+
+from pipeline.brief_images import Meter, Pass
+from pipeline.config import PipelineConfig
+from pipeline.trial import (
+    Epoch,
+    Epochs,
+    Timer,
+    Trial,
+    brief_config,
+    kinds_of_epochs,
+    remaining,
+    trains,
+    try_images,
+)
+
+
+def seen(training, of, number, seconds):
+    return Pass(training, of, number, seconds, number, seconds, whole=number == of)
+
+
+def group(train_seconds, test_seconds=0.0, start=0.0, rest=0.5):
+    """Four epochs over 100 images, of which 10 are seen, and 20 test images, of which 5 are."""
+    passes = (seen(True, 100, 10, train_seconds), seen(False, 20, 5, test_seconds))
+    epoch = Epoch(train_seconds + test_seconds + rest, passes)
+    return [Epoch(epoch.seconds + start, passes), *[epoch] * 3]
+
+
+def test_epochs_and_their_tests_are_counted():
+    # 10 images take 2 s, so 100 take 20; 5 test images take 1 s, so 20 take 4; 0.5 s beside them.
+    trial = Trial(tuple(group(2.0, 1.0, start=3.0)), finish=0.25)
+    assert trial.seconds([Epochs(30, tested=30)]) == pytest.approx(3 + 30 * (20 + 4 + 0.5) + 0.25)
+    # Tested every tenth epoch.
+    assert trial.seconds([Epochs(30, tested=3)]) == pytest.approx(3 + 30 * 20.5 + 3 * 4 + 0.25)
+    # Seven checkpoints within each epoch cost what the one at its end does.
+    within = Epochs(30, tested=0, checkpoints=7)
+    assert trial.seconds([within]) == pytest.approx(3 + 30 * (20 + 8 * 0.5) + 0.25)
+
+
+def test_each_kind_of_epoch_has_its_own_cost():
+    warm_up, full = group(1.0), group(3.0, start=2.0)
+    trial = Trial((*warm_up, *full), finish=0.0)
+    assert trial.seconds([Epochs(15), Epochs(35)]) == pytest.approx(15 * 10.5 + 2 + 35 * 30.5)
+
+
+def test_a_measured_epoch_that_is_whole_counts_as_it_is():
+    whole = Epoch(7.0, (seen(True, 100, 100, 6.0),))
+    trial = Trial((whole,) * 4, finish=0.0)
+    assert trial.seconds([Epochs(10)]) == pytest.approx(10 * 7.0)
+
+
+def test_what_is_done_counts_no_more():
+    kinds = [Epochs(15), Epochs(35, tested=7)]
+    assert remaining(kinds, 0) == kinds
+    assert remaining(kinds, 5) == [Epochs(10), Epochs(35, tested=7)]
+    assert remaining(kinds, 20) == [Epochs(0), Epochs(30, tested=6)]
+    assert remaining(kinds, 99) == [Epochs(0), Epochs(0)]
+
+
+def test_work_on_images_grows_until_it_says_enough():
+    asked = []
+
+    def run(number):
+        asked.append(number)
+        return 1.0 + number / 100  # a second before the first image
+
+    assert try_images(run, images=10_000, seconds=10.0) == pytest.approx(101.0)
+    assert asked == [16, 64, 256]
+    assert try_images(run, images=100, seconds=100.0) == pytest.approx(2.0)  # all of them, as it is
+    assert try_images(lambda number: number, images=1000, seconds=1.0) == 1000  # by sixteen alone
+
+
+def test_the_timer_notes_epochs_and_lets_every_fourth_settle():
+    time = [0.0]
+    meter = Meter(torch.device("cpu"), 1.0, lambda: time[0])
+    timer = Timer(meter)
+    settling = []
+    for epoch in range(1, 9):
+        settling.append(meter.settling)
+        time[0] += epoch
+        timer(1, 9, "step")
+        timer(epoch, 8, "epoch")
+    assert settling == [True, False, False, False] * 2
+    assert [epoch.seconds for epoch in timer.epochs] == list(range(1, 9))
+    time[0] += 5
+    assert timer.lap() == 5
+
+
+def config(**changes):
+    data = {"data": {"kind": "digits"}, "name": "x"}
+    return PipelineConfig.model_validate(data | changes)
+
+
+def test_epochs_of_the_stages():
+    search = {"epochs": 50, "warmup_epochs": 15}
+    made = config(search=search, scorer={"epochs": 300, "stop_epoch": 25, "test_every": 10})
+    assert kinds_of_epochs("search", made, 9) == [Epochs(15), Epochs(35)]
+    assert kinds_of_epochs("scorer", made, 9) == [Epochs(25, tested=3)]  # 10, 20 and 25
+    assert kinds_of_epochs("probe", made, 9) == [Epochs(25, tested=3)]
+    retrain = {"epochs": 7, "checkpoint_steps": 100}
+    made = config(search=search | {"warmup_epochs": 0}, retrain=retrain)
+    assert kinds_of_epochs("search", made, 9) == [Epochs(50)]
+    assert kinds_of_epochs("retrain", made, 301) == [Epochs(7, tested=7, checkpoints=3)]
+    assert kinds_of_epochs("retrain", made, 300) == [Epochs(7, tested=7, checkpoints=2)]
+
+
+def test_a_supernet_as_scorer_takes_the_warm_up_from_the_search():
+    made = config(scorer={"model": "supernet"}, search={"epochs": 50, "warmup_epochs": 15})
+    assert kinds_of_epochs("scorer", made, 9) == [Epochs(15, tested=15)]
+    assert kinds_of_epochs("search", made, 9) == [Epochs(35)]
+    assert brief_config("scorer", made).search.warmup_epochs == 4
+    assert brief_config("search", made).search.warmup_epochs == 0
+
+
+def test_a_trial_has_four_epochs_of_each_kind_and_keeps_what_a_step_costs():
+    made = config(scorer={"record_losses": True}, search={"epochs": 50, "warmup_epochs": 15})
+    search = brief_config("search", made).search
+    assert (search.warmup_epochs, search.epochs) == (4, 8)
+    assert search.batch_size == made.search.batch_size
+    scorer = brief_config("scorer", made).scorer
+    assert (scorer.trained_epochs, scorer.test_every, scorer.cuda_graph) == (4, 1, "off")
+    assert scorer.mixing == made.scorer.mixing
+    assert brief_config("retrain", made).retrain.epochs == 4
+    assert brief_config("probe", made).probed.trained_epochs == 4
+
+
+def test_a_loaded_scorer_is_not_trained(tmp_path):
+    assert trains("scorer", config())
+    assert not trains("scorer", config(scorer={"weights": str(tmp_path / "w.pt")}))
+    assert not trains("subset", config())
