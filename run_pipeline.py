@@ -32,6 +32,7 @@ COMMANDS = (
     "export",
     "plot",
     "table",
+    "compare",
     "show",
     "sweep",
     "fidelity",

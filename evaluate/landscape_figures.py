@@ -1,7 +1,8 @@
 """Figures of loss landscapes, one or several models in each.
 
-They take results as `evaluate.landscape` describes them, by the models' names. Style and saving are
-those of `evaluate.figures`. A loss that is not finite is left out of a curve, and stands at the
+They take results as `evaluate.landscape` describes them, or the means of several seeds that
+`evaluate.landscape_mean` makes, by the models' names. Style and saving are those of
+`evaluate.figures`. A loss that is not finite is left out of a curve, and stands at the
 highest finite one in a contour or a surface. A loss axis is logarithmic where the losses span more
 than a factor of 10. The caption says which images were seen and how BatchNorm was treated.
 """
@@ -27,7 +28,8 @@ _LEVELS = 14  # of a contour
 _SHARES = np.linspace(0, 1, _LEVELS)
 _FLOOR = 1e-6  # nats; a loss of 0 has no logarithm
 _COLOURS = "viridis"
-_PER_ROW = 3  # surfaces
+_PER_ROW = 2  # surfaces
+_MARGIN = 1.3  # under the lowest loss of a logarithmic axis
 _LINES = ("-", "--", ":", "-.")
 _NAME_LENGTH = 28  # characters over a surface before a name wraps
 
@@ -53,16 +55,20 @@ def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
 def loss_line(results: Mapping[str, Result]) -> Figure:
     """Loss (left) and top-1 accuracy (right) along each model's random direction.
 
-    Raises ValueError if there are no results.
+    A band is ± one standard deviation over seeds. Raises ValueError if there are no results.
     """
     figure, left, right = _two_panels(results)
     for index, (name, result) in enumerate(results.items()):
-        line, look = result["line"], _look(index)
-        left.plot(line["alphas"], _gaps(line["losses"]), label=name, **look)
-        right.plot(line["alphas"], 100 * _gaps(line["accuracies"]), label=name, **look)
+        line, seeds = result["line"], result.get("seeds")
+        label, look = f"{name} (n = {seeds})" if seeds else name, _look(index)
+        _curve(left, line["alphas"], line["losses"], line.get("loss_deviations"), label, look)
+        accuracies, spread = line["accuracies"], line.get("accuracy_deviations")
+        _curve(right, line["alphas"], accuracies, spread, label, look, factor=100)
     for axes in (left, right):
         axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
     _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
+    if any("seeds" in result for result in results.values()):
+        _explain(figure, "mean ± one standard deviation over n seeds, each with its own direction")
     return figure
 
 
@@ -71,29 +77,28 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
     """Loss (left) and top-1 accuracy (right) under Gaussian noise of growing σ.
 
     The curves begin at the trained weights, σ = 0; a band is ± one standard deviation over the
-    draws, and on a logarithmic axis ends where the mean less the deviation is not positive.
-    Raises ValueError if there are no results, or if they mix the scales of noise.
+    draws, or over the seeds of a mean. Raises ValueError if there are no results, or if they mix
+    the scales of noise.
     """
     scales = {result["noise"]["scale"] for result in results.values()}
     if len(scales) > 1:
         raise ValueError(f"σ is of the scales {', '.join(sorted(scales))}; allowed: one for all")
     figure, left, right = _two_panels(results)
+    averaged = any("seeds" in result for result in results.values())
     for index, (name, result) in enumerate(results.items()):
         noise, look = result["noise"], _look(index)
-        sigmas = [0.0, *noise["sigmas"]]
+        number = f"{result['seeds']} seeds" if "seeds" in result else f"{noise['draws']} draws"
+        label = f"{name} (n = {number if averaged else noise['draws']})"
         for axes, key, factor in ((left, "loss", 1), (right, "accuracy", 100)):
-            means = factor * _gaps([result["trained"][key], *noise[f"{key}_means"]])
-            spread = factor * np.nan_to_num(_gaps([0.0, *noise[f"{key}_deviations"]]))
-            axes.plot(sigmas, means, label=f"{name} (n = {noise['draws']})", **look)
-            low = np.maximum(means - spread, _FLOOR if key == "loss" else 0)
-            axes.fill_between(sigmas, low, means + spread, color=look["color"], alpha=0.15, lw=0)
+            means = [result["trained"][key], *noise[f"{key}_means"]]
+            spread = [result["trained"].get(f"{key}_deviation"), *noise[f"{key}_deviations"]]
+            _curve(axes, [0.0, *noise["sigmas"]], means, spread, label, look, factor)
     unit = "1: its filter's root mean square" if scales == {"filter"} else "absolute"
     for axes in (left, right):
         axes.set_xlabel(f"noise on each weight, σ\n({unit})")
     losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
     _finish(figure, left, right, results, losses)
-    figure.legends[0].set_title("mean ± one standard deviation over n draws")
-    figure.legends[0].get_title().set(fontsize=9, color="#404040")
+    _explain(figure, f"mean ± one standard deviation over n{'' if averaged else ' draws'}")
     return figure
 
 
@@ -140,7 +145,7 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
     columns = min(_PER_ROW, len(planes))
     rows = -(-len(planes) // columns)
     size = WIDTH / columns if columns > 1 else 5.0
-    figure = Figure(figsize=(WIDTH, 0.9 * size * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.95 * size * rows + 0.5), layout="constrained")
     for number, (name, plane, losses) in enumerate(zip(results, planes, heights, strict=True), 1):
         axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
         alphas, betas = np.meshgrid(plane["alphas"], plane["betas"], indexing="ij")
@@ -162,9 +167,34 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
         axes.tick_params(labelsize=7)
         axes.locator_params(axis="x", nbins=5)
         axes.locator_params(axis="y", nbins=5)
-        axes.set_box_aspect(None, zoom=0.9)  # or the vertical axis's name is cut off
+        axes.set_box_aspect(None, zoom=0.85)  # or the vertical axis's name is cut off
     _caption(figure, list(results.values()))
     return figure
+
+
+def _curve(
+    axes: Axes,
+    places: Sequence[float],
+    means: Sequence[float | None],
+    deviations: Sequence[float | None] | None,
+    label: str,
+    look: dict[str, Any],
+    factor: int = 1,
+) -> None:
+    """A line, and where there are deviations a band around it."""
+    centre = factor * _gaps(means)
+    axes.plot(places, centre, label=label, **look)
+    if deviations is not None:
+        spread = factor * np.nan_to_num(_gaps(deviations))
+        low = np.maximum(centre - spread, _FLOOR if factor == 1 else 0)
+        high = np.minimum(centre + spread, np.inf if factor == 1 else 100)
+        axes.fill_between(places, low, high, color=look["color"], alpha=0.15, lw=0)
+
+
+def _explain(figure: Figure, text: str) -> None:
+    """A line over the legend."""
+    figure.legends[0].set_title(text)
+    figure.legends[0].get_title().set(fontsize=9, color="#404040")
 
 
 def _two_panels(results: Mapping[str, Result]) -> tuple[Figure, Axes, Axes]:
@@ -182,9 +212,10 @@ def _finish(
     results: Mapping[str, Result],
     losses: Sequence[Sequence[float | None]],
 ) -> None:
-    norm, _ = _scale(_clipped(losses))
+    norm, levels = _scale(_clipped(losses))
     if isinstance(norm, LogNorm):
         left.set_yscale("log")
+        left.set_ylim(bottom=levels[0] / _MARGIN)  # a band that comes near 0 may not stretch it
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         left.yaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,5 @@
-"""What adversarial images and images from elsewhere leave of a classifier's accuracy (Table 4).
+"""What adversarial images and images from elsewhere leave of a classifier's accuracy (Jeong et al.
+2023, Tables 4 and 5).
 
 White-box: the attacker has the classifier. Gray-box and black-box: he has a substitute of the same
 architecture, or of another, and hopes that what fools it fools the classifier. Accuracies under
@@ -138,6 +139,31 @@ def measure_robustness(
                 _save(workspace, number, config, seed, {"shift": name, **measure()})
                 workspace.progress(number - len(loader), len(measures), "shift")
     return _summarise(workspace.rows(), sources, config)
+
+
+def named_attacks(result: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The attacks of what `measure_robustness` returned, by whose images they are and their names:
+    ("white-box", "pgd"), ("gray-box from resnet8", "pgd"); a second substitute alike is numbered.
+    """
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for attack in result["attacks"]:
+        substitute = "" if attack["kind"] == "white-box" else f" from {attack['architecture']}"
+        source, number = attack["kind"] + substitute, 2
+        while (source, attack["attack"]) in found:
+            source = f"{attack['kind']}{substitute} ({number})"
+            number += 1
+        found[source, attack["attack"]] = attack
+    return found
+
+
+def describe_attack(name: str, steps: int) -> str:
+    """FGSM, PGD-10."""
+    return f"PGD-{steps}" if name == "pgd" else name.upper()
+
+
+def describe_epsilon(epsilon: float) -> str:
+    """8/255."""
+    return f"{255 * epsilon:.4g}/255"
 
 
 def _attack_batch(

@@ -4,7 +4,6 @@ results.json.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from textwrap import fill
 from typing import Any
 
 from classification.datasets import DataConfig, ImageDataset
@@ -15,29 +14,31 @@ from evaluate.published_errors import published_tables
 from evaluate.published_rows import PublishedError, PublishedTable, Setting
 from pipeline.classification_results import collect_classification
 from pipeline.config import PipelineConfig
+from pipeline.extras import collect_extras, show_extras
 from pipeline.html_report.run_page import write_run_page
-from pipeline.page import best_label, cost_row, describe_dataset, write_page
+from pipeline.page import best_label, cost_row, describe_dataset, fill, write_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages.scorer import WEIGHTS
 from pipeline.store import Artifact, Store
 from pipeline.training_time import TrainingTime, training_time, twin_commands
 
 _CURVES = "training.png"
-_WIDTH = 100  # characters of a line of text
 
 
 def write_classification_report(
     folder: RunFolder,
     config: PipelineConfig,
     data: ImageDataset,
-    scorer: Artifact,
+    artifacts: Mapping[str, Artifact],
     store: Store,
 ) -> dict[str, Any]:
-    """Write report.md with a PNG figure, report.html and results.json into the run's report; return
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
     the results.
     """
+    scorer = artifacts["scorer"]
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
+    results |= collect_extras(artifacts, store)
     rows = read_metrics(scorer.path)
     save_figure(learning_curves(rows, _title(results)), folder.report / _CURVES)
     attempts = store.ledger.attempts([scorer.fingerprint])
@@ -53,6 +54,7 @@ def write_classification_report(
         "commands": twin_commands(folder, config, store, on_cpu) if time.unmeasured else [],
         "curves": _CURVES,
         "weights": str(scorer.path / WEIGHTS),
+        "extras": show_extras(folder.report, config, artifacts, store, results),
         "tables": _tables(results, Setting.of(config.scorer)),
     }
     write_page(folder.report, "classification.md.j2", values, results)
@@ -145,7 +147,7 @@ def _table(
         "last row is this run's last epoch.",
     ]
     return {
-        "text": fill(" ".join(filter(None, sentences)), _WIDTH),
+        "text": fill(*sentences),
         "columns": ["method", *shown],
         "rows": [
             [row.method, *(_cell(getattr(row, field)) for field in shown.values())]

@@ -1,17 +1,17 @@
 """Classifier runs side by side: a row a setting, its seeds brought together, as Markdown."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from classification.errors import ConfigError
 from classification.scorer_config import ScorerConfig
 from evaluate.published_errors import published_row
 from evaluate.published_rows import Setting
-from pipeline.page import BEST_IS_OPTIMISTIC
+from pipeline.page import BEST_IS_OPTIMISTIC, markdown_table
+from pipeline.seed_groups import group_by_setting, setting_key, spread, varied
 from pipeline.stages.scorer import training_settings
 from pipeline.training_time import VANILLA, vanilla
 
@@ -63,16 +63,12 @@ def classification_table(runs: Sequence[Results]) -> str:
     or epochs, and for a seed that comes twice.
     """
     _check_comparable(runs)
-    rows = _group(runs)
-    _check_seeds(rows)
-    columns = _columns(rows)
+    columns = _columns(_group(runs))
     data, epochs = runs[0]["data"], runs[0]["scorer"]["epochs"]
     lines = [
         f"{data['line']}; {epochs} epochs.",
         "",
-        f"| {' | '.join(columns)} |",
-        f"| --- | --- |{' ---: |' * (len(columns) - 2)}",
-        *(f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)),
+        markdown_table(columns, words=2),
         "",
         *_notes(columns),
     ]
@@ -94,29 +90,17 @@ def _check_comparable(runs: Sequence[Results]) -> None:
             )
 
 
-def _check_seeds(rows: Sequence[_Row]) -> None:
-    for row in rows:
-        names: dict[int, str] = {}
-        for run in row.runs:
-            seed, name = run["seed"], run["name"]
-            if seed in names:
-                raise ConfigError(
-                    f"RUN: {names[seed]} and {name} are one training (the same settings and seed "
-                    f"{seed}); allowed: each seed of a setting once"
-                )
-            names[seed] = name
-
-
 def _group(runs: Sequence[Results]) -> list[_Row]:
-    """A row a setting, in the order in which settings first come."""
-    groups: dict[str, list[Results]] = {}
-    for run in runs:
-        groups.setdefault(_key(run["scorer"], run["data"]["augmentation"]), []).append(run)
-    return [_Row(key, tuple(same)) for key, same in groups.items()]
+    groups = group_by_setting(
+        runs,
+        lambda run: _setting(run["scorer"], run["data"]["augmentation"]),
+        lambda run: (run["name"], run["seed"]),
+    )
+    return [_Row(key, same) for key, same in groups.items()]
 
 
-def _key(scorer: dict[str, Any], augmentation: dict[str, Any]) -> str:
-    return json.dumps([scorer, augmentation], sort_keys=True)
+def _setting(scorer: dict[str, Any], augmentation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [scorer, augmentation]
 
 
 def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
@@ -125,12 +109,12 @@ def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
         "model": [row.scorer.model for row in rows],
         "mixing and regularisers": [row.setting.describe() for row in rows],
     }
-    varied = _varied(rows)
-    if any(varied):
-        columns["other settings"] = varied
+    others = varied([row.others for row in rows])
+    if any(others):
+        columns["other settings"] = others
     columns["n"] = [str(len(row.runs)) for row in rows]
-    columns["top-1 error, last epoch (%)"] = [_spread(row.errors("last")) for row in rows]
-    columns["best epoch (%)"] = [_spread(row.errors("best")) for row in rows]
+    columns["top-1 error, last epoch (%)"] = [spread(row.errors("last")) for row in rows]
+    columns["best epoch (%)"] = [spread(row.errors("best")) for row in rows]
     columns["training time"] = [_number(_ratio(row, rows)) for row in rows]
     published = [
         published_row(row.scorer.model, row.runs[0]["data"]["published_as"], row.setting)
@@ -145,20 +129,12 @@ def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
     return columns
 
 
-def _varied(rows: Sequence[_Row]) -> list[str]:
-    """Of each row the settings without a column that are not the same in all rows."""
-    others = [row.others for row in rows]
-    keys = dict.fromkeys(key for settings in others for key in settings)
-    different = [key for key in keys if any(o.get(key) != others[0].get(key) for o in others)]
-    return [", ".join(f"{key} {o.get(key)}" for key in different) for o in others]
-
-
 def _ratio(row: _Row, rows: Sequence[_Row]) -> float | None:
     """The row's training time over vanilla's: of the vanilla row if there is one on the same
     device, else of the twins that the reports found."""
     if row.setting.is_vanilla:
         return 1.0
-    wanted = _key(training_settings(vanilla(row.scorer)), row.augmentation)
+    wanted = setting_key(_setting(training_settings(vanilla(row.scorer)), row.augmentation))
     twin = next((other for other in rows if other.key == wanted), None)
     if twin and len({run["device"] for run in (*row.runs, *twin.runs)}) == 1:
         own, base = row.times("seconds_per_epoch"), twin.times("seconds_per_epoch")
@@ -166,12 +142,6 @@ def _ratio(row: _Row, rows: Sequence[_Row]) -> float | None:
             return mean(own) / mean(base)
     reported = row.times("relative_to_vanilla")
     return mean(reported) if reported else None
-
-
-def _spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return _number(values[0])
-    return f"{mean(values):.2f} ± {stdev(values):.2f}"
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """What reports have in common: their files, their templates, and lines that all of them print."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def write_page(
 def fill_template(template: str, values: Mapping[str, Any]) -> str:
     """The text of a file in pipeline/templates/ with `values` in it."""
     return _environment().get_template(template).render(**values)
+
+
+def markdown_table(columns: Mapping[str, Sequence[str]], words: int = 1) -> str:
+    """A table from its columns by their titles; all but the first `words` hold figures."""
+    rule = ["---"] * words + ["---:"] * (len(columns) - words)
+    rows = [tuple(columns), rule, *zip(*columns.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def fill(*sentences: str) -> str:
+    """A paragraph of these, in lines of at most 100 characters."""
+    return textwrap.fill(" ".join(filter(None, sentences)), 100)
 
 
 def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
@@ -71,4 +84,6 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters["dash"] = lambda value: "–" if value is None else value
+    environment.filters["fill"] = fill
+    environment.filters["table"] = markdown_table
     return environment

@@ -20,6 +20,7 @@ from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
+from pipeline.extras import collect_extras, show_extras, without_extras
 from pipeline.html_report.run_page import write_run_page
 from pipeline.ledger import format_hours
 from pipeline.page import best_label, describe_dataset, write_page
@@ -49,14 +50,18 @@ def write_report(
     """
     folder = run.report
     folder.mkdir(parents=True, exist_ok=True)
-    data = datasets["data"]
+    data, made = datasets["data"], artifacts
+    artifacts = without_extras(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
+    results |= collect_extras(made, store)
     drawn = _draw_curves(folder, artifacts)
     gallery = draw_subset(folder, config, data, artifacts)
     save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
     draw_costs(folder, results["cost"])
     summary = _summary(config, datasets, artifacts, store, results)
-    write_page(folder, "report.md.j2", summary | {"curves": drawn, "gallery": gallery}, results)
+    summary |= {"curves": drawn, "gallery": gallery}
+    summary["extras"] = show_extras(folder, config, made, store, results)
+    write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
     return results
 

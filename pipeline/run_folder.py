@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,6 +172,14 @@ class RunFolder:
     def history(self) -> Path:
         """Where folders go that another run of their name takes the place of."""
         return self.path.parent / _HISTORY
+
+    def run_command(self, artifacts: Path, *options: str) -> str:
+        """The command that goes on with this run over that store, with `options`."""
+        words = ["python", "run_pipeline.py", "run", str(self.config_path), *options]
+        runs = self.path.parent
+        words += [] if str(runs) == "runs" else ["--runs", str(runs)]
+        words += [] if str(artifacts) == "artifacts" else ["--artifacts", str(artifacts)]
+        return shlex.join(words)
 
     def _retire(self) -> None:
         history = self.history

@@ -34,8 +34,7 @@ def write_run_report(
         console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
         return None
     if config.goal == "classifier":
-        data, scorer = datasets["data"], artifacts["scorer"]
-        results = write_classification_report(folder, config, data, scorer, store)
+        results = write_classification_report(folder, config, datasets["data"], artifacts, store)
         costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
     elif config.goal == "subset":
         results = write_subset_report(folder, config, datasets["data"], artifacts, store)

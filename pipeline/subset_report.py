@@ -11,6 +11,7 @@ from evaluate.figures import learning_curves, save_figure
 from evaluate.published_rows import Setting
 from pipeline.classification_report import describe_augmentation, describe_optimizer
 from pipeline.config import PipelineConfig
+from pipeline.extras import collect_extras, show_extras, without_extras
 from pipeline.html_report.run_page import write_run_page
 from pipeline.ledger import Cost, software_of
 from pipeline.page import best_label, describe_dataset, write_page
@@ -43,7 +44,8 @@ def write_subset_report(
     the results.
     """
     folder = run.report
-    results = collect_probe(config, artifacts, store)
+    made, artifacts = artifacts, without_extras(config, artifacts)
+    results = collect_probe(config, artifacts, store) | collect_extras(made, store)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
     save_figure(learning_curves(read_metrics(artifacts["probe"].path), title), folder / _CURVES)
@@ -69,6 +71,7 @@ def write_subset_report(
         "total": show_hours(results["cost"]["total"]),
         "curves": _CURVES,
         "gallery": draw_subset(folder, config, data, artifacts),
+        "extras": show_extras(folder, config, made, store, results),
         "indices": str(artifacts["subset"].path / SUBSET),
     }
     write_page(folder, "subset.md.j2", values, results)

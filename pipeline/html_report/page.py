@@ -40,6 +40,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["zip"] = zip
     environment.filters["dash"] = lambda value: "–" if value is None else value
     environment.filters["marked"] = _marked
     return environment

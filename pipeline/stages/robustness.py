@@ -64,7 +64,7 @@ def run(context: Context) -> None:
     )
     result = {"of": attacked(config), "architecture": _architecture(config), **result}
     write_atomically(context.workspace.path(RESULT), json.dumps(result, indent=1) + "\n")
-    save_figure(robustness_curves({config.name: result}), context.workspace.path(FIGURE))
+    save_figure(robustness_curves(result), context.workspace.path(FIGURE))
 
 
 def attacked(config: PipelineConfig) -> Trained:

@@ -208,8 +208,9 @@ def test_accuracy_falls_with_epsilon_and_is_clean_without_an_attack(tmp_path):
     gray = {each["attack"]: each["curve"] for each in result["attacks"][2:]}
     assert white["pgd"][1]["correct"] <= white["fgsm"][1]["correct"] < 30
     assert white["pgd"][1]["correct"] < gray["pgd"][1]["correct"]
-    lines = robustness_curves({"one": result, "two": result}).axes[0].get_legend_handles_labels()
-    assert len(lines[1]) == 8
+    names = robustness_curves(result).axes[0].get_legend_handles_labels()[1]
+    assert names[0] == "FGSM, white-box (n = 30)"
+    assert names[3] == "PGD, gray-box from resnet8 (n = 30)"
 
 
 def test_work_that_was_stopped_goes_on_from_its_batch(tmp_path):

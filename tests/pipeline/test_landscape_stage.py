@@ -73,6 +73,26 @@ def test_the_artifact_holds_the_landscape_and_its_figures(finished):
     assert result["plane"]["losses"][1][1] == result["trained"]["loss"]
     assert result["hessian"]["eigenvalues"][0] >= result["hessian"]["eigenvalues"][1]
     assert result["hessian"]["trace_error"] is not None
+    report = finished.folder / "runs/tiny/report"
+    found = json.loads((report / "results.json").read_text())["landscape"]
+    assert found["hessian"] == result["hessian"]
+    for picture in pictures:
+        assert (report / picture).read_bytes() == (folder / picture).read_bytes()
+        assert f"({picture})" in (report / "report.md").read_text()
+
+
+def test_compare_draws_figure_3_of_the_run(finished, tmp_path, capsys):
+    out, runs = tmp_path / "compared", ["--runs", str(finished.folder / "runs")]
+    assert main(["compare", "tiny", "--stage", "landscape", "-o", str(out), *runs]) == 0
+    result = json.loads((finished.artifact("landscape") / "landscape.json").read_text())
+    page = (out / "figure3.md").read_text()
+    assert page in capsys.readouterr().out
+    assert f"| {result['trained']['loss']:.3f} |" in page
+    assert f"| {result['hessian']['eigenvalues'][0]:.2f} |" in page
+    pictures = {path.name for path in finished.artifact("landscape").glob("*.png")}
+    assert {path.name for path in out.iterdir()} == {"figure3.md", "comparison.json", *pictures}
+    for name in pictures:
+        assert f"({name})" in page
 
 
 def test_its_middle_is_the_scorer_that_was_trained(finished):

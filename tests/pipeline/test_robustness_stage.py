@@ -98,6 +98,33 @@ def test_a_second_run_reuses_it_and_says_which_attacks_they_were(finished, capsy
     assert "black-box: adversarial images from" in log
 
 
+def test_compare_sets_the_runs_numbers_beside_the_papers(finished, tmp_path, capsys):
+    runs = ["--runs", str(finished.folder / "runs")]
+    out = tmp_path / "compared"
+    assert main(["compare", "tiny", "--stage", "robustness", "-o", str(out), *runs]) == 0
+    page = (out / "table5.md").read_text()
+    assert page in capsys.readouterr().out
+    for each in finished.result()["attacks"]:
+        for point in each["curve"]:
+            assert f" {100 * point['accuracy']:.2f} |" in page
+    headings = [line for line in page.splitlines() if line.startswith("## Measured here: ")]
+    assert [heading.removeprefix("## Measured here: ") for heading in headings] == [
+        "white-box",
+        "gray-box from resnet8",
+        "black-box from resnet20",
+    ]
+    assert {path.name for path in out.iterdir()} == {
+        "table5.md",
+        "robustness.png",
+        "comparison.json",
+    }
+    elsewhere = str(tmp_path / "elsewhere")
+    assert main(["compare", "deep", "--stage", "robustness", "-o", elsewhere, *runs]) == 2
+    assert (
+        "has no robustness yet; to make it: python run_pipeline.py run" in capsys.readouterr().err
+    )
+
+
 def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
     import pipeline.stages.robustness as stage
 
@@ -139,6 +166,10 @@ def test_the_network_is_attacked_where_that_is_the_goal(tmp_path):
     )
     result = place.result()
     assert (result["of"], result["architecture"], result["images"]) == ("network", "network", 8)
+    results = json.loads((tmp_path / "runs/tiny/report/results.json").read_text())
+    assert set(results["cost"]["stages"]) == {"subset", "search", "retrain"}
+    assert results["robustness"]["cost"]["attempts"] == 1
+    assert "## Robustness" in (tmp_path / "runs/tiny/report/report.md").read_text()
     assert result["shift"]["out_of_distribution"]["images"] == 355
     graph = build_graph(STAGES, load_config(tmp_path / "tiny.yaml"))
     assert stage_order(graph, STAGES)[-2:] == ["retrain", "robustness"]

@@ -1,0 +1,77 @@
+"""The `compare` command."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from classification.checkpoint import write_atomically
+from classification.errors import ConfigError, did_you_mean
+from classification.storage import writable
+from evaluate.figures import save_figure
+from pipeline import compared_landscape, compared_robustness
+from pipeline.commands.options import RunNames, Runs, StoreOf
+from pipeline.comparison import gather
+from pipeline.comparison_numbers import numbers
+from pipeline.run_folder import RunFolder
+from pipeline.stages import landscape, robustness
+
+NUMBERS = "comparison.json"
+
+# Of each stage: what its results are, and who makes tables and figures of them.
+_COMPARED: dict[str, tuple[str, ModuleType]] = {
+    "robustness": (robustness.RESULT, compared_robustness),
+    "landscape": (landscape.RESULT, compared_landscape),
+}
+
+
+def compare(
+    names: RunNames,
+    stage: Annotated[
+        str, typer.Option(metavar="|".join(_COMPARED), help="what the runs are compared in")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder of tables and figures")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="write into a folder that is not empty")
+    ] = False,
+    runs: Runs = Path("runs"),
+    artifacts: StoreOf = None,
+) -> None:
+    """Set attacked classifiers or loss landscapes side by side.
+
+    \b
+    Example:
+      python run_pipeline.py compare vanilla cutmix --stage robustness -o compared
+    """
+    if stage not in _COMPARED:
+        hint = did_you_mean(stage, _COMPARED)
+        raise ConfigError(f"--stage: found {stage!r}; {hint}allowed: {', '.join(_COMPARED)}")
+    _check_folder(output, overwrite)
+    result, compared = _COMPARED[stage]
+    folders = [RunFolder.open(runs, name) for name in names]
+    comparison = gather(stage, result, folders, artifacts)
+    figures = {f"{name}.png": figure for name, figure in compared.figures(comparison).items()}
+    pages = compared.pages(comparison, list(figures))
+    found = numbers(comparison, compared.values_of) | {"published": compared.published()}
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
+    with writable(output, "-o"):
+        output.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            save_figure(figure, output / name)
+        for name, page in {**pages, NUMBERS: text + "\n"}.items():
+            write_atomically(output / name, page)
+    print("\n".join(pages.values()))
+    for name in (*pages, *figures, NUMBERS):
+        print(output / name)
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise ConfigError for a folder that holds what nobody asked to replace."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o: {folder} is a file; allowed: a folder, made if it is absent")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise ConfigError(
+            f"-o: {folder} is not empty; allowed: an empty or absent folder, or --overwrite"
+        )

@@ -1,0 +1,54 @@
+"""Runs that differ in their seeds alone, brought together, and how their values are shown."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any, TypeVar
+
+from classification.errors import ConfigError
+
+Run = TypeVar("Run")
+
+
+def group_by_setting(
+    runs: Sequence[Run],
+    setting_of: Callable[[Run], Any],
+    name_and_seed: Callable[[Run], tuple[str, int]],
+) -> dict[str, tuple[Run, ...]]:
+    """The runs of each setting, by `setting_key`, in the order in which settings first come.
+
+    `setting_of` gives JSON values that say everything but the seed. Raises ConfigError for a seed
+    that comes twice.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(setting_key(setting_of(run)), []).append(run)
+    for same in groups.values():
+        names: dict[int, str] = {}
+        for name, seed in map(name_and_seed, same):
+            if seed in names:
+                raise ConfigError(
+                    f"RUN: {names[seed]} and {name} are one training (the same settings and seed "
+                    f"{seed}); allowed: each seed of a setting once"
+                )
+            names[seed] = name
+    return {key: tuple(same) for key, same in groups.items()}
+
+
+def setting_key(setting: Any) -> str:
+    """One text for equal settings."""
+    return json.dumps(setting, sort_keys=True)
+
+
+def varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each setting, in words, what is not the same in all of them; empty where nothing is."""
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    different = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
+    return [", ".join(f"{key} {s.get(key)}" for key in different) for s in settings]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± sample standard deviation; the value alone if there is one."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
