@@ -38,6 +38,8 @@ COMMANDS = (
     "fidelity",
     "graph",
     "config",
+    "verify",
+    "clean",
 )
 _FOLDER = Path(__file__).parent / "pipeline" / "commands"
 _LONGEST = 2000  # characters of a message

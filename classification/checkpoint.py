@@ -66,6 +66,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
     with storing(path, len(data)):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()  # an empty folder in the file's place; one that is not is refused
         try:
             with temporary.open("wb") as file:
                 file.write(data)

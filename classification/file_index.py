@@ -13,10 +13,10 @@ import json
 import os
 import time
 import zipfile
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ _CACHED_FROM = 10_000  # files; fewer are listed faster than a cache is worth
 _SAMPLED = 256  # files whose size is compared with the kept one
 _SETTLED_NS = 2_000_000_000  # a folder changed later than this before its listing may change unseen
 _CHUNK = 8192  # names made at a time
-_VERSION = 1
+_VERSION = 2
+_DIGEST_BYTES = 32  # before the archive
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,16 @@ class IndexCache:
         if self._path is None or self._changed is None or not self._path.is_file():
             return None
         try:
-            # Opened here, since numpy leaves a damaged archive open.
-            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                if str(kept["description"]) != self._description:
+            with self._path.open("rb") as file:
+                if file.read(_DIGEST_BYTES) != _digest_of_rest(file):
                     return None
-                if not np.array_equal(kept["changed"], self._changed):
-                    return None
-                parts = [kept[name] for name in ("names", "ends", "owners", "sizes")]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+                with np.load(file, allow_pickle=False) as kept:
+                    if str(kept["description"]) != self._description:
+                        return None
+                    if not np.array_equal(kept["changed"], self._changed):
+                        return None
+                    parts = [kept[name] for name in ("names", "ends", "owners", "sizes")]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         if not _fits(parts, len(self._folders)):
             return None
@@ -175,8 +178,13 @@ class IndexCache:
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with temporary.open("w+b") as file:
+                file.write(bytes(_DIGEST_BYTES))
                 np.savez(file, **arrays)
+                file.seek(_DIGEST_BYTES)
+                digest = _digest_of_rest(file)
+                file.seek(0)
+                file.write(digest)
             temporary.replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -189,6 +197,14 @@ class IndexCache:
         except OSError:
             return None
         return np.array(times, dtype=np.int64)
+
+
+def _digest_of_rest(file: BufferedReader | BufferedRandom) -> bytes:
+    """SHA-256 of what follows in `file`, which is left where it was."""
+    place = file.tell()
+    digest = hashlib.file_digest(file, "sha256").digest()
+    file.seek(place)
+    return digest
 
 
 def _cache_home() -> Path | None:

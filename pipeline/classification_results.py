@@ -18,6 +18,7 @@ from pipeline.config import PipelineConfig
 from pipeline.ledger import Cost, last_making, software_of
 from pipeline.page import describe_dataset
 from pipeline.results import hours_of, read_json
+from pipeline.seal import unseal
 from pipeline.stages.scorer import training_settings
 from pipeline.store import Artifact, Store
 from pipeline.training_time import TrainingTime, devices_of
@@ -79,7 +80,7 @@ def read_classification(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
-    results = read_json(path)
+    results = unseal(read_json(path), path)
     if results.get("goal") != "classifier":
         raise ConfigError(
             f"RUN: {results.get('name', path)} did not train a classifier alone; allowed: runs "

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from classification.checkpoint import write_atomically
 from classification.datasets import ImageDataset
 from pipeline.ledger import Attempt, Cost, format_hours
+from pipeline.seal import seal
 
 REPORT, RESULTS = "report.md", "results.json"
 BEST_IS_OPTIMISTIC = "lowest test error seen: optimistic, nothing was chosen by it"
@@ -19,10 +20,10 @@ BEST_IS_OPTIMISTIC = "lowest test error seen: optimistic, nothing was chosen by 
 def write_page(
     folder: Path, template: str, values: Mapping[str, Any], results: Mapping[str, Any]
 ) -> None:
-    """Write report.md, which is `template` filled with `values`, and results.json."""
+    """Write report.md, which is `template` filled with `values`, and results.json, sealed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, fill_template(template, values))
-    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(seal(results), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / RESULTS, text + "\n")
 
 

@@ -11,6 +11,7 @@ from evaluate.cost_figures import CostPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.ledger import Attempt, Cost, software_of
+from pipeline.seal import unseal
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
@@ -68,7 +69,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
-    results = read_json(path)
+    results = unseal(read_json(path), path)
     goal = str(results.get("goal", "network"))
     if goal != "network":
         instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")

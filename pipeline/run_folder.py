@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -143,16 +144,20 @@ class RunFolder:
 
     def config(self) -> PipelineConfig:
         """The resolved config of the run. Raises ArtifactError if its file is damaged."""
-        recorded = self.manifest().get("config")
+        self.config_text()
+        return load_config(self.config_path)
+
+    def config_text(self) -> str:
+        """The resolved config as it was written. Raises ArtifactError if its file is damaged."""
         try:
-            found = _digest(self.config_path.read_bytes())
+            text = self.config_path.read_bytes()
         except OSError as error:
             raise ArtifactError(f"{self.config_path}: cannot be read ({error})") from error
-        if recorded not in (None, found):
+        if self.manifest().get("config") not in (None, _digest(text)):
             raise ArtifactError(
-                f"{self.config_path}: not what was run; `run` with the same config writes it again"
+                f"{self.config_path}: damaged; `run` with the same config writes it again"
             )
-        return load_config(self.config_path)
+        return text.decode(errors="replace")
 
     def manifest(self) -> dict[str, Any]:
         """Name, seed, device, artifact store and the fingerprint of each stage.
@@ -167,6 +172,17 @@ class RunFolder:
         if not all(isinstance(text, str) for text in texts):
             raise ArtifactError(f"{path}: not a run's manifest (`name`, `artifacts` or a stage)")
         return manifest
+
+    @property
+    def stands(self) -> bool:
+        """Whether a run was recorded in the folder, even if part of the record is gone by now."""
+        parts = (self.config_path, self.path / _MANIFEST, self.path / _REPORT / "report.md")
+        return any(map(os.path.lexists, parts))
+
+    @property
+    def is_history(self) -> bool:
+        """Whether another run of its name took its place."""
+        return self.path.parent.name == _HISTORY
 
     @property
     def history(self) -> Path:

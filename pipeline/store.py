@@ -72,10 +72,6 @@ class Store:
         """Where the artifact is made."""
         return self.root / stage / f".work-{key}"
 
-    def retired(self, stage: str, key: str) -> Path:
-        """Where a published artifact waits to be deleted."""
-        return self.root / stage / f".old-{key}"
-
     def lock(self, stage: str, key: str) -> FileLock:
         """Held while the artifact is made; released by the system if the process dies.
 
@@ -156,20 +152,21 @@ class Store:
         manifest = {"stage": stage, "fingerprint": key, **description, "files": files}
         text = json.dumps(seal(manifest), indent=1, sort_keys=True)
         write_atomically(work / MANIFEST, text + "\n")
-        self.retire(stage, key)
+        retired = self.put_aside(path, key)
         work.rename(path)
         _sync(path.parent)
         self.tidy(stage, key)
         with suppress(OSError):
-            discard(self.retired(stage, key))
+            discard(retired)
         return Artifact(stage, key, path, fingerprint(files), self.manifest(stage, key))
 
-    def retire(self, stage: str, key: str) -> None:
-        """Put what is published aside, whole, from where it may be deleted at leisure."""
-        retired = self.retired(stage, key)
-        if os.path.lexists(self.path(stage, key)):
+    def put_aside(self, path: Path, key: str) -> Path:
+        """Rename what stands at `path`, whole, to where it may be deleted at leisure."""
+        retired = path.with_name(f".old-{key}")
+        if os.path.lexists(path):
             discard(retired)
-            self.path(stage, key).rename(retired)
+            path.rename(retired)
+        return retired
 
     def tidy(self, stage: str, key: str) -> None:
         """What is left to do where an artifact stands; the record goes last, and says if it was."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from classification.checkpoint import load_checkpoint, save_checkpoint, write_atomically
-from classification.errors import ArtifactError
+from classification.errors import ArtifactError, StorageError
 
 
 def same(a, b):
@@ -83,3 +83,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+def test_an_empty_folder_in_a_files_place_gives_way_and_a_full_one_is_named(tmp_path):
+    path = tmp_path / "file.json"
+    path.mkdir()
+    write_atomically(path, "{}")
+    assert path.read_text() == "{}"
+    path.unlink()
+    (path / "inner").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"file\.json: "):
+        write_atomically(path, "{}")
+    assert [each.name for each in tmp_path.iterdir()] == ["file.json"]

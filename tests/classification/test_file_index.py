@@ -158,6 +158,27 @@ def test_a_damaged_cache_is_made_again(root, cache, monkeypatch, damage):
     assert not listed(root, monkeypatch)[1]
 
 
+def test_no_bit_of_a_kept_listing_changes_unseen(root, cache, monkeypatch):
+    whole = names(listed(root, monkeypatch)[0])
+    path = sorted(cache.glob("*.npz"))[0]
+    content = path.read_bytes()
+    for place in range(0, len(content), 11):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        assert names(list_images(root, "data").train) == whole
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_stands_in_a_kept_listings_place_is_no_error(root, cache, monkeypatch, kind):
+    whole = names(listed(root, monkeypatch)[0])
+    path = sorted(cache.glob("*.npz"))[0]
+    path.unlink()
+    path.mkdir() if kind == "folder" else path.symlink_to("nowhere")
+    assert names(list_images(root, "data").train) == whole
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(root, tmp_path, cache, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
     listed(root, monkeypatch)

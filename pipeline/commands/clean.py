@@ -1,0 +1,98 @@
+"""The `clean` command."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from classification.errors import ConfigError
+from pipeline.cleaning import Removable, check_clean, removable, remove
+from pipeline.commands.options import Artifacts
+from pipeline.console import Console
+from pipeline.inventory import inventory
+from pipeline.ledger import Cost
+from pipeline.references import References
+from pipeline.store import Store, store_of
+
+
+def clean(
+    artifacts: Artifacts = Path("artifacts"),
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of runs, runs if absent; again for each that uses the store"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="remove without asking")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and stop")] = False,
+) -> None:
+    """Remove what no run refers to from the store, once you have seen what and said yes.
+
+    Runs in .history and the cells of studies count as runs. The ledger is kept.
+
+    \b
+    Example:
+      python run_pipeline.py clean --dry-run
+      python run_pipeline.py clean --runs runs --runs /shared/runs --yes
+    """
+    console, folders = Console(), runs or [Path("runs")]
+    store = store_of({}, artifacts)
+    referred = check_clean(store, folders)
+    found = removable(store, referred)
+    _list(console, found)
+    _tell_of_history(console, store, referred, folders)
+    if dry_run or not found:
+        return
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ConfigError("clean: there is no terminal to ask on; allowed: --yes, --dry-run")
+        if not typer.confirm("Remove all of it?", default=False):
+            console.say("nothing was removed")
+            return
+    # A run may have been started while the person thought about it.
+    referred = check_clean(store, folders)
+    still = {each.entry for each in removable(store, referred)}
+    gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
+    console.say(f"removed     {_sum_of(gone)}")
+    kept = len(found) - len(gone)
+    if kept:
+        console.say(f"kept        {kept}, which are needed or at work by now")
+
+
+def _list(console: Console, found: Sequence[Removable]) -> None:
+    for each in found:
+        entry, cost = each.entry, f", {each.cost}" if each.cost.hours != 0 else ""
+        if entry.kind == "lock":
+            continue  # a line for each would hide the rest
+        console.say(
+            f"{entry.kind:9}  {entry.stage:10} {entry.key}  {decimal(each.size)}{cost}  {each.why}"
+        )
+    console.say(f"to remove   {_sum_of(found)}" if found else "nothing to remove")
+
+
+def _sum_of(found: Sequence[Removable]) -> str:
+    """How many, how large, and what all the work in it has cost, each stage's once."""
+    costs = {each.entry.key: each.cost for each in found if each.cost.hours != 0}
+    total = sum(costs.values(), Cost())
+    locks = sum(each.entry.kind == "lock" for each in found)
+    parts = [f"{len(found) - locks}, {decimal(sum(each.size for each in found))}"]
+    if costs:
+        parts.append(f"which cost {total} to make and stays in the ledger")
+    if locks:
+        parts.append(f"and {locks} locks that nobody holds")
+    return ", ".join(parts)
+
+
+def _tell_of_history(
+    console: Console, store: Store, referred: References, runs: Sequence[Path]
+) -> None:
+    kept = [
+        entry
+        for entry in inventory(store)
+        if entry.kind == "artifact" and referred.in_history_alone(entry.key)
+    ]
+    if kept:
+        where = " and ".join(str(folder / ".history") for folder in runs)
+        size = decimal(sum(entry.size for entry in kept))
+        console.say(f"kept        {len(kept)}, {size}, for {where} alone; remove that to let it go")
