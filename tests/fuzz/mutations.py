@@ -11,13 +11,14 @@ from pipeline.config import PipelineConfig
 
 NUMBERS = [
     0, 1, 2, 3, 4, 5, 7, 8, 16, 31, 64, 100, -1, -7, 10**6, 2**31, 2**32, 2**53, 2**62, 2**63,
-    2**64, 10**30, -(2**63), 10**400, 0.0, 0.5, 1.0, 0.1, 1e-300, 5e-324, -0.0, -0.5, 1e10, 1e300, 2.5,
-    float("inf"), float("-inf"), float("nan"),
+    2**64, 10**30, -(2**63), 10**400, 0.0, 0.5, 1.0, 0.1, 1e-300, 5e-324, -0.0, -0.5, 1e10, 1e300,
+    2.5, float("inf"), float("-inf"), float("nan"),
 ]  # fmt: skip
 TEXTS = [
     "", " ", "x", "0", "1e5", "null", "true", ".", "..", "/", "../up", "nowhere", "/dev/null",
-    "/proc", "x" * 300, "x\0y", "a\nb", "\x1b[2J", "\ud800", "\u202e", "図", "{}", "[", "*a", "!!int",
-    "a.b.c", "base.yaml", "data.root", "subset.fraction", "cost", "-", "--", "=", "%s", "{0}", "${HOME}",
+    "/proc", "x" * 300, "x\0y", "a\nb", "\x1b[2J", "\ud800", "\u202e", "図", "{}", "[", "*a",
+    "!!int", "a.b.c", "base.yaml", "data.root", "subset.fraction", "cost", "-", "--", "=", "%s",
+    "{0}", "${HOME}",
 ]  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def base(folder):
     (folder / "base.yaml").write_text(BASE)
 
 
-@numbers(60, 4_000)
+@numbers(60, 3_000)
 def test_a_config_is_valid_or_refused(tried, cases):
     @fuzzed(cases)
     @given(st.one_of(spoiled(resolved(), added=EXTRAS), spoiled(resolved() | EXTRAS)))
@@ -135,8 +135,8 @@ def test_a_study_is_valid_or_refused(tried, cases):
 
 
 OPTIONS = [
-    "--set", "--name", "--until", "--only", "--force", "--device", "--artifacts", "--runs", "--json",
-    "--quiet", "-q", "--seeds", "--jobs", "--mixer", "--columns", "--x", "--schema", "--as",
+    "--set", "--name", "--until", "--only", "--force", "--device", "--artifacts", "--runs",
+    "--json", "--quiet", "-q", "--seeds", "--jobs", "--mixer", "--columns", "--x", "--schema", "--as",
     "--overwrite", "--nonsense", "--", "-", "-x", "--help", "--set=", "--name=x", "--device=cpu",
 ]  # fmt: skip
 WORDS = [
@@ -174,7 +174,5 @@ def test_a_command_line_is_valid_or_refused(tried, cases):
 
 
 def test_the_strategies_reach_every_section():
-    assert {"search.epochs", "scorer.mixing.kind", "landscape.line.points", "target.root"} <= set(
-        keys()
-    ) | {"landscape.line.points"}
+    assert {"search.epochs", "scorer.mixing.kind", "target.root", "landscape"} <= set(keys())
     assert {"dcutmix", "resnet8", "full", "bf16"} <= set(words())
