@@ -136,7 +136,8 @@ def test_a_study_is_valid_or_refused(tried, cases):
 
 OPTIONS = [
     "--set", "--name", "--until", "--only", "--force", "--device", "--artifacts", "--runs",
-    "--json", "--quiet", "-q", "--seeds", "--jobs", "--mixer", "--columns", "--x", "--schema", "--as",
+    "--json", "--quiet", "-q", "--seeds", "--jobs", "--mixer", "--columns", "--x", "--schema",
+    "--as",
     "--overwrite", "--nonsense", "--", "-", "-x", "--help", "--set=", "--name=x", "--device=cpu",
 ]  # fmt: skip
 WORDS = [
