@@ -2,6 +2,7 @@
 """The command line: `python run_pipeline.py --help`."""
 
 import ast
+import errno
 import importlib
 import os
 import shlex
@@ -119,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         if refusal is None:
             raise
         silence(sys.stdout)
-        return _complain(f"error: {refusal}", 1)
+        return _complain(f"error: {refusal}", 2 if error.errno == errno.ENAMETOOLONG else 1)
 
 
 def _invoke(arguments: list[str]) -> int:

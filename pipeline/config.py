@@ -19,7 +19,7 @@ from evaluate.landscape_config import LandscapeConfig
 from evaluate.retrain import RetrainConfig
 from evaluate.robustness import RobustnessConfig
 from pcdarts.search import SearchConfig
-from pipeline.documents import Document, check_values, kind_of, parse_value
+from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
 from subsample.scores_config import ScoresConfig
 from subsample.selection import SubsetConfig
 
@@ -109,7 +109,7 @@ def load_config(
 
 def dump_config(config: PipelineConfig) -> str:
     """The resolved config as YAML that `load_config` reads back to the same value."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump_values(config.model_dump(mode="json"))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

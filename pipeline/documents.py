@@ -3,6 +3,7 @@
 import re
 import reprlib
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,11 @@ def parse_value(text: str) -> Any:
     return _parse(text)[1]
 
 
+def dump_values(values: Mapping[str, Any]) -> str:
+    """YAML that `Document.read` reads back to the same values."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def check_values(value: Any, key: str = "") -> None:
     """Raise ConfigError, naming the dotted key, for what no setting can be.
 
@@ -124,6 +130,10 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs")  # Cs: half of a character
 
 
+class _Dumper(yaml.SafeDumper):
+    """YAML that `_StrictLoader` reads back to the same values."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML without what a config does not need: duplicate keys (the last would win silently),
     anchors (a few lines of them can expand to gigabytes), tags, and dates, which stay text."""
@@ -152,9 +162,10 @@ _StrictLoader.yaml_implicit_resolvers = {
     first: [pair for pair in pairs if not pair[0].endswith(":timestamp")]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# YAML 1.1 reads 1e-4 as text; configs mean the number.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
+# YAML 1.1 reads 1e-4 as text; configs mean the number, and the text 1e-4 is written in quotes.
+for side in (_StrictLoader, _Dumper):
+    side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+        list("-+0123456789"),
+    )

@@ -75,6 +75,7 @@ def base(folder):
 def test_a_config_is_valid_or_refused(tried, cases):
     @fuzzed(cases)
     @given(st.one_of(spoiled(resolved(), added=EXTRAS), spoiled(resolved() | EXTRAS)))
+    @example(resolved() | {"name": "1e5"})
     def holds(values):
         Path("x.yaml").write_text(as_text(values), encoding="utf-8", errors="surrogatepass")
         shown, text = tried("config", "x.yaml")
@@ -115,6 +116,7 @@ def overrides(draw):
 def test_an_override_is_valid_or_refused(tried, cases):
     @fuzzed(cases)
     @given(st.lists(overrides(), min_size=1, max_size=2))
+    @example(["robustness.shift.imagenet_a=" + "x" * 300])
     def holds(given_overrides):
         options = [word for each in given_overrides for word in ("--set", each)]
         tried(*RUN, "base.yaml", *options)
@@ -167,6 +169,7 @@ def command_lines(draw):
 def test_a_command_line_is_valid_or_refused(tried, cases):
     @fuzzed(cases)
     @given(command_lines())
+    @example(["init", "x" * 300])
     def holds(arguments):
         assume(not any("\0" in word for word in arguments))  # which no shell can hand on
         tried(*arguments)
