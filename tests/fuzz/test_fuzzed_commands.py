@@ -71,7 +71,7 @@ def base(folder):
     (folder / "base.yaml").write_text(BASE)
 
 
-@numbers(60, 3_000)
+@numbers(40, 3_000)
 def test_a_config_is_valid_or_refused(tried, cases):
     @fuzzed(cases)
     @given(st.one_of(spoiled(resolved(), added=EXTRAS), spoiled(resolved() | EXTRAS)))
