@@ -31,7 +31,7 @@ _COLOURS = "viridis"
 _PER_ROW = 2  # surfaces
 _MARGIN = 1.3  # under the lowest loss of a logarithmic axis
 _LINES = ("-", "--", ":", "-.")
-_NAME_LENGTH = 28  # characters over a surface before a name wraps
+_NAME_LENGTH = 34  # characters over a surface before a name wraps
 
 
 def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:

@@ -1,6 +1,7 @@
 """FGSM and PGD against closed forms, within their ball, at their cost, leaving the model alone."""
 
 import copy
+import gc
 from itertools import pairwise
 
 import numpy as np
@@ -253,6 +254,21 @@ def test_images_are_drawn_once_each_and_memory_is_that_of_a_batch(tmp_path, monk
     )
     measured(tmp_path, RobustnessConfig(attacks=("fgsm",), epsilons=(0.1,), batch_size=12))
     assert sizes == [12, 12, 12, 12, 6, 6]
+
+
+def test_nothing_is_kept_of_batches_that_are_done_and_progress_is_shown_after_each(tmp_path):
+    """Tensors that live between batches take the same bytes after the first and after the last."""
+    held, shown = [], []
+
+    def progress(done, total, unit, **metrics):
+        gc.collect()
+        held.append(sum(each.nbytes for each in gc.get_objects() if type(each) is torch.Tensor))
+        shown.append((done, total, unit, metrics["images_per_second"] > 0))
+
+    config = RobustnessConfig(attacks=("pgd",), epsilons=(0.1,), batch_size=6, steps=1)
+    measured(tmp_path, config, progress)
+    assert shown == [(done, 30, "image", True) for done in (6, 12, 18, 24, 30)]
+    assert len(set(held)) == 1
 
 
 def test_without_the_toolbox_the_setting_and_the_command_are_named(monkeypatch):

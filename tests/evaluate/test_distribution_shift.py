@@ -89,6 +89,15 @@ def test_imagenet_a_counts_among_its_200_classes_alone(tmp_path):
     assert found == {"top1_accuracy": 0.75, "correct": 150, "images": 200}
 
 
+def test_no_more_than_a_batch_of_a_folder_is_shown_at_once(tmp_path):
+    sizes = []
+    hook = MODEL.model.register_forward_pre_hook(lambda _, shown: sizes.append(len(shown[0])))
+    root = folder(tmp_path / "a", lambda k: colour(FIRST + k, 80))
+    measure("imagenet_a", ShiftConfig(imagenet_a=root), dataset(), batch_size=64)
+    hook.remove()
+    assert sizes == [64, 64, 64, 8]
+
+
 def test_imagenet_o_is_told_from_test_images_of_its_200_classes(tmp_path):
     """Those have green 96, of the unknown half 80 and half from 112 on; the ten others, unsure, do
     not count. Ranked: 100 unknown, 200 known, 100 unknown; the precision at the i-th of the last

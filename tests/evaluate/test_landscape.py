@@ -144,6 +144,14 @@ def test_nothing_of_the_model_changes(digits, model, tmp_path, training):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_no_more_than_a_batch_of_the_images_is_shown_at_once(digits, model, tmp_path):
+    """30 of all test images in batches of 16, whatever is measured."""
+    sizes = set()
+    model.register_forward_pre_hook(lambda _, shown: sizes.add(len(shown[0])))
+    landscape(model, digits, config(), seed=0, device=DEVICE, workspace=Workspace(tmp_path))
+    assert sizes == {16, 14}
+
+
 def test_batches_of_any_size_give_the_same_landscape(tmp_path):
     whole, images, labels = small_risk()
     parts = measure(whole, config(), seed=0, workspace=Workspace(tmp_path / "parts"))
@@ -178,6 +186,19 @@ def test_a_stopped_measurement_ends_bit_for_bit(straight, tmp_path, monkeypatch,
     workspace = Workspace(tmp_path, lambda done, *rest, **metrics: told.append(done))
     assert measure(risk, config(), seed=0, workspace=workspace) == straight
     assert told == list(range(stop + 1, 23))
+
+
+def test_progress_is_shown_after_every_product_and_every_point(tmp_path):
+    """A line of 5, a plane of 9, two σ of 3 draws each, two draws of the trace: 22 points."""
+    shown = []
+    workspace = Workspace(tmp_path, lambda *each, **_: shown.append(each))
+    measure(small_risk()[0], config(), seed=0, workspace=workspace)
+    products = [each for each in shown if each[2] == "product"]
+    points = [each for each in shown if each[2] == "point"]
+    assert shown == products + points
+    assert [done for done, _, _ in products] == list(range(1, len(products) + 1))
+    assert all(done <= total for done, total, _ in products)
+    assert points == [(done, 22, "point") for done in range(1, 23)]
 
 
 def test_noise_is_averaged_over_its_draws(tmp_path):
