@@ -39,8 +39,8 @@ OTHERS = {
     "ranking": ["goal=ranking"],
     "looked-at": [
         "goal=classifier",
-        "robustness={images: 8, epsilons: [2], steps: 1}",
-        "landscape={}",
+        "robustness={attacks: [fgsm], epsilons: [8/255], images: 8}",
+        "landscape={images: 8, batch_size: 8, points: 3, plane_points: 0, eigenvalues: 1}",
     ],
 }
 
