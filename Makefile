@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test test-long test-faults test-cuda check format benchmarks clean-venv
+.PHONY: help docs quickstart test test-long test-faults test-cuda check format benchmarks clean-venv
 
 help:
 	@echo "make quickstart   set up .venv and run configs/quickstart.yaml on the CPU or a GPU"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-faults  runs that are killed at every moment, half an hour"
 	@echo "make test-cuda    the tests that need a CUDA device"
 	@echo "make benchmarks   every benchmark, one after the other"
+	@echo "make docs         docs/configuration.md, from the schema"
 	@echo "make format       format the sources"
 
 quickstart: .venv/run
@@ -39,6 +40,9 @@ check: .venv/dev
 format: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/dev
+	$(BIN)/python -m pipeline.config_reference > docs/configuration.md
 
 benchmarks: .venv/dev
 	for name in mixing scoring coreset sweep search stage_costs estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done

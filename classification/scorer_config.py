@@ -22,7 +22,7 @@ _DECIDED_BY_SEARCH = (
 class ScorerConfig(BaseModel, frozen=True, extra="forbid"):
     """The network whose losses rank the images, and how it is trained.
 
-    The defaults are the CutMix setting for PyramidNet (Yun et al. 2019; spec of Table 1).
+    The defaults are the CutMix setting for PyramidNet (Yun et al. 2019), which is that of Table 1.
     """
 
     model: str = Field(
