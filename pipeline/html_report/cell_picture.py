@@ -8,7 +8,7 @@ from pcdarts.genotype import Genotype, Node
 
 _SCALE = 100  # pixels an inch of `pcdarts.drawing`
 _MARGIN = 46.0
-_SOURCES = ("c_{k-2}", "c_{k-1}")
+_SOURCES = ("cell k−2", "cell k−1")
 _NAMES = {"c_{k-2}": "k−2", "c_{k-1}": "k−1", "c_{k}": "k"}
 
 

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 _LOSSES = {"loss": ("train", 0), "architecture_loss": ("architecture part", 2)}
 _ACCURACIES = {"accuracy": ("train", 0), "test_accuracy": ("test", 3)}
-_SOURCES = ("c_{k-2}", "c_{k-1}", "node 0", "node 1", "node 2")
+_SOURCES = ("k−2", "k−1", "node 0", "node 1", "node 2")
 _CELLS = {"normal": "normal cell", "reduce": "reduction cell"}
 WARM_UP = "warm-up: α, β frozen"
 

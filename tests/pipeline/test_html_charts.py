@@ -130,7 +130,7 @@ def test_only_what_was_recorded_is_drawn():
 def test_a_cell_is_also_said_in_words():
     nodes = tuple((Edge("skip_connect", node), Edge("sep_conv_3x3", node + 1)) for node in range(4))
     normal, _ = cell_pictures(Genotype(nodes, nodes))
-    assert normal.edges[0] == ("node 0", ["skip_connect of c_{k-2}", "sep_conv_3x3 of c_{k-1}"])
+    assert normal.edges[0] == ("node 0", ["skip_connect of cell k−2", "sep_conv_3x3 of cell k−1"])
     assert normal.edges[3] == ("node 3", ["skip_connect of node 1", "sep_conv_3x3 of node 2"])
     assert len(normal.labels) == 8
     assert len(normal.states) == 7
