@@ -27,7 +27,7 @@ test-long: .venv/dev
 	$(BIN)/python -m pytest -m long
 
 test-faults: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/faults
+	$(BIN)/python -m pytest -m faults tests/faults
 
 test-cuda: .venv/dev
 	$(BIN)/python -m pytest -m cuda
@@ -45,7 +45,7 @@ docs: .venv/dev
 	$(BIN)/python -m pipeline.config_reference > docs/configuration.md
 
 benchmarks: .venv/dev
-	for name in mixing scoring coreset sweep search stage_costs estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 .venv/run: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

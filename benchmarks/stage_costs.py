@@ -115,7 +115,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in stages}
     for repeat in range(-1, arguments.repeats):
         for name, stage in stages.items():
-            elapsed = _timed(stage.step, device)
+            elapsed = timed(stage.step, device)
             if repeat >= 0:
                 seconds[name].append(elapsed)
     rows: dict[str, Any] = {
@@ -134,12 +134,8 @@ def main() -> None:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    images = torch.randn(size, 3, _SIDE, _SIDE, device=device)
-    return images, torch.arange(size, device=device) % _CLASSES
-
-
-def _timed(step: Callable[[], object], device: torch.device) -> float:
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds until the device has done a step."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     begun = time.perf_counter()
@@ -147,6 +143,11 @@ def _timed(step: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - begun
+
+
+def _batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    images = torch.randn(size, 3, _SIDE, _SIDE, device=device)
+    return images, torch.arange(size, device=device) % _CLASSES
 
 
 if __name__ == "__main__":
