@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 from pipeline.config import load_config
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.estimate import SECONDS, estimate
+from pipeline.estimates.estimate import SECONDS, estimate
 from pipeline.inputs import load_datasets
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 _CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 _KNOWN = "retrain, network known"

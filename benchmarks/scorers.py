@@ -26,10 +26,10 @@ from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
 from pipeline.graph import fingerprints
 from pipeline.inputs import load_datasets
-from pipeline.ledger import Cost
 from pipeline.stages import STAGES
 from pipeline.stages.scores import LOSSES, RELIABILITY
-from pipeline.store import Store
+from pipeline.store.ledger import Cost
+from pipeline.store.store import Store
 from subsample.selection import SubsetConfig, select
 from subsample.uncertainty import Scores, summarise
 

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
-from pipeline.ledger import Ledger
+from pipeline.store.ledger import Ledger
 
 _GOAL_SECONDS = 2.0  # a cell
 _MEASURES = ("cv", "random", "mean_low", "std")

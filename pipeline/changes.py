@@ -11,7 +11,7 @@ from pipeline.documents import parse_value
 from pipeline.graph import SOURCES
 from pipeline.run_folder import LastRun
 from pipeline.runner import Runner
-from pipeline.store import MANIFEST
+from pipeline.store.store import MANIFEST
 
 _SHOWN = 6  # changes in a line
 

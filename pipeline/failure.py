@@ -12,7 +12,7 @@ from classification.errors import DeviceError, LostDeviceError, PipelineError
 from classification.scorer_config import SUPERNET
 from classification.storage import refusal_of
 from pipeline.config import PipelineConfig
-from pipeline.ledger import Attempt
+from pipeline.store.ledger import Attempt
 
 # What torch says where it has no class of exception for it.
 _OUT_OF_MEMORY = re.compile(

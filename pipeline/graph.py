@@ -11,7 +11,7 @@ import torch
 from classification.datasets import ImageDataset
 from classification.workspace import Workspace
 from pipeline.config import Goal, PipelineConfig
-from pipeline.store import Artifact, fingerprint
+from pipeline.store.store import Artifact, fingerprint
 
 SOURCES = ("data", "target")  # the two datasets, which the graph shows beside the stages
 

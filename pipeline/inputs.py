@@ -14,11 +14,11 @@ from pcdarts.search_config import check_search
 from pcdarts.warm_up import check_warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
+from pipeline.reports.subset_inputs import check_subset_goals
 from pipeline.stages import STAGES
 from pipeline.stages.baseline import OF_FEATURES
 from pipeline.stages.landscape import check_landscape_stage
 from pipeline.stages.robustness import check_robustness
-from pipeline.subset_inputs import check_subset_goals
 from subsample.selection import check_selection, select_parts
 
 

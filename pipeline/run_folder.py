@@ -16,7 +16,7 @@ from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
 from classification.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
-from pipeline.seal import read_sealed, seal
+from pipeline.store.seal import read_sealed, seal
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"

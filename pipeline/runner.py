@@ -23,17 +23,17 @@ from classification.errors import (
 from classification.storage import storing
 from classification.workspace import Progress, Workspace, silent
 from classification.world import ALONE, World
-from pipeline.begun_work import prepare
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name
 from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
-from pipeline.ledger import Attempt, Cost, start_time
 from pipeline.signals import deferred
 from pipeline.software import software
-from pipeline.stopwatch import Stopwatch
-from pipeline.store import Artifact, FormatError, Store
+from pipeline.store.begun_work import prepare
+from pipeline.store.ledger import Attempt, Cost, start_time
+from pipeline.store.stopwatch import Stopwatch
+from pipeline.store.store import Artifact, FormatError, Store
 
 Action = Literal["reuse", "resume", "run", "blocked"]
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline.ledger import Cost
-from pipeline.stopwatch import open_attempt
-from pipeline.store import Store
+from pipeline.store.ledger import Cost
+from pipeline.store.stopwatch import open_attempt
+from pipeline.store.store import Store
 
 
 @dataclass(frozen=True)

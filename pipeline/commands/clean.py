@@ -9,13 +9,13 @@ import typer
 from rich.filesize import decimal
 
 from classification.errors import ConfigError
-from pipeline.cleaning import Removable, check_clean, removable, remove
 from pipeline.commands.options import Artifacts
 from pipeline.console import Console
-from pipeline.inventory import inventory
-from pipeline.ledger import Cost
-from pipeline.references import References
-from pipeline.store import Store, store_of
+from pipeline.store.cleaning import Removable, check_clean, removable, remove
+from pipeline.store.inventory import inventory
+from pipeline.store.ledger import Cost
+from pipeline.store.references import References
+from pipeline.store.store import Store, store_of
 
 
 def clean(

@@ -11,10 +11,11 @@ from classification.checkpoint import write_atomically
 from classification.errors import ConfigError, did_you_mean
 from classification.storage import writable
 from evaluate.figures import save_figure
-from pipeline import compared_landscape, compared_robustness
 from pipeline.commands.options import RunNames, Runs, StoreOf
-from pipeline.comparison import gather
-from pipeline.comparison_numbers import numbers
+from pipeline.comparisons import landscape as compared_landscape
+from pipeline.comparisons import robustness as compared_robustness
+from pipeline.comparisons.comparison import gather
+from pipeline.comparisons.numbers import numbers
 from pipeline.run_folder import RunFolder
 from pipeline.stages import landscape, robustness
 

@@ -12,13 +12,13 @@ from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overr
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
 from pipeline.device import device_kind, device_name, keep_freed_memory, resolve_device
-from pipeline.estimate import SECONDS, RunEstimate, StageEstimate
-from pipeline.estimate import estimate as estimate_run
+from pipeline.estimates.estimate import SECONDS, RunEstimate, StageEstimate
+from pipeline.estimates.estimate import estimate as estimate_run
 from pipeline.inputs import check_inputs, load_datasets
-from pipeline.ledger import format_hours
 from pipeline.runner import Runner
 from pipeline.stages import STAGES
-from pipeline.store import Store
+from pipeline.store.ledger import format_hours
+from pipeline.store.store import Store
 
 _UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
 

@@ -12,7 +12,7 @@ from pipeline.exports.destination import check_destination, published
 from pipeline.exports.forms import FORMS, Form
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.run_folder import RunFolder
-from pipeline.store import store_of
+from pipeline.store.store import store_of
 
 INSTALL = "pip install -r requirements-export.txt"
 

@@ -16,13 +16,19 @@ from pipeline.commands.options import (
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.fidelity import Ranking, collect_fidelity, series_title, variants, write_fidelity
 from pipeline.inputs import check_inputs, load_datasets
-from pipeline.page import REPORT, describe_dataset
+from pipeline.reports.fidelity import (
+    Ranking,
+    collect_fidelity,
+    series_title,
+    variants,
+    write_fidelity,
+)
+from pipeline.reports.page import REPORT, describe_dataset
 from pipeline.run_folder import RunFolder
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 
 def fidelity(

@@ -9,8 +9,8 @@ from classification.errors import ConfigError
 from evaluate.cost_figures import accuracy_against_cost
 from evaluate.figures import check_figure_path, save_figure
 from pipeline.commands.options import Picture, RunNames, Runs
-from pipeline.page import RESULTS
-from pipeline.results import cost_point, read_results
+from pipeline.reports.page import RESULTS
+from pipeline.reports.results import cost_point, read_results
 from pipeline.run_folder import RunFolder
 
 

@@ -10,11 +10,11 @@ from classification.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
-from pipeline.html_report.comparison import COMPARISON, check_output, write_comparison
 from pipeline.inputs import load_datasets
+from pipeline.reports.html.comparison import COMPARISON, check_output, write_comparison
+from pipeline.reports.run import write_run_report
 from pipeline.run_folder import RunFolder
-from pipeline.run_report import write_run_report
-from pipeline.store import Artifact, store_of
+from pipeline.store.store import Artifact, store_of
 
 Page = Annotated[
     Path | None,

@@ -28,11 +28,11 @@ from pipeline.device import device_name, keep_freed_memory
 from pipeline.graph import build_graph, stage_order
 from pipeline.inputs import check_inputs, load_datasets
 from pipeline.launch import check_agreement, check_shares, joined
+from pipeline.reports.run import write_run_report
 from pipeline.run_folder import RunFolder
-from pipeline.run_report import write_run_report
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tracking import Tracker, check_tensorboard
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]

@@ -19,7 +19,7 @@ from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from pipeline.stages.scorer import WEIGHTS
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 _UNSEEN = ("none", "manifold_mixup")  # what they do shows in no image
 _MOST_COLUMNS = 6

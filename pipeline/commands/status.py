@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pipeline.commands.options import Json, RunName, Runs, StoreOf
 from pipeline.console import Console, print_json
-from pipeline.ledger import Cost
-from pipeline.page import REPORT
+from pipeline.reports.page import REPORT
 from pipeline.run_folder import RunFolder
 from pipeline.status import stage_state
-from pipeline.store import store_of
+from pipeline.store.ledger import Cost
+from pipeline.store.store import store_of
 
 
 def status(

@@ -12,17 +12,17 @@ from classification.storage import writable
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.page import REPORT
-from pipeline.ray_cluster import check_ray
+from pipeline.reports.page import REPORT
 from pipeline.run_folder import RunFolder
-from pipeline.store import Store
-from pipeline.study import Study, load_study
-from pipeline.study_agreement import add_agreement
-from pipeline.study_report import write_study_report
-from pipeline.study_results import collect_cells, study_cost
-from pipeline.sweep import make_all, plan
-from pipeline.tasks import Tasks
-from pipeline.workers import datasets_of
+from pipeline.store.store import Store
+from pipeline.studies.agreement import add_agreement
+from pipeline.studies.ray_cluster import check_ray
+from pipeline.studies.report import write_study_report
+from pipeline.studies.results import collect_cells, study_cost
+from pipeline.studies.study import Study, load_study
+from pipeline.studies.sweep import make_all, plan
+from pipeline.studies.tasks import Tasks
+from pipeline.studies.workers import datasets_of
 
 _LOG, _CELLS = "log.txt", "cells"
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.classification_results import read_classification
-from pipeline.classification_table import classification_table
 from pipeline.commands.options import RunNames, Runs
-from pipeline.page import RESULTS
+from pipeline.reports.classification_results import read_classification
+from pipeline.reports.classification_table import classification_table
+from pipeline.reports.page import RESULTS
 from pipeline.run_folder import RunFolder
 
 

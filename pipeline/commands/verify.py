@@ -8,11 +8,11 @@ import typer
 from classification.errors import ArtifactError
 from pipeline.commands.options import Runs, StoreOf
 from pipeline.console import Console
-from pipeline.inventory import inventory
-from pipeline.references import recorded_runs
 from pipeline.run_folder import RunFolder
-from pipeline.store import store_of
-from pipeline.verification import Finding, check_entry, check_ledger, check_run
+from pipeline.store.inventory import inventory
+from pipeline.store.references import recorded_runs
+from pipeline.store.store import store_of
+from pipeline.store.verification import Finding, check_entry, check_ledger, check_run
 
 _CHECKED = ("artifact", "begun")
 

@@ -9,10 +9,10 @@ from evaluate.complexity import measure_complexity
 from evaluate.retrain import summarise_accuracy
 from pipeline.exports.network import TrainedNetwork
 from pipeline.exports.recorded_run import RecordedRun
-from pipeline.ledger import Cost
-from pipeline.page import cost_row, describe_dataset, fill_template
+from pipeline.reports.page import cost_row, describe_dataset, fill_template
+from pipeline.reports.training_time import devices_of
 from pipeline.stages.subset import SUBSET
-from pipeline.training_time import devices_of
+from pipeline.store.ledger import Cost
 from subsample.selection import Subset
 
 README = "README.md"

@@ -13,7 +13,7 @@ from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph, stage_order
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
-from pipeline.store import Artifact, Store
+from pipeline.store.store import Artifact, Store
 
 
 @dataclass(frozen=True)

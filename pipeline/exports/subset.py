@@ -15,7 +15,7 @@ from classification.datasets import ImageDataset
 from classification.file_index import FileIndex
 from classification.origins import Origins, find_origins
 from pipeline.exports.recorded_run import RecordedRun
-from pipeline.page import fill_template
+from pipeline.reports.page import fill_template
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from pipeline.stages.subset import SUBSET

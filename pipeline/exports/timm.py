@@ -18,7 +18,7 @@ from pipeline.exports.card import README, write_card
 from pipeline.exports.network import CONFIG, WEIGHTS, TrainedNetwork, save_network, trained_network
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.exports.standalone import standalone_source
-from pipeline.page import fill_template
+from pipeline.reports.page import fill_template
 
 _IMPORTS = (  # of the template's own code
     "from pathlib import Path",

@@ -32,7 +32,7 @@ from pipeline.stages.trained import (
     trained_of,
     untrained_network,
 )
-from pipeline.store import MANIFEST, file_digest
+from pipeline.store.store import MANIFEST, file_digest
 
 RESULT, FIGURE = "robustness.json", "robustness.png"
 

@@ -14,7 +14,7 @@ from classification.trainer import place
 from pcdarts.warm_up import load_supernet, warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.store import file_digest
+from pipeline.store.store import file_digest
 
 WEIGHTS = "scorer.safetensors"
 WARM_START = "supernet.safetensors"

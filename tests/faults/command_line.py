@@ -20,7 +20,12 @@ import torch
 from tests.faults.kill_points import Place, install
 from tests.faults.recording import note, record
 
-_PRELOADED = ["pipeline.commands.run", "pipeline.stages", "sklearn.datasets", "pipeline.run_report"]
+_PRELOADED = [
+    "pipeline.commands.run",
+    "pipeline.stages",
+    "sklearn.datasets",
+    "pipeline.reports.run",
+]
 
 
 class CommandLine:

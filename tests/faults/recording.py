@@ -15,7 +15,7 @@ def record(path: Path) -> None:
     """From here on note the events of this process in `path`, a line each, in one write."""
     global _events
     from pipeline.runner import Runner
-    from pipeline.stopwatch import Stopwatch
+    from pipeline.store.stopwatch import Stopwatch
 
     _events = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     make, begin = Runner._make, Stopwatch.__init__

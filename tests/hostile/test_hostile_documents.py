@@ -10,7 +10,7 @@ import pytest
 from classification.errors import ConfigError
 from pipeline.config import load_config
 from pipeline.documents import Document
-from pipeline.study import load_study
+from pipeline.studies.study import load_study
 from run_pipeline import main
 
 LAUGHS = "a: &a [x, x]\n" + "".join(

@@ -8,7 +8,7 @@ from classification.datasets import DataConfig, load_dataset
 from classification.images import ImageSet
 from classification.loaders import DeviceLoader
 from classification.seeding import make_generator
-from pipeline.brief_images import BriefSet, Meter, brief_dataset
+from pipeline.estimates.brief_images import BriefSet, Meter, brief_dataset
 
 CPU = torch.device("cpu")
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from classification.data_config import DataConfig
 from classification.datasets import load_dataset
-from pipeline import ledger, stopwatch
 from pipeline.changes import changed_settings
-from pipeline.ledger import Attempt, Ledger
 from pipeline.stages import STAGES
-from pipeline.stopwatch import Stopwatch
+from pipeline.store import ledger, stopwatch
+from pipeline.store.ledger import Attempt, Ledger
+from pipeline.store.stopwatch import Stopwatch
 from run_pipeline import main
 from tests.pipeline.command_process import CommandProcess
 

@@ -12,7 +12,7 @@ from classification.workspace import read_metrics
 from pipeline.config import dump_config, load_config
 from pipeline.graph import build_graph, fingerprints
 from pipeline.stages import STAGES
-from pipeline.store import MANIFEST
+from pipeline.store.store import MANIFEST
 from run_pipeline import main
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"

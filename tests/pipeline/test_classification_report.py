@@ -11,8 +11,8 @@ from classification.datasets import DataConfig, load_dataset
 from classification.scorer_config import ScorerConfig
 from classification.workspace import read_metrics
 from evaluate import published_errors
-from pipeline import classification_results
-from pipeline.classification_report import describe_augmentation, describe_optimizer
+from pipeline.reports import classification_results
+from pipeline.reports.classification import describe_augmentation, describe_optimizer
 from run_pipeline import main
 
 TINY = """

@@ -4,7 +4,7 @@ import pytest
 
 from classification.errors import ConfigError
 from classification.scorer_config import ScorerConfig
-from pipeline.classification_table import classification_table
+from pipeline.reports.classification_table import classification_table
 from pipeline.stages.scorer import training_settings
 
 MIXED = {"kind": "dcutmix", "num_images": 5, "alpha": 0.2}

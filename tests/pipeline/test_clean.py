@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import load_config
-from pipeline.ledger import Attempt, Ledger
 from pipeline.run_folder import RunFolder
-from pipeline.store import Store
+from pipeline.store.ledger import Attempt, Ledger
+from pipeline.store.store import Store
 from run_pipeline import main
 
 ROOT = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from pipeline.config import load_config
-from pipeline.ledger import Attempt
 from pipeline.run_folder import RunFolder
-from pipeline.store import Store
+from pipeline.store.ledger import Attempt
+from pipeline.store.store import Store
 from run_pipeline import main
 
 BASE = """

@@ -12,14 +12,14 @@ import pytest
 
 from classification.errors import ArtifactError
 from classification.workspace import Workspace
-from pipeline.begun_work import damage_of, prepare
-from pipeline.inventory import inventory
-from pipeline.ledger import Ledger
-from pipeline.results import read_results
+from pipeline.reports.results import read_results
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
-from pipeline.store import Store
-from pipeline.verification import check_entry, check_run
+from pipeline.store.begun_work import damage_of, prepare
+from pipeline.store.inventory import inventory
+from pipeline.store.ledger import Ledger
+from pipeline.store.store import Store
+from pipeline.store.verification import check_entry, check_run
 from run_pipeline import main
 
 CONFIG = """

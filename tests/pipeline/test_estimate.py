@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pcdarts.operations import CANDIDATES
-from pipeline import estimate as estimates
-from pipeline.estimate import RunEstimate, StageEstimate
+from pipeline.estimates import estimate as estimates
+from pipeline.estimates.estimate import RunEstimate, StageEstimate
 from run_pipeline import main
 
 TINY = """

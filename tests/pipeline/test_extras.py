@@ -5,10 +5,10 @@ import json
 import pytest
 
 from pipeline.config import load_config
-from pipeline.extras import collect_extras, show_extras, without_extras
-from pipeline.ledger import Attempt
-from pipeline.page import fill_template
-from pipeline.store import Store
+from pipeline.reports.extras import collect_extras, show_extras, without_extras
+from pipeline.reports.page import fill_template
+from pipeline.store.ledger import Attempt
+from pipeline.store.store import Store
 from run_pipeline import main
 
 ROBUSTNESS = {

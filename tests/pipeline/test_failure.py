@@ -8,8 +8,8 @@ import torch
 from classification.errors import DeviceError, LostDeviceError, StorageError
 from pipeline.config import PipelineConfig
 from pipeline.failure import failure_of
-from pipeline.ledger import Attempt
 from pipeline.stages import scorer
+from pipeline.store.ledger import Attempt
 from run_pipeline import main
 from tests.pipeline.test_full_disk import contents, run
 

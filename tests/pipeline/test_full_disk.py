@@ -14,9 +14,9 @@ from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, StorageError
 from classification.mapped_array import create_array
 from classification.workspace import METRICS, Workspace
-from pipeline import stopwatch
-from pipeline.ledger import Attempt, Ledger
-from pipeline.store import Store
+from pipeline.store import stopwatch
+from pipeline.store.ledger import Attempt, Ledger
+from pipeline.store.store import Store
 from run_pipeline import main
 from tests.pipeline.test_runner import Pipeline
 

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 
 from pcdarts.genotype import Edge, Genotype
-from pipeline.html_report.cell_picture import cell_pictures
-from pipeline.html_report.chart import BOTTOM, LEFT, RIGHT, TOP, Axis, Series, histogram, line_chart
-from pipeline.html_report.cost_charts import break_even_chart, stage_bars
-from pipeline.html_report.curves import alpha_charts, beta_charts, training_charts
-from pipeline.html_report.gallery import _cut
+from pipeline.reports.html.cell_picture import cell_pictures
+from pipeline.reports.html.chart import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axis,
+    Series,
+    histogram,
+    line_chart,
+)
+from pipeline.reports.html.cost_charts import break_even_chart, stage_bars
+from pipeline.reports.html.curves import alpha_charts, beta_charts, training_charts
+from pipeline.reports.html.gallery import _cut
 
 
 def test_an_axis_takes_values_to_pixels():

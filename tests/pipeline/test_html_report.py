@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.html_report.gallery import gallery
 from pipeline.inputs import load_datasets
+from pipeline.reports.html.gallery import gallery
 from pipeline.run_folder import RunFolder
-from pipeline.store import store_of
+from pipeline.store.store import store_of
 from run_pipeline import main
 
 HOSTILE = "<script>alert(1)"
@@ -321,7 +321,7 @@ def contrast(one, other):
 
 def test_text_and_lines_stand_out_in_both_schemes():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    style = Path(__file__).parents[2] / "pipeline" / "templates" / "page.css"
+    style = Path(__file__).parents[2] / "pipeline" / "reports" / "templates" / "page.css"
     for scheme in colours(style.read_text()):
         for text in ("ink", "muted", "accent"):
             for ground in ("ground", "panel"):

@@ -16,7 +16,7 @@ from pcdarts.genotype import Genotype
 from pipeline.config import load_config
 from pipeline.graph import Context, build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES, landscape
-from pipeline.store import Artifact
+from pipeline.store.store import Artifact
 from run_pipeline import main
 
 DRAWN = "points: 3, plane_points: 3, noise: [0.1], noise_draws: 2, eigenvalues: 2, trace_draws: 2"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.ledger import Attempt, Cost, Ledger, last_making
+from pipeline.store.ledger import Attempt, Cost, Ledger, last_making
 
 ATTEMPT = Attempt("search", "abc", "run", "2026-01-01", 1800.0, "cpu", "cpu", 1, "done")
 

@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from classification.errors import ConfigError, DeviceError, InterruptedRunError
-from pipeline import ray_cluster
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
-from pipeline.ledger import Ledger
-from pipeline.ray_cluster import Share, check_ray, joined, share_of
-from pipeline.study import load_study
-from pipeline.sweep import plan
+from pipeline.store.ledger import Ledger
+from pipeline.studies import ray_cluster
+from pipeline.studies.ray_cluster import Share, check_ray, joined, share_of
+from pipeline.studies.study import load_study
+from pipeline.studies.sweep import plan
 from run_pipeline import main
 
 pytest.importorskip("ray", reason="requirements-distributed.txt is not installed")
@@ -116,7 +116,7 @@ def once_begun(number, act):
 
 
 def test_a_process_that_dies_takes_its_own_task_alone(study, cluster):
-    from pipeline.ray_workers import RayWorkers
+    from pipeline.studies.ray_workers import RayWorkers
 
     loaded = load_study(study, ["scorer.epochs=100000"], 1)
     tasks = plan(loaded, torch.device("cpu"), Path("artifacts"), Console(io.StringIO()))

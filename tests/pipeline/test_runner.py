@@ -12,7 +12,7 @@ from pipeline.console import Console
 from pipeline.graph import Stage
 from pipeline.runner import Runner, Selection
 from pipeline.status import stage_state
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 
 class Pipeline:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from classification.errors import ArtifactError
-from pipeline.ledger import Attempt, Ledger
-from pipeline.stopwatch import Stopwatch, book_attempt, book_killed_attempt, open_attempt
+from pipeline.store.ledger import Attempt, Ledger
+from pipeline.store.stopwatch import Stopwatch, book_attempt, book_killed_attempt, open_attempt
 
 ATTEMPT = Attempt("search", "abc", "run", "2026-01-01", 0.0, "cpu", "cpu", 1, "killed")
 

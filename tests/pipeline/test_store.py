@@ -3,9 +3,9 @@ import shutil
 import pytest
 
 from classification.errors import ArtifactError
-from pipeline.ledger import Attempt
-from pipeline.stopwatch import Stopwatch
-from pipeline.store import Store, fingerprint
+from pipeline.store.ledger import Attempt
+from pipeline.store.stopwatch import Stopwatch
+from pipeline.store.store import Store, fingerprint
 
 ATTEMPT = Attempt("search", "key", "run", "2026-01-01", 0.0, "cpu", "cpu", 1, "killed")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study import load_study
+from pipeline.studies.study import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 BASES = ("small", "tiny")

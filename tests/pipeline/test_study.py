@@ -3,7 +3,7 @@
 import pytest
 
 from classification.errors import ConfigError
-from pipeline.study import load_study
+from pipeline.studies.study import load_study
 
 BASE = "data: {kind: digits}\nscorer: {model: resnet8}\nseed: 5\n"
 STUDY = """\

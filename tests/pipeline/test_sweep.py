@@ -14,8 +14,8 @@ import torch
 
 from classification.errors import InterruptedRunError, PipelineError
 from pipeline.commands.sweep import sweep as run_sweep
-from pipeline.ledger import Ledger
 from pipeline.stages import probe, scorer
+from pipeline.store.ledger import Ledger
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}

@@ -6,11 +6,11 @@ import pytest
 from evaluate.published_rows import Setting
 from pipeline.config import load_config
 from pipeline.graph import fingerprints
-from pipeline.ledger import Attempt
+from pipeline.reports.training_time import training_time, twin_commands, vanilla
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
-from pipeline.store import Store
-from pipeline.training_time import training_time, twin_commands, vanilla
+from pipeline.store.ledger import Attempt
+from pipeline.store.store import Store
 
 CONFIG = """
 goal: classifier

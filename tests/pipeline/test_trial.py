@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipeline.brief_images import Meter, Pass
 from pipeline.config import PipelineConfig
-from pipeline.trial import (
+from pipeline.estimates.brief_images import Meter, Pass
+from pipeline.estimates.trial import (
     Epoch,
     Epochs,
     Timer,

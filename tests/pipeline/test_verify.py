@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from classification.workspace import Workspace
-from pipeline.begun_work import prepare
 from pipeline.config import load_config
-from pipeline.ledger import Attempt
 from pipeline.run_folder import RunFolder
-from pipeline.store import Store
+from pipeline.store.begun_work import prepare
+from pipeline.store.ledger import Attempt
+from pipeline.store.store import Store
 from run_pipeline import main
 
 ROOT = Path(__file__).parents[2]

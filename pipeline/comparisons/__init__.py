@@ -1,0 +1,1 @@
+"""Attacked classifiers and their landscapes, side by side."""

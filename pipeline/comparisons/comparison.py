@@ -1,0 +1,222 @@
+"""Runs whose classifiers were attacked, or whose landscapes were drawn, side by side.
+
+What may be compared is found in the artifacts themselves: the images, the settings of the stage,
+and the settings of all that the classifier was made from. Runs that differ in nothing but the seed
+are one contender.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from classification.errors import ArtifactError, ConfigError
+from evaluate.published_rows import Setting
+from pipeline.comparisons.seed_groups import group_by_setting, varied
+from pipeline.config import PipelineConfig
+from pipeline.reports.results import SERIES, read_json
+from pipeline.run_folder import RunFolder
+from pipeline.store.ledger import Cost
+from pipeline.store.store import Store, store_of
+
+_BATCH = "batch_size"  # of the stage; how many images at once makes no other attack
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one run's stage has found."""
+
+    config: PipelineConfig
+    result: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    """Of the stage, as its artifact names them."""
+    lineage: Mapping[str, Any]
+    """Of each stage that the classifier was made by its settings, without the seed."""
+    images: str
+    """Content hash of the images that it was trained and looked at on."""
+    cost: Cost
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.config.name
+
+    @property
+    def seed(self) -> int:
+        """From which all of the run's randomness is derived."""
+        return self.config.seed
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The runs of one setting, which differ in their seeds."""
+
+    label: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def is_vanilla(self) -> bool:
+        """Whether it is a classifier trained without mixing and regularisers."""
+        first = self.entries[0]
+        scorer = first.config.scorer
+        trained = first.result["of"] == "scorer" and scorer.weights is None
+        return trained and Setting.of(scorer).is_vanilla
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contenders in the order in which they were named."""
+
+    stage: str
+    contenders: tuple[Contender, ...]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Of the stage, the same for all."""
+        return _comparable_settings(self.stage, self._first)
+
+    @property
+    def title(self) -> str:
+        """What was trained on which images, where all have that in common."""
+        what = {_model_of(e) for contender in self.contenders for e in contender.entries}
+        return f"{', '.join(sorted(what))} on {_describe_images(self._first)}"
+
+    @property
+    def baseline(self) -> Contender | None:
+        """The one vanilla classifier, if all have one model and the paper's differences so make
+        sense."""
+        models = {_model_of(contender.entries[0]) for contender in self.contenders}
+        found = [contender for contender in self.contenders if contender.is_vanilla]
+        return found[0] if len(found) == len(models) == 1 else None
+
+    @property
+    def _first(self) -> Entry:
+        return self.contenders[0].entries[0]
+
+
+def gather(
+    stage: str, result: str, folders: Sequence[RunFolder], artifacts: Path | None
+) -> Comparison:
+    """Bring together what `stage` has found in each of the runs, in its file called `result`.
+
+    `artifacts` is the store, or None for that of each run. Raises ConfigError for runs that cannot
+    stand side by side, and ArtifactError, with the command that mends it, for one whose stage is
+    not made.
+    """
+    entries = [_read(stage, result, folder, artifacts) for folder in folders]
+    _check_comparable(stage, entries)
+    groups = group_by_setting(
+        entries, lambda e: [e.result["of"], e.lineage], lambda e: (e.name, e.seed)
+    )
+    return Comparison(stage, _label(list(groups.values())))
+
+
+def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) -> Entry:
+    manifest, config = folder.manifest(), folder.config()
+    store = store_of(manifest, artifacts)
+    key = manifest["stages"].get(stage)
+    artifact = store.find(stage, key) if key else None
+    if artifact is None:
+        wanted = [] if key else ["--set", f"{stage}={{}}"]
+        raise ArtifactError(
+            f"RUN: {folder.path.name} has no {stage} yet; to make it: "
+            f"{folder.run_command(store.root, *wanted)}"
+        )
+    inputs = artifact.manifest["inputs"]
+    return Entry(
+        config,
+        read_json(artifact.path / result),
+        artifact.manifest["settings"],
+        _lineage(store, inputs),
+        next(value["content_hash"] for value in inputs.values() if "content_hash" in value),
+        Cost.of(store.ledger.attempts([artifact.fingerprint])),
+    )
+
+
+def _lineage(store: Store, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of all stages behind an artifact's inputs."""
+    found: dict[str, Any] = {}
+    for stage, value in inputs.items():
+        if "fingerprint" in value:
+            manifest = store.manifest(stage, value["fingerprint"])
+            found |= _lineage(store, manifest["inputs"])
+            settings = {k: v for k, v in manifest["settings"].items() if k != "seed"}
+            own = settings.pop(stage, {})  # a stage's own config, beside what else decides it
+            found[stage] = own | settings if isinstance(own, dict) else {stage: own} | settings
+        else:
+            found[f"images of {stage}"] = value["content_hash"]
+    return found
+
+
+def _check_comparable(stage: str, entries: Sequence[Entry]) -> None:
+    first = entries[0]
+    for other in entries[1:]:
+        if other.images != first.images:
+            raise ConfigError(
+                f"RUN: {first.name} and {other.name} have different images "
+                f"({_describe_images(first)}; {_describe_images(other)}); allowed: the same"
+            )
+        for key, mine, theirs in _differences(stage, first, other):
+            raise ConfigError(
+                f"RUN: {first.name} has {stage}.{key} {mine} and {other.name} {theirs}; allowed: "
+                f"runs of the same {stage} settings"
+            )
+
+
+def _differences(stage: str, first: Entry, other: Entry) -> Iterator[tuple[str, Any, Any]]:
+    """Settings under which two results are not of one kind: key, and both values. Images from
+    elsewhere count where both have them."""
+    mine, theirs = (_comparable_settings(stage, entry) for entry in (first, other))
+    yield from ((key, v, theirs.get(key)) for key, v in mine.items() if v != theirs.get(key))
+    mine, theirs = (entry.settings.get("shift", {}) for entry in (first, other))
+    for key in sorted(mine.keys() & theirs.keys()):
+        if mine[key] != theirs[key]:
+            yield f"shift.{key}", mine[key], theirs[key]
+
+
+def _comparable_settings(stage: str, entry: Entry) -> dict[str, Any]:
+    return {key: value for key, value in entry.settings[stage].items() if key != _BATCH}
+
+
+def _label(groups: Sequence[tuple[Entry, ...]]) -> tuple[Contender, ...]:
+    """Contenders by what tells them apart: the model where they have several, then mixing or
+    subset, then other settings where these are the same."""
+    firsts = [group[0] for group in groups]
+    several = len({_model_of(first) for first in firsts}) > 1
+    names = [", ".join([_model_of(first)] * several + [_describe(first)]) for first in firsts]
+    labels = []
+    for name, first in zip(names, firsts, strict=True):
+        alike = [f for n, f in zip(names, firsts, strict=True) if n == name]
+        others = varied([_flatten(each.lineage) for each in alike])
+        rest = others[next(i for i, each in enumerate(alike) if each is first)]
+        labels.append(f"{name}, {rest}" if rest else name)
+    return tuple(Contender(*each) for each in zip(labels, groups, strict=True))
+
+
+def _model_of(entry: Entry) -> str:
+    return "PC-DARTS network" if entry.result["of"] == "network" else entry.config.scorer.model
+
+
+def _describe(entry: Entry) -> str:
+    config = entry.config
+    if entry.result["of"] == "scorer":
+        weights = config.scorer.weights
+        return f"loaded from {weights}" if weights else Setting.of(config.scorer).describe()
+    series = SERIES.get(config.subset.measure, config.subset.measure)
+    return f"searched on {series}, t = {config.subset.fraction:g}"
+
+
+def _describe_images(entry: Entry) -> str:
+    data = entry.config.target if entry.result["of"] == "network" else entry.config.data
+    name = data.kind if data.root is None or data.kind != "folder" else data.root.name
+    classes = "" if data.classes is None else f", {data.classes} classes"
+    return f"{name}{classes}"
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found

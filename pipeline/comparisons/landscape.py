@@ -1,0 +1,99 @@
+"""The paper's Figure 3 over runs of one's own, and numbers for what it shows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evaluate.landscape_figures import landscape_figures
+from evaluate.landscape_mean import RISE, half_width, mean_landscape, sharpness
+from evaluate.published import PAPER
+from evaluate.published_robustness import FIGURE_3
+from pipeline.comparisons.comparison import Comparison, Entry
+from pipeline.comparisons.numbers import Key, Values, columns_of, describe_means
+from pipeline.reports.page import fill, markdown_table
+
+PAGE = "figure3.md"
+
+_LOSS: Key = ("trained weights", "loss (nats)")
+_ACCURACY: Key = ("trained weights", "top-1 accuracy (%)")
+_TRACE: Key = ("Hessian", "trace")
+_WIDTH: Key = ("line", "half-width (α)")
+
+
+def values_of(entry: Entry) -> Values:
+    """By part and column; None where a loss is not finite, or the line ends too soon."""
+    result = entry.result
+    found: dict[Key, float | None] = {
+        _LOSS: result["trained"]["loss"],
+        _ACCURACY: 100 * result["trained"]["accuracy"],
+        _WIDTH: half_width(result),
+    }
+    sigmas = result["noise"]["sigmas"] if result["noise"] else []
+    for sigma, rise in zip(sigmas, sharpness(result), strict=True):
+        found["noise", f"σ = {sigma:g}"] = rise
+    if result["hessian"]:
+        for number, value in enumerate(result["hessian"]["eigenvalues"], 1):
+            found["Hessian", f"λ{number}"] = value
+        found[_TRACE] = result["hessian"]["trace"]
+    return found
+
+
+def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
+    """The tables and pictures as Markdown, by the name of their file."""
+    every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
+    keys = list(dict.fromkeys(key for values in every for key in values if values[key] is not None))
+    first = comparison.contenders[0].entries[0].result
+    losses = columns_of(comparison, values_of, {_LOSS: _LOSS[1]}, digits=3)
+    losses |= columns_of(comparison, values_of, {_ACCURACY: _ACCURACY[1]})
+    losses |= columns_of(comparison, values_of, {_WIDTH: _WIDTH[1]}, digits=3)
+    noise = {key: key[1] for key in keys if key[0] == "noise"}
+    hessian = {key: key[1] for key in keys if key[0] == "Hessian"}
+    lines = [
+        f"# Figure 3: {comparison.title}",
+        "",
+        fill(
+            f"{first['images']:,} {first['split']} images; BatchNorm in {first['batch_norm']}.",
+            describe_means(comparison),
+        ),
+        "",
+        "## Measured here: loss",
+        "",
+        markdown_table(losses),
+        "",
+        fill(
+            "Half-width: how far along a random filter-normalised direction the loss has risen by "
+            f"{RISE:g} nat, the mean of both sides; the wider the flatter (1: the norm of each "
+            f"filter; –: not within {comparison.settings['radius']:g} on both sides). A measure of "
+            "ours: the paper has pictures."
+        ),
+    ]
+    if noise:
+        columns = columns_of(comparison, values_of, noise, digits=3)
+        text = (
+            "By how many nats the loss rises under Gaussian noise of σ on the weights, the mean "
+            f"over {first['noise']['draws']} draws (expected sharpness, Neyshabur et al. 2017); "
+            "the less the flatter."
+        )
+        lines += ["", "## Measured here: noise", "", markdown_table(columns), "", fill(text)]
+    if hessian:
+        columns = columns_of(comparison, values_of, hessian)
+        lines += ["", "## Measured here: the loss's Hessian", "", markdown_table(columns)]
+    lines += [line for name in pictures for line in ("", f"![{name}]({name})")]
+    several = any(len(contender.entries) > 1 for contender in comparison.contenders)
+    if several and first["plane"]:
+        lines += ["", "Surfaces are of the first seed of each."]
+    lines += ["", "## The paper's", "", fill(FIGURE_3)]
+    return {PAGE: "\n".join(lines) + "\n"}
+
+
+def figures(comparison: Comparison) -> dict[str, Figure]:
+    """The pictures, by the names of their files."""
+    return landscape_figures(
+        {c.label: mean_landscape([e.result for e in c.entries]) for c in comparison.contenders}
+    )
+
+
+def published() -> dict[str, Any]:
+    """What the paper says, as JSON values that say whose it is."""
+    return {"source": PAPER, "measured_here": False, "figure_3": FIGURE_3}

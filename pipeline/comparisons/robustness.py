@@ -1,0 +1,172 @@
+"""The paper's Tables 4 and 5 over runs of one's own, and the curves behind them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evaluate.published import PAPER
+from evaluate.published_robustness import DATASET, NETWORK, TABLE_4, TABLE_5
+from evaluate.robustness import describe_attack, describe_epsilon, named_attacks
+from evaluate.robustness_figure import compared_curves
+from pipeline.comparisons.comparison import Comparison, Entry
+from pipeline.comparisons.numbers import Key, Values, columns_of, describe_means
+from pipeline.reports.page import fill, markdown_table
+
+_CLEAN: Key = ("white-box", "clean")  # shown beside the white-box attacks
+_AUPR, _TOP1 = "AUPR (%)", "top-1 accuracy (%)"
+# By what `shift` of a result calls them; and the field of the value.
+SHIFT: dict[str, tuple[Key, str]] = {
+    "imagenet_a": (("ImageNet-A", _TOP1), "top1_accuracy"),
+    "imagenet_o": (("ImageNet-O", _AUPR), "aupr"),
+    "out_of_distribution": (("other dataset", _AUPR), "aupr"),
+}
+_NOT_MEASURED = "**Published figures**, the paper's, not measured here"
+
+
+def values_of(entry: Entry) -> Values:
+    """Percent, by part of the tables and column."""
+    result, steps = entry.result, entry.settings["robustness"]["steps"]
+    found: dict[Key, float | None] = {_CLEAN: 100 * result["clean"]["accuracy"]}
+    for (source, name), attack in named_attacks(result).items():
+        for point in attack["curve"]:
+            column = f"{describe_attack(name, steps)} {describe_epsilon(point['epsilon'])}"
+            found[source, column] = 100 * point["accuracy"]
+    for name, (key, field) in SHIFT.items():
+        if name in result["shift"]:
+            found[key] = 100 * result["shift"][name][field]
+    return found
+
+
+def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
+    """The tables as Markdown, with the pictures, by the names of their files; Table 4 where a run
+    has an AUPR."""
+    every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
+    keys = list(dict.fromkeys(key for values in every for key in values))
+    parts = {part: [key for key in keys if key[0] == part] for part, _ in keys}
+    strange = {part: found for part, found in parts.items() if found[0][1] == _AUPR}
+    attacked = {part: found for part, found in parts.items() if part not in strange}
+    pages = {"table4.md": _table_4(comparison, strange)} if strange else {}
+    return pages | {"table5.md": _table_5(comparison, attacked, pictures)}
+
+
+def figures(comparison: Comparison) -> dict[str, Figure]:
+    """The curves, by the name of their file."""
+    results = {c.label: [entry.result for entry in c.entries] for c in comparison.contenders}
+    return {"robustness": compared_curves(results)}
+
+
+def published() -> dict[str, Any]:
+    """The paper's rows, as JSON values that say whose they are."""
+    return {
+        "source": PAPER,
+        "measured_here": False,
+        "network": NETWORK,
+        "dataset": DATASET,
+        "table_4": [vars(row) for row in TABLE_4],
+        "table_5": [vars(row) for row in TABLE_5],
+    }
+
+
+def chance_aupr(shift: Mapping[str, Any]) -> float:
+    """Percent that scores which tell nothing would have in place of an AUPR."""
+    return float(100 * shift["images"] / (shift["images"] + shift["known_images"]))
+
+
+def _table_5(
+    comparison: Comparison, parts: Mapping[str, Sequence[Key]], pictures: Sequence[str]
+) -> str:
+    settings = comparison.settings
+    starts = f"{settings['restarts']} random start{'s' if settings['restarts'] > 1 else ''}"
+    lines = [
+        f"# Table 5: {comparison.title}",
+        "",
+        fill(
+            f"Top-1 accuracy (%) on {_images(comparison)} test images, under L∞ attacks of the ε "
+            f"in each column's title; PGD in {settings['steps']} steps of "
+            f"{describe_epsilon(settings['step'])} from {starts}.",
+            describe_means(comparison, differences=True),
+        ),
+    ]
+    for part, keys in parts.items():
+        columns = columns_of(comparison, values_of, {k: k[1] for k in keys}, differences=True)
+        lines += ["", f"## Measured here: {part}", "", markdown_table(columns)]
+    lines += _substitutes(comparison)
+    lines += [line for name in pictures for line in ("", f"![Accuracy under attack]({name})")]
+    lines += [
+        "",
+        "## The paper's Table 5",
+        "",
+        fill(
+            f"{_NOT_MEASURED}: {NETWORK} on {DATASET}, ε = 8/255, gray-box from a ResNet-50 of "
+            "another seed, black-box from a ResNet-152. In parentheses the difference from the "
+            "baseline."
+        ),
+        "",
+        markdown_table(_published_5()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table_4(comparison: Comparison, parts: Mapping[str, Sequence[Key]]) -> str:
+    titles = {keys[0]: f"{part} {_AUPR}" for part, keys in parts.items()}
+    chance = {
+        name: chance_aupr(shift)
+        for contender in comparison.contenders
+        for entry in contender.entries
+        for name, shift in entry.result["shift"].items()
+        if "aupr" in shift
+    }
+    chances = ", ".join(f"{value:.2f} % ({SHIFT[name][0][0]})" for name, value in chance.items())
+    lines = [
+        f"# Table 4: {comparison.title}",
+        "",
+        fill(
+            "How well low confidence tells images of unknown classes from the test images: area "
+            f"under the precision-recall curve (AUPR). Chance has {chances}.",
+            describe_means(comparison, differences=True),
+        ),
+        "",
+        "## Measured here",
+        "",
+        markdown_table(columns_of(comparison, values_of, titles, differences=True)),
+        "",
+        "## The paper's Table 4",
+        "",
+        f"{_NOT_MEASURED}: {NETWORK} on {DATASET}.",
+        "",
+        markdown_table(
+            {
+                "classifier (published)": [row.method for row in TABLE_4],
+                f"ImageNet-O {_AUPR}": [f"{row.aupr:.2f}" for row in TABLE_4],
+            }
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _published_5() -> dict[str, list[str]]:
+    titles = ("white-box FGSM", "gray-box PGD", "black-box PGD", "ImageNet-A")
+    base = astuple(TABLE_5[0])
+    columns = {"classifier (published)": [row.method for row in TABLE_5]}
+    for place, title in enumerate(titles, 1):
+        values = [astuple(row)[place] for row in TABLE_5]
+        columns[title] = [f"{values[0]:.2f}"]
+        columns[title] += [f"{value:.2f} ({value - base[place]:+.2f})" for value in values[1:]]
+    return columns
+
+
+def _substitutes(comparison: Comparison) -> list[str]:
+    """A line where gray-box and black-box attacks were not from the same models for all."""
+    entries = [entry for contender in comparison.contenders for entry in contender.entries]
+    weights = {str([s["weights"] for s in e.settings["substitutes"]]) for e in entries}
+    if len(weights) == 1:
+        return []
+    return ["", "Gray-box and black-box: the runs were not attacked from the same substitutes."]
+
+
+def _images(comparison: Comparison) -> str:
+    """How many were attacked; of several numbers all."""
+    entries = [entry for contender in comparison.contenders for entry in contender.entries]
+    return " or ".join(sorted({f"{entry.result['images']:,}" for entry in entries}))

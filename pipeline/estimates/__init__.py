@@ -1,0 +1,1 @@
+"""What a run would cost, by running its stages briefly."""

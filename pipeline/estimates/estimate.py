@@ -1,0 +1,279 @@
+"""What a run would cost on the device at hand, by running each of its stages briefly.
+
+A stage gets what it needs from the store or, where that is not made yet, a stand-in of the same
+size: a scorer of a trial, losses and networks drawn by chance. Networks differ in what they cost,
+so the retraining is tried with a light, a middling and a heavy one. All of it lies in a temporary
+folder: the store, its ledger and the runs are read at most.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classification.datasets import ImageDataset
+from classification.mapped_array import save_array
+from classification.seeding import make_generator
+from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+from classification.workspace import Workspace, finished_steps, unheard
+from pcdarts.genotype import Genotype
+from pcdarts.sampling import random_genotype
+from pipeline.device import device_kind
+from pipeline.estimates.brief_images import Meter
+from pipeline.estimates.trial import (
+    MEASURED,
+    epoch_steps,
+    kinds_of_epochs,
+    remaining,
+    trains,
+    try_images,
+    try_training,
+)
+from pipeline.failure import failure_of
+from pipeline.graph import SOURCES, Context
+from pipeline.reports.subset_inputs import num_kept
+from pipeline.runner import Action, Runner, Selection, Step
+from pipeline.stages.baseline import VALUES
+from pipeline.stages.scores import LOSSES
+from pipeline.stages.search import GENOTYPE
+from pipeline.store.ledger import Cost
+from pipeline.store.stopwatch import peak_memory
+from pipeline.store.store import Artifact
+
+SECONDS = 6.0  # of measuring, for each kind of step
+_NETWORKS = 101  # drawn by chance, of which three stand in for the one that is not yet found
+_LAYERS = {
+    "max_pool_3x3": 1,
+    "avg_pool_3x3": 1,
+    "skip_connect": 0,
+    "sep_conv_3x3": 4,
+    "sep_conv_5x5": 4,
+    "dil_conv_3x3": 2,
+    "dil_conv_5x5": 2,
+}
+_BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", "search")
+_NOT_TRIED = {
+    "ranking": "it trains many networks, each of another cost",
+    "robustness": "what an attack costs hangs on the trained weights",
+    "landscape": "how many steps it takes hangs on the trained weights",
+}
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """What a stage is going to cost: device-hours, `low` to `high` if the networks that stood in
+    for the one to be found differ; None where that is not estimated."""
+
+    stage: str
+    action: Action
+    hours: float | None
+    low: float | None = None
+    high: float | None = None
+    peak_memory_bytes: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """The stages of a run, in order."""
+
+    stages: tuple[StageEstimate, ...]
+
+    @property
+    def total(self) -> float:
+        """Device-hours of all stages that are estimated."""
+        return self._sum([each.stage for each in self.stages])
+
+    @property
+    def before_retraining(self) -> float:
+        """Of all that a genotype costs: the search and what comes before it."""
+        return self._sum(_BEFORE_RETRAINING)
+
+    @property
+    def search_alone(self) -> float:
+        """Of the search, which is what papers report."""
+        return self._sum(["search"])
+
+    @property
+    def not_estimated(self) -> list[str]:
+        """Stages whose hours are in no sum."""
+        return [each.stage for each in self.stages if each.hours is None]
+
+    def _sum(self, stages: Sequence[str]) -> float:
+        return sum(each.hours or 0.0 for each in self.stages if each.stage in stages)
+
+
+def estimate(
+    runner: Runner, seconds: float = SECONDS, clock: Callable[[], float] = time.perf_counter
+) -> RunEstimate:
+    """Try every stage that the runner would run, about `seconds` of `clock` for each kind of step.
+
+    Raises PipelineError for what would end the run too, such as a device with too little memory.
+    """
+    with TemporaryDirectory(prefix="estimate-") as folder:
+        trials = _Trials(runner, Path(folder), seconds, clock)
+        return RunEstimate(tuple(map(trials.estimate, runner.plan(Selection()))))
+
+
+class _Trials:
+    """The stages of a run, tried one after the other in folders below `root`."""
+
+    def __init__(
+        self, runner: Runner, root: Path, seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._runner, self._root, self._seconds, self._clock = runner, root, seconds, clock
+        self._config, self._data = runner.config, runner.datasets["data"]
+        self._artifacts: dict[str, Artifact] = {}
+
+    def estimate(self, step: Step) -> StageEstimate:
+        """What the stage of `step` is going to cost; leaves what later stages need of it."""
+        name, runner = step.stage, self._runner
+        if step.action == "reuse":
+            standing = runner.store.find(name, step.fingerprint)
+            assert standing is not None  # the plan has just found it
+            self._artifacts[name] = standing
+            cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
+            return StageEstimate(name, step.action, 0.0, note=f"{cost} when it was made")
+        if name in _NOT_TRIED:
+            return StageEstimate(name, step.action, None, note=_NOT_TRIED[name])
+        runner.console.say(f"{name:8} measuring")
+        if runner.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(runner.device)
+        try:
+            seconds = self._try(step)
+        except Exception as error:
+            problem = failure_of(error, name, runner.attempt(name), self._config, self._root)
+            if problem is None or problem is error:
+                raise
+            raise problem from error
+        hours = sorted(each / 3600 * runner.world.size for each in seconds)
+        several = len(hours) > 1
+        return StageEstimate(
+            name,
+            step.action,
+            median(hours),
+            hours[0] if several else None,
+            hours[-1] if several else None,
+            peak_memory(device_kind(runner.device)),
+            "by what is found" if several else "",
+        )
+
+    def _try(self, step: Step) -> list[float]:
+        """Seconds of the stage, once for each network that it may be about."""
+        name = step.stage
+        if name == "retrain" and "search" not in self._artifacts:
+            seconds = []
+            for number, genotype in enumerate(_light_middling_heavy(self._config.seed)):
+                self._artifacts["search"] = self._stand_in("search", f"search-{number}")
+                genotype.save(self._artifacts["search"].path / GENOTYPE)
+                seconds.append(self._train(step, f"retrain-{number}"))
+            return seconds
+        if trains(name, self._config):
+            return [self._train(step, name)]
+        if name == "baseline" or (name == "scores" and self._config.scores.source == "pass"):
+            return [self._pass_over_images(name)]
+        return [self._run(name, self._data, name)]
+
+    def _train(self, step: Step, folder: str) -> float:
+        name, config = step.stage, self._config
+        trial = try_training(
+            self._runner.stages[name],
+            self._context(name, self._data, folder),
+            Meter(self._runner.device, self._seconds / MEASURED, self._clock),
+        )
+        if name != "retrain":  # what is found in a few steps is chance
+            self._artifacts |= {} if name == "search" else {name: self._stand_in(name, folder)}
+        if name == "scorer" and config.scores.source == "training":
+            shape = (len(self._data.train), config.scorer.trained_epochs)
+            for file in (TRAINING_LOSSES, TRAINING_ENTROPIES):
+                save_array(self._root / folder / file, self._by_chance(shape))
+        images = num_kept(config, self._data) if name == "probe" else len(self._images_of(name))
+        kinds = kinds_of_epochs(name, config, epoch_steps(name, config, images))
+        done = finished_steps(self._runner.store.workspace(name, step.fingerprint))
+        return trial.seconds(remaining(kinds, done))
+
+    def _images_of(self, stage: str) -> Tensor:
+        return self._runner.datasets["target" if stage == "retrain" else "data"].train.labels
+
+    def _pass_over_images(self, name: str) -> float:
+        """A stage whose cost is in proportion to the images: on some of them."""
+        labels, measure = self._data.train.labels, self._config.subset.measure
+        by_class = name == "baseline" and measure == "k_center"  # in proportion to whole classes
+
+        def run(number: int) -> float:
+            part = _portion(labels, number, by_class)
+            elapsed = self._run(name, self._data.with_train(part.tolist()), f"{name}-{number}")
+            return elapsed * number / len(part)
+
+        seconds = try_images(run, len(labels), self._seconds)
+        shape = (len(labels), self._config.scores.draws)
+        self._artifacts[name] = self._stand_in(name, name)
+        drawn = self._by_chance(shape if name == "scores" else shape[:1])
+        save_array(self._root / name / (LOSSES if name == "scores" else VALUES), drawn)
+        return seconds
+
+    def _run(self, name: str, data: ImageDataset, folder: str) -> float:
+        """Seconds of the stage as it is, on these images."""
+        context = self._context(name, data, folder)
+        begun = self._clock()
+        self._runner.stages[name].run(context)
+        if self._runner.device.type == "cuda":
+            torch.cuda.synchronize(self._runner.device)
+        elapsed = self._clock() - begun
+        self._artifacts[name] = self._stand_in(name, folder)
+        return elapsed
+
+    def _context(self, name: str, data: ImageDataset, folder: str) -> Context:
+        runner = self._runner
+        needs = runner.stages[name].needs(self._config)
+        return Context(
+            self._config,
+            {**runner.datasets, "data": data},
+            {need: self._artifacts[need] for need in needs if need not in SOURCES},
+            Workspace(self._root / folder),
+            runner.device,
+            unheard,
+        )
+
+    def _stand_in(self, name: str, folder: str) -> Artifact:
+        """What lies in `folder` below the root, in the place of a stage's artifact."""
+        path, key = self._root / folder, self._runner.keys[name]
+        path.mkdir(exist_ok=True)
+        made_by = {"scorer": {"fingerprint": self._runner.keys.get("scorer", "")}}
+        return Artifact(name, key, path, digest="", manifest={"inputs": made_by})
+
+    def _by_chance(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.random.default_rng(self._config.seed).random(shape, dtype=np.float32)
+
+
+def _light_middling_heavy(seed: int) -> list[Genotype]:
+    """Networks such as a search may find: at the tenth, half and nine tenths of those drawn."""
+    generator = make_generator(seed, "estimate-networks")
+    drawn = [random_genotype(generator) for _ in range(_NETWORKS)]
+    ranked = sorted(drawn, key=_layers)
+    return [ranked[round(share * (_NETWORKS - 1))] for share in (0.1, 0.5, 0.9)]
+
+
+def _layers(genotype: Genotype) -> int:
+    """Convolutions and poolings of a network of eight cells, two of them reductions."""
+    return sum(
+        times * _LAYERS[edge.operation]
+        for cell, times in ((genotype.normal, 6), (genotype.reduce, 2))
+        for node in cell
+        for edge in node
+    )
+
+
+def _portion(labels: Tensor, number: int, by_class: bool) -> Tensor:
+    """Indices of `number` images spread over all; or of the first classes that hold so many."""
+    if not by_class:
+        return torch.linspace(0, len(labels) - 1, number, dtype=torch.float64).round().long()
+    ends = labels.bincount().cumsum(0)
+    last = int(torch.searchsorted(ends, number))
+    return (labels <= last).nonzero().flatten()

@@ -1,0 +1,216 @@
+"""A stage run briefly, and how long the whole of it takes by that.
+
+Training stages run for a few epochs whose passes end early (see `brief_images`): of each kind of
+epoch one that settles and some that are measured. Stages that go through the images once run on
+more and more of them. Whatever else a stage does, it does as always, in a folder of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from classification.scorer_config import SUPERNET, ScorerConfig
+from classification.workspace import Workspace
+from pipeline.config import PipelineConfig
+from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
+from pipeline.graph import Context, Stage
+
+MEASURED = 3  # epochs of each kind, after one that settles
+_GROUP = 1 + MEASURED
+_RATE = 1e-6  # so that no weight leaves the finite numbers; costs as much as any other
+_FIRST_IMAGES, _GROWTH = 16, 4
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """How many epochs of a kind a stage has, after how many of them it is tested, and how many
+    checkpoints it writes within one."""
+
+    number: int
+    tested: int = 0
+    checkpoints: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch with brief passes; `seconds` are since the end of the one before."""
+
+    seconds: float
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The epochs of a trial, `MEASURED` of each kind after one that settles, and what followed."""
+
+    epochs: tuple[Epoch, ...]
+    finish: float  # seconds from the last epoch to the stage's end
+
+    def seconds(self, kinds: Sequence[Epochs]) -> float:
+        """How long a stage of these kinds of epochs takes, in the order of the trial."""
+        groups = [self.epochs[i : i + _GROUP] for i in range(0, len(self.epochs), _GROUP)]
+        pairs = zip(groups, kinds, strict=True)
+        return self.finish + sum(_seconds_of(group, kind) for group, kind in pairs)
+
+
+def _seconds_of(group: Sequence[Epoch], kind: Epochs) -> float:
+    """All epochs of a kind, and what comes before the first of them.
+
+    Means rather than medians, since what other work takes from the device is part of the sum too.
+    """
+    settling, *measured = group
+    training = mean(_all_seconds(epoch, True) for epoch in measured)
+    testing = mean(_all_seconds(epoch, False) for epoch in measured)
+    rest = mean(epoch.seconds - sum(p.elapsed for p in epoch.passes) for epoch in measured)
+    share = sum(training * p.seen / p.of for p in settling.passes if p.training)
+    whole_tests = sum(p.of for p in settling.passes if not p.training)
+    seen = sum(p.seen for p in settling.passes if not p.training)
+    share += testing * seen / whole_tests if whole_tests else 0.0
+    start = max(0.0, settling.seconds - share - rest)
+    each = training + rest * (1 + kind.checkpoints)
+    return start + kind.number * each + kind.tested * testing
+
+
+def _all_seconds(epoch: Epoch, training: bool) -> float:
+    return sum(p.all_seconds for p in epoch.passes if p.training == training)
+
+
+class Timer:
+    """A stage's progress that notes its epochs, and tells the meter which of them settle."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.epochs: list[Epoch] = []
+        self._meter, self._last = meter, meter.now()
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        """As `Progress`."""
+        if unit == "epoch":
+            self.epochs.append(Epoch(self.lap(), self._meter.take()))
+            self._meter.settling = len(self.epochs) % _GROUP == 0
+
+    def lap(self) -> float:
+        """Seconds since the last one, or since the beginning."""
+        before, self._last = self._last, self._meter.now()
+        return self._last - before
+
+
+def try_training(stage: Stage, context: Context, meter: Meter) -> Trial:
+    """Run a training stage briefly in the context's folder, for as long as `meter` says."""
+    timer = Timer(meter)
+    brief = Context(
+        brief_config(stage.name, context.config),
+        {name: brief_dataset(dataset, meter) for name, dataset in context.datasets.items()},
+        context.inputs,
+        Workspace(context.workspace.directory, timer),
+        context.device,
+        context.say,
+    )
+    stage.run(brief)
+    return Trial(tuple(timer.epochs), timer.lap())
+
+
+def try_images(run: Callable[[int], float], images: int, seconds: float) -> float:
+    """Seconds that work on `images` takes, by `run` on more and more of them, which returns its
+    seconds, until one of them takes a good part of `seconds`."""
+    number, before = min(_FIRST_IMAGES, images), (0, 0.0)
+    while True:
+        elapsed = run(number)
+        if number == images:
+            return elapsed
+        if elapsed * _GROWTH > seconds:
+            slope = max(0.0, elapsed - before[1]) / (number - before[0])
+            return elapsed + (images - number) * slope
+        before, number = (number, elapsed), min(number * _GROWTH, images)
+
+
+def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:
+    """What is left of them after the first `done` epochs."""
+    left = []
+    for kind in kinds:
+        number = max(0, kind.number - done)
+        done -= kind.number - number
+        left.append(replace(kind, number=number, tested=round(kind.tested * number / kind.number)))
+    return left
+
+
+def trains(stage: str, config: PipelineConfig) -> bool:
+    """Whether a stage goes through epochs."""
+    return stage in ("search", "retrain", "probe") or (
+        stage == "scorer" and config.scorer.weights is None
+    )
+
+
+def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epochs]:
+    """What a training stage of `steps` steps an epoch goes through, in its order."""
+    search = config.search
+    if stage == "search":
+        full = Epochs(search.epochs - search.warmup_epochs)
+        warm_up = [Epochs(search.warmup_epochs)] if _warms_up(config) else []
+        return [*warm_up, full]
+    if stage == "retrain":
+        epochs, every = config.retrain.epochs, config.retrain.checkpoint_steps
+        return [Epochs(epochs, epochs, _within(steps, every))]
+    if stage == "scorer" and config.scorer.model == SUPERNET:
+        return [Epochs(search.warmup_epochs, search.warmup_epochs)]
+    trained = config.scorer if stage == "scorer" else config.probed
+    epochs = trained.trained_epochs
+    tested = -(-epochs // trained.test_every)
+    return [Epochs(epochs, tested, _within(steps, trained.checkpoint_steps))]
+
+
+def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
+    """The config of a trial: a group of epochs of each kind, and a rate that changes no weight.
+
+    A scorer that records its losses does not: the record needs whole epochs and costs next to
+    nothing.
+    """
+    rate = {"learning_rate": _RATE}
+    of_warm_up = stage == "scorer" and config.scorer.model == SUPERNET
+    warm = _GROUP if of_warm_up or _warms_up(config) else 0
+    search = {"warmup_epochs": warm, "epochs": warm + _GROUP, "rate_warmup_epochs": 0}
+    brief: dict[str, object] = {}
+    if stage == "search" or of_warm_up:
+        brief["search"] = config.search.model_copy(update=search | rate)
+    elif stage == "retrain":
+        changes = {"epochs": _GROUP, "warmup_epochs": 0, "checkpoint_steps": None}
+        brief["retrain"] = config.retrain.model_copy(update=changes | rate)
+    elif stage == "scorer":
+        brief["scorer"] = _brief_classifier(config.scorer)
+    else:
+        brief["probe"] = _brief_classifier(config.probed)
+    return config.model_copy(update=brief)
+
+
+def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
+    """Steps of an epoch on `images`."""
+    batches = {
+        "search": config.search.batch_size,
+        "retrain": config.retrain.batch_size,
+        "probe": config.probed.batch_size,
+        "scorer": config.scorer.batch_size,
+    }
+    return -(-images // batches[stage])
+
+
+def _brief_classifier(config: ScorerConfig) -> ScorerConfig:
+    return config.model_copy(
+        update={
+            "epochs": _GROUP,
+            "stop_epoch": None,
+            "learning_rate": _RATE,
+            "test_every": 1,
+            "checkpoint_steps": None,
+            "record_losses": False,
+            "cuda_graph": config.graph_mode,
+        }
+    )
+
+
+def _warms_up(config: PipelineConfig) -> bool:
+    """Whether the search has a warm-up of its own."""
+    return config.search.warmup_epochs > 0 and config.scorer.model != SUPERNET
+
+
+def _within(steps: int, every: int | None) -> int:
+    """Checkpoints within an epoch."""
+    return 0 if every is None else (steps - 1) // every

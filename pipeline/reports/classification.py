@@ -1,0 +1,160 @@
+"""The report of a run that trained a classifier: report.md, report.html, its curve and
+results.json.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from classification.datasets import DataConfig, ImageDataset
+from classification.scorer_config import ScorerConfig
+from classification.workspace import read_metrics
+from evaluate.figures import learning_curves, save_figure
+from evaluate.published_errors import published_tables
+from evaluate.published_rows import PublishedError, PublishedTable, Setting
+from pipeline.config import PipelineConfig
+from pipeline.reports.classification_results import collect_classification
+from pipeline.reports.extras import collect_extras, show_extras
+from pipeline.reports.html.run_page import write_run_page
+from pipeline.reports.page import best_label, cost_row, describe_dataset, fill, write_page
+from pipeline.reports.training_time import TrainingTime, training_time, twin_commands
+from pipeline.run_folder import RunFolder
+from pipeline.stages.scorer import WEIGHTS
+from pipeline.store.store import Artifact, Store
+
+_CURVES = "training.png"
+
+
+def write_classification_report(
+    folder: RunFolder,
+    config: PipelineConfig,
+    data: ImageDataset,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+) -> dict[str, Any]:
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
+    the results.
+    """
+    scorer = artifacts["scorer"]
+    time = training_time(config, data.content_hash, store)
+    results = collect_classification(config, data, scorer, store, time)
+    results |= collect_extras(artifacts, store)
+    rows = read_metrics(scorer.path)
+    save_figure(learning_curves(rows, _title(results)), folder.report / _CURVES)
+    attempts = store.ledger.attempts([scorer.fingerprint])
+    on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)
+    values = {
+        "results": results,
+        "data": describe_dataset(data),
+        "augmentation": describe_augmentation(config.data, data),
+        "optimizer": describe_optimizer(config.scorer),
+        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "cost": cost_row("scorer", attempts, config.name),
+        "time_line": _time_line(time),
+        "commands": twin_commands(folder, config, store, on_cpu) if time.unmeasured else [],
+        "curves": _CURVES,
+        "weights": str(scorer.path / WEIGHTS),
+        "extras": show_extras(folder.report, config, artifacts, store, results),
+        "tables": _tables(results, Setting.of(config.scorer)),
+    }
+    write_page(folder.report, "classification.md.j2", values, results)
+    made = {"scorer": scorer}
+    write_run_page(folder, "classifier.html.j2", values, config, data, made, results)
+    return results
+
+
+def describe_augmentation(config: DataConfig, data: ImageDataset) -> str:
+    """What training does to an image before it is mixed, in words."""
+    if config.in_files:
+        parts = ["random resized crop", "mirroring", "colour jitter"]
+    else:
+        padding = data.crop_padding
+        parts = [f"random crop, padding {padding}"] if padding else []
+        parts += ["mirroring"] if data.flip else []
+    parts += [f"lighting {data.lighting:g}"] if data.lighting else []
+    return ", ".join(parts) or "none"
+
+
+def describe_optimizer(scorer: ScorerConfig) -> str:
+    """The optimizer and the course of its learning rate, in words."""
+    return (
+        f"SGD, learning rate {scorer.learning_rate:g} {_course(scorer)}, momentum "
+        f"{scorer.momentum:g}{' (Nesterov)' if scorer.momentum else ''}, weight decay "
+        f"{scorer.weight_decay:g}"
+    )
+
+
+def _course(scorer: ScorerConfig) -> str:
+    if scorer.schedule == "one_cycle":
+        return "at the peak of one cycle"
+    if scorer.schedule == "cosine":
+        return "falling along a cosine"
+    epochs = [round(share * scorer.epochs) for share in scorer.milestones]
+    reached = [str(epoch) for epoch in epochs if epoch < scorer.epochs]
+    return f"divided by ten after epoch {' and '.join(reached)}" if reached else "throughout"
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    return f"{results['scorer']['model']} on {results['data']['name']}: {results['mixing']}"
+
+
+def _time_line(time: TrainingTime) -> str:
+    ratio = time.relative_to_vanilla
+    known = "not known" if ratio is None else f"**{ratio:.2f}**"
+    return f"Training time over that of vanilla: {known}"
+
+
+def _tables(results: Mapping[str, Any], setting: Setting) -> list[dict[str, Any]]:
+    """The paper's tables that the run belongs to, with its own row at the end of each."""
+    accuracy = results["accuracy"]
+    own = PublishedError(
+        f"**this run: {setting.describe()}**",
+        accuracy["top1_error_last"],
+        top5_error=accuracy["top5_error_last"],
+        training_time=results["training_time"]["relative_to_vanilla"],
+    )
+    epochs = results["scorer"]["epochs"]
+    tables = published_tables(results["scorer"]["model"], results["data"]["published_as"])
+    return [_table(table, own, setting, epochs) for table in tables]
+
+
+def _table(
+    table: PublishedTable, own: PublishedError, setting: Setting, epochs: int
+) -> dict[str, Any]:
+    columns = {"top-1 err (%)": "top1_error", "top-5 err (%)": "top5_error"}
+    columns["training time"] = "training_time"
+    shown = {
+        title: field
+        for title, field in columns.items()
+        if any(getattr(row, field) is not None for row in table.rows)
+    }
+    same = table.row_of(setting)
+    published = [
+        replace(
+            row,
+            method=f"{row.method} (published{', this setting' if row is same else ''})",
+        )
+        for row in table.rows
+    ]
+    size = f", {table.parameters_millions} M parameters" if table.parameters_millions else ""
+    shorter = "" if epochs == table.epochs else f" This run had {epochs}."
+    sentences = [
+        f"The paper's {table.name}: {table.network} on {table.dataset}{size}.",
+        "All rows but the last are **published figures**, not measured here; they are of "
+        f"{table.epochs} epochs.{shorter}",
+        table.note,
+        "Of its own rows the paper does not say whether the best epoch or the last is printed; the "
+        "last row is this run's last epoch.",
+    ]
+    return {
+        "text": fill(*sentences),
+        "columns": ["method", *shown],
+        "rows": [
+            [row.method, *(_cell(getattr(row, field)) for field in shown.values())]
+            for row in [*published, own]
+        ],
+    }
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

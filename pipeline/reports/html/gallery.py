@@ -1,0 +1,227 @@
+"""The gallery: images of highest and lowest CV beside their mixes, and how the CV is spread.
+
+The mixes are drawn again and scored again; they are shown only where the losses come out as those
+that were measured. A generator draws otherwise on a GPU, so mixes scored there are found again on
+a GPU alone.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from classification.datasets import ImageDataset
+from classification.mapped_array import read_array
+from classification.trainer import place
+from pipeline.config import PipelineConfig
+from pipeline.reports.html.chart import Chart, histogram
+from pipeline.stages import scores, subset
+from pipeline.stages.scorer import WEIGHTS, load_from
+from pipeline.store.store import Artifact
+from subsample.mixes import Mixes
+from subsample.redrawn import losses_of, mixed_images, redraw_mixes
+from subsample.selection import Subset
+from subsample.uncertainty import Scores, summarise
+
+MOST_CLASSES, MOST_MIXES = 3, 6
+_MOST_PIXELS = 96  # of a tile's longer side
+_TOLERANCE = 0.02  # nats, and share of the loss: other mixes differ by far more, bf16 by less
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image as a data URI, and what stands under it."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """An image, what its losses come to, and some of its mixes with the loss under each."""
+
+    class_name: str
+    which: str
+    kept: bool
+    image: Tile
+    line: str
+    mixes: list[Tile]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Strips of a few classes; `note` says what is not shown, and why."""
+
+    strips: list[Strip]
+    note: str
+    draws: int
+    spread: Chart
+
+
+def gallery(
+    config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
+) -> Gallery | None:
+    """None where the images were not scored under mixing."""
+    if "scores" not in artifacts:
+        return None
+    losses = read_array(artifacts["scores"].path / scores.LOSSES, 2)
+    summary = summarise(losses, config.scores)
+    labels = data.in_memory().labels.numpy()
+    chosen = Subset.load(artifacts["subset"].path / subset.SUBSET)
+    kept = np.zeros(len(labels), dtype=bool)
+    kept[list(chosen.all_indices)] = True
+    shown = _extremes(labels, summary.cv)
+    indices = [index for _, _, index in shown]
+    mixes, note = _find_mixes(indices, config, data, artifacts["scorer"], losses)
+    strips = [
+        _strip(which, index, data, summary, bool(kept[index]), mixes.get(index), losses[index])
+        for _, which, index in shown
+    ]
+    return Gallery(strips, note, losses.shape[1], _spread(summary, labels, kept, chosen))
+
+
+def _extremes(labels: np.ndarray, cv: np.ndarray) -> list[tuple[int, str, int]]:
+    """(class, which, index): of a few classes the image of highest and that of lowest CV."""
+    classes = np.unique(labels)
+    picked = np.unique(np.linspace(0, len(classes) - 1, min(MOST_CLASSES, len(classes))).round())
+    found = []
+    for label in classes[picked.astype(int)].tolist():
+        members = np.flatnonzero(labels == label)
+        for which, index in (("highest", cv[members].argmax()), ("lowest", cv[members].argmin())):
+            found.append((label, which, int(members[index])))
+    return found
+
+
+def _find_mixes(
+    indices: Sequence[int],
+    config: PipelineConfig,
+    data: ImageDataset,
+    scorer: Artifact,
+    losses: np.ndarray,
+) -> tuple[dict[int, Mixes], str]:
+    """The mixes that were scored, by image, on the CPU; and what to say of those not found."""
+    if config.scores.source == "training":
+        return {}, (
+            "The losses were recorded while the scorer trained, on images as its epochs mixed "
+            "them; those mixes are not kept."
+        )
+    model = load_from(scorer.path / WEIGHTS, config, data.num_classes)
+    train = data.in_memory()
+    found: dict[int, Mixes] = {}
+    for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        open_ = [index for index in indices if index not in found]
+        if not open_:
+            break
+        device = torch.device(name)
+        place(model, device)
+        images, labels = train.images.to(device), train.labels.to(device)
+        for index in open_:
+            mixes = _some(redraw_mixes(index, images, config.scores, config.seed), losses[index])
+            again = losses_of(
+                mixes, model, images, labels, data.num_classes, data.normalization, config.scores
+            )
+            measured = torch.from_numpy(np.sort(losses[index])[_ranks(losses.shape[1])])
+            if torch.allclose(again[0].cpu(), measured, _TOLERANCE, _TOLERANCE):
+                found[index] = Mixes(mixes.sources.cpu(), mixes.owners.cpu(), mixes.weights.cpu())
+    if len(found) == len(indices):
+        return found, ""
+    return found, (
+        "Mixes that could not be drawn again here are left out: what was drawn on a GPU is drawn "
+        "alike on a GPU alone."
+    )
+
+
+def _ranks(draws: int) -> np.ndarray:
+    """Which of a row of sorted losses are shown: evenly from the lowest to the highest."""
+    return np.linspace(0, draws - 1, min(draws, MOST_MIXES)).round().astype(int)
+
+
+def _some(mixes: Mixes, losses: np.ndarray) -> Mixes:
+    """The mixes that are shown, from the lowest loss to the highest."""
+    order = torch.from_numpy(np.argsort(losses, kind="stable")[_ranks(len(losses))])
+    order = order.to(mixes.sources.device)
+    return Mixes(mixes.sources[:, order], mixes.owners[:, order], mixes.weights[:, order])
+
+
+def _strip(
+    which: str,
+    index: int,
+    data: ImageDataset,
+    summary: Scores,
+    kept: bool,
+    mixes: Mixes | None,
+    losses: np.ndarray,
+) -> Strip:
+    train = data.in_memory()
+    name = data.classes[int(train.labels[index])]
+    cv, mean, std = (float(values[index]) for values in (summary.cv, summary.mean, summary.std))
+    image = Tile(
+        _data_uri(train.images[index]), f"Image {index} of class {name}, as it is", f"no. {index}"
+    )
+    tiles = []
+    if mixes is not None:
+        shown = np.sort(losses)[_ranks(len(losses))].tolist()
+        pictures = mixed_images(mixes, train.images)
+        for picture, loss, sources, weights in zip(
+            pictures, shown, mixes.sources[0], mixes.weights[0], strict=True
+        ):
+            shares = [
+                f"{100 * share:.0f} % {data.classes[int(train.labels[source])]}"
+                for source, share in zip(sources.tolist(), weights.tolist(), strict=True)
+            ]
+            alt = f"Image {index} mixed: {', '.join(shares)}; loss {loss:.2f} nats"
+            tiles.append(Tile(_data_uri(picture), alt, f"{loss:.2f}"))
+    line = f"CV {cv:.2f}: loss {mean:.2f} ± {std:.2f} nats"
+    return Strip(name, which, kept, image, line, tiles)
+
+
+def _spread(summary: Scores, labels: np.ndarray, kept: np.ndarray, chosen: Subset) -> Chart:
+    """How CV is spread over the images and over those kept, and where the cut fell."""
+    cv = summary.cv
+    edges = np.histogram_bin_edges(cv, bins=int(np.clip(np.sqrt(len(cv)), 10, 48)))
+    everything, ours = (np.histogram(each, edges)[0].tolist() for each in (cv, cv[kept]))
+    counts = [(f"all images ({len(cv):,})", "all", everything)]
+    counts.append((f"subset ({int(kept.sum()):,})", "kept", ours))
+    cut = _cut(cv, labels, kept) if chosen.measure == "cv" else None
+    alt = (
+        f"Histogram of the coefficient of variation of {len(cv):,} images, from {cv.min():.2f} to "
+        f"{cv.max():.2f}, median {np.median(cv):.2f}; the subset's {int(kept.sum()):,} have a "
+        f"median of {np.median(cv[kept]):.2f}."
+    )
+    name = ""
+    if cut is not None:
+        low, high = (f"{value:.2f}" for value in cut)
+        name = f"the cut, {low}" + (f" to {high} by class" if low != high else "")
+        alt += f" The lowest CV that is kept is {name.removeprefix('the cut, ')}."
+    return histogram(
+        "CV of all images", alt, ("CV of the loss, σ / μ", "images"), edges.tolist(), counts, cut,
+        name,
+    )  # fmt: skip
+
+
+def _cut(cv: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> tuple[float, float] | None:
+    """The lowest CV kept of a class, over classes; None if a class keeps none or skips some."""
+    cuts = []
+    for label in np.unique(labels):
+        own = labels == label
+        inside, outside = cv[own & kept], cv[own & ~kept]
+        if not len(inside) or (len(outside) and outside.max() > inside.min()):
+            return None
+        cuts.append(float(inside.min()))
+    return min(cuts), max(cuts)
+
+
+def _data_uri(image: Tensor) -> str:
+    """An image uint8 [C, H, W] as a PNG, shrunk where it is large."""
+    array = image.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

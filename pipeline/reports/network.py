@@ -1,0 +1,171 @@
+"""The report of a finished run, from the artifacts: report.md, its figures, report.html and
+results.json.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from classification.datasets import ImageDataset
+from classification.workspace import read_metrics
+from evaluate.complexity import Complexity, complexity_warning
+from evaluate.figures import (
+    architecture_trajectories,
+    learning_curves,
+    save_figure,
+)
+from evaluate.published import TABLE_6
+from pcdarts.drawing import draw_genotype
+from pcdarts.genotype import Genotype
+from pcdarts.operations import OPERATIONS
+from pcdarts.search import search_warnings
+from pipeline.config import PipelineConfig
+from pipeline.reports.extras import collect_extras, show_extras, without_extras
+from pipeline.reports.html.run_page import write_run_page
+from pipeline.reports.page import best_label, describe_dataset, write_page
+from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
+from pipeline.reports.results import SELECTION, SERIES, collect_results
+from pipeline.run_folder import RunFolder
+from pipeline.stages import retrain, scores, search, subset
+from pipeline.store.ledger import format_hours
+from pipeline.store.store import Artifact, Store
+
+_CURVES = {
+    "scorer": "Scorer: training with image mixing",
+    "search": "Search: supernet weights and architecture",
+    "retrain": "Retraining the found network",
+}
+
+
+def write_report(
+    run: RunFolder,
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    full_search: str,
+) -> dict[str, Any]:
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
+    the results.
+    """
+    folder = run.report
+    folder.mkdir(parents=True, exist_ok=True)
+    data, made = datasets["data"], artifacts
+    artifacts = without_extras(config, made)
+    results = collect_results(config, artifacts, store, full_search, len(data.train))
+    results |= collect_extras(made, store)
+    drawn = _draw_curves(folder, artifacts)
+    gallery = draw_subset(folder, config, data, artifacts)
+    save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
+    draw_costs(folder, results["cost"])
+    summary = _summary(config, datasets, artifacts, store, results)
+    summary |= {"curves": drawn, "gallery": gallery}
+    summary["extras"] = show_extras(folder, config, made, store, results)
+    write_page(folder, "report.md.j2", summary, results)
+    write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
+    return results
+
+
+def _summary(
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    results: dict[str, Any],
+) -> dict[str, Any]:
+    """What the template prints, in its own words."""
+    network, cost = results["network"], results["cost"]
+    return {
+        **{key: results[key] for key in ("name", "accuracy", "device", "software", "seed")},
+        "num_train": len(datasets["data"].train),
+        "data": describe_dataset(datasets["data"]),
+        "target": describe_dataset(datasets["target"]),
+        "subset": results["subset"] | {"series": _series(config)},
+        "reliability": results["subset"]["reliability"],
+        "draws": config.scores.draws,
+        "network": network
+        | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"},
+        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "unit": cost["unit"],
+        "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
+        "costs": _cost_lines(cost, artifacts),
+        "published": TABLE_6,
+        "files": _files(artifacts),
+        "warnings": _warnings(config, datasets, artifacts, results),
+    }
+
+
+def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
+    """What other tools can read, and where it lies."""
+    kinds = {
+        "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
+        "subset": (subset.SUBSET, "the images searched on, as indices into train"),
+        "search": (search.GENOTYPE, "the genotype"),
+        "retrain": (retrain.WEIGHTS, "the trained network's weights"),
+    }
+    return [
+        {"what": what, "path": str(artifacts[stage].path / name)}
+        for stage, (name, what) in kinds.items()
+        if stage in artifacts
+    ]
+
+
+def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+    unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
+    total = show_hours(cost["total"])
+    names = " + ".join([*stages, "search"])
+    days = show_hours(cost["search_alone"], 24)
+    return {
+        "search_alone": f"{show_hours(cost['search_alone'])} {unit}",
+        "search_alone_figure": show_hours(cost["search_alone"]),
+        "total_line": f"With all that went before ({names}): **{total} {unit}**.",
+        "total_figure": total,
+        "total_stages": names,
+        "days": days if unit == "GPU-hours" else f"{days} ({unit.replace('hours', 'days')})",
+        "break_even": _break_even(cost),
+    }
+
+
+def _break_even(cost: dict[str, Any]) -> str:
+    searches, basis = cost["break_even_searches"], cost["break_even_basis"]
+    if searches is None:
+        reason = basis if "full_search" not in cost else "the subset saves no search time"
+        return f"Break-even: none ({reason})."
+    return (
+        f"Break-even: the subset has paid for itself after **{searches} "
+        f"{'search' if searches == 1 else 'searches'}**, against "
+        f"{format_hours(cost['full_search'])} {cost['unit']} for one on the full data ({basis})."
+    )
+
+
+def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
+    drawn = []
+    for name, title in _CURVES.items():
+        rows = read_metrics(artifacts[name].path) if name in artifacts else []
+        if rows:
+            save_figure(learning_curves(rows, title), folder / f"{name}.png")
+            drawn.append({"title": title, "file": f"{name}.png"})
+    rows = read_metrics(artifacts["search"].path)
+    save_figure(architecture_trajectories(rows, OPERATIONS), folder / "architecture.png")
+    return drawn
+
+
+def _warnings(
+    config: PipelineConfig,
+    datasets: Mapping[str, ImageDataset],
+    artifacts: Mapping[str, Artifact],
+    results: dict[str, Any],
+) -> list[str]:
+    network = results["network"]
+    reliability = results["subset"]["reliability"] or {}
+    rows = read_metrics(artifacts["search"].path)
+    found = [
+        reliability.get("warning"),
+        *search_warnings(rows, datasets["data"].num_classes),
+        complexity_warning(Complexity(network["parameters"], 0, network["multiply_adds"])),
+    ]
+    return [warning for warning in found if warning]
+
+
+def _series(config: PipelineConfig) -> str:
+    return SERIES.get(config.subset.measure, config.subset.measure)

@@ -1,0 +1,231 @@
+"""results.json: what a run found and what it cost, for machines; the report prints the same."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from classification import regular_file
+from classification.errors import ArtifactError, ConfigError
+from evaluate.cost_figures import CostPoint
+from pcdarts.genotype import Genotype
+from pipeline.config import PipelineConfig
+from pipeline.stages.retrain import SUMMARY
+from pipeline.stages.scores import RELIABILITY
+from pipeline.stages.search import GENOTYPE
+from pipeline.stages.subset import SUBSET
+from pipeline.store.ledger import Attempt, Cost, software_of
+from pipeline.store.seal import unseal
+from pipeline.store.store import Artifact, Store
+from subsample.selection import Subset
+
+SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
+SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
+_HOURS_DIGITS = 8
+_MAX_BYTES = 1 << 26  # of a JSON file
+_OTHER_GOALS = {
+    "classifier": "trained a classifier",
+    "subset": "trained a classifier on its subset",
+    "ranking": "ranked architectures",
+}
+
+
+def collect_results(
+    config: PipelineConfig,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+    full_search: str,
+    num_train: int,
+) -> dict[str, Any]:
+    """The figures of a finished run.
+
+    `full_search` is the fingerprint that the same search on all `num_train` images would have: if
+    the ledger knows it, break-even is measured, else it is estimated from the number of steps.
+    """
+    costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
+    subset = describe_subset(artifacts)
+    network = read_json(artifacts["retrain"].path / SUMMARY)
+    attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
+    return {
+        "name": config.name,
+        "device": "; ".join(sorted({attempt.device for attempt in attempts})),
+        "software": software_of(attempts),
+        "seed": config.seed,
+        "subset": subset,
+        "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),
+        "network": {key: network[key] for key in ("parameters", "multiply_adds")},
+        "accuracy": network["accuracy"],
+        "cost": _cost(costs)
+        | _break_even(config, costs, subset["size"], num_train, store, full_search),
+        "search_epochs": config.search.epochs,
+    }
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The results.json of a run that searched.
+
+    Raises ArtifactError if the run has not got that far, ConfigError if its goal was another, so
+    that it searched for nothing.
+    """
+    if not path.exists():
+        raise ArtifactError(f"{path}: not there; the run has no report yet")
+    results = unseal(read_json(path), path)
+    goal = str(results.get("goal", "network"))
+    if goal != "network":
+        instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
+        raise ConfigError(
+            f"RUN: {results.get('name')} {_OTHER_GOALS.get(goal, 'did something else')} and "
+            f"searched for nothing; allowed: runs whose goal is a network{instead}"
+        )
+    try:
+        points = [cost_point(results, axis) for axis in ("search", "total")]
+        if not all(math.isfinite(point.x) and math.isfinite(point.accuracy) for point in points):
+            raise ValueError("finite figures")
+        if not isinstance(results["cost"]["unit"], str):
+            raise TypeError("a unit of its cost")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
+    return results
+
+
+def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Of what measure and fraction the subset is, its size, and how far its scores repeat."""
+    subset = Subset.load(artifacts["subset"].path / SUBSET)
+    return {
+        "measure": subset.measure,
+        "fraction": subset.fraction,
+        "size": len(subset.all_indices),
+        "reliability": _reliability(artifacts),
+    }
+
+
+def selection_cost(costs: Mapping[str, Cost]) -> Cost:
+    """What the subset has cost, from the costs of the stages: all that comes before its use."""
+    return sum((costs[name] for name in SELECTION if name in costs), Cost())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ArtifactError, naming the file, if it holds none."""
+    value = _json(path)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
+    return value
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects from a file. Raises ArtifactError, naming it, if it holds none."""
+    value = _json(path)
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise ArtifactError(f"{path}: found something else; allowed: a JSON list of objects")
+    return value
+
+
+def _json(path: Path) -> Any:
+    try:
+        return regular_file.read_json(path, _MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+
+
+def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
+    """A run as a point: accuracy in percent over hours of the search alone or of all before it."""
+    subset = results["subset"]
+    hours = results["cost"]["search_alone" if axis == "search" else "total"]
+    if not isinstance(hours, int | float):
+        raise ArtifactError(
+            f"{results['name']}: ran on both CPU and GPU, whose hours are not added up; "
+            "allowed: runs on one kind of device"
+        )
+    return CostPoint(
+        series=SERIES.get(subset["measure"], subset["measure"]),
+        x=float(hours),
+        accuracy=100 - float(results["accuracy"]["top1_error_last"]),
+        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs",
+    )
+
+
+def hours_of(cost: Cost) -> float | dict[str, float]:
+    """Hours, as results.json holds them; by device kind where both were used."""
+    hours = cost.hours
+    if hours is None:
+        return {"gpu_hours": _round(cost.gpu_hours), "cpu_hours": _round(cost.cpu_hours)}
+    return _round(hours)
+
+
+def _cost(costs: Mapping[str, Cost]) -> dict[str, Any]:
+    total = selection_cost(costs) + costs["search"]
+    return {
+        "unit": sum(costs.values(), Cost()).unit,
+        "stages": {name: hours_of(cost) for name, cost in costs.items()},
+        "search_alone": hours_of(costs["search"]),
+        "total": hours_of(total),
+        "total_with_retraining": hours_of(total + costs["retrain"]),
+    }
+
+
+def _break_even(
+    config: PipelineConfig,
+    costs: Mapping[str, Cost],
+    subset_size: int,
+    num_train: int,
+    store: Store,
+    full_search: str,
+) -> dict[str, Any]:
+    """After how many searches the subset has paid for itself against searching on everything."""
+    if config.subset.measure == "full":
+        return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
+    selection = selection_cost(costs).hours
+    search = costs["search"].hours
+    full, basis = _full_search_hours(config, search, subset_size, num_train, store, full_search)
+    searches = break_even(selection, search, full)
+    if searches is None or full is None:
+        return {"break_even_searches": None, "break_even_basis": basis}
+    return {
+        "break_even_searches": searches,
+        "break_even_basis": basis,
+        "full_search": _round(full),
+    }
+
+
+def break_even(selection: float | None, search: float | None, full: float | None) -> int | None:
+    """After how many searches of `search` hours a subset that cost `selection` has paid for itself
+    against searches of `full` hours on all images. None if never, or if an hour is unknown."""
+    if selection is None or search is None or full is None or full <= search:
+        return None
+    return math.ceil(selection / (full - search))
+
+
+def _full_search_hours(
+    config: PipelineConfig,
+    search: float | None,
+    subset_size: int,
+    num_train: int,
+    store: Store,
+    full_search: str,
+) -> tuple[float | None, str]:
+    attempts = store.ledger.attempts([full_search])
+    if any(attempt.outcome == "done" for attempt in attempts):
+        return Cost.of(attempts).hours, _measured_basis(attempts)
+    if search is None:
+        return None, "the search ran on both CPU and GPU, whose hours are not added up"
+    batch = config.search.batch_size
+    # The share that trains the weights: a half, where α and β have no list of their own.
+    kept, beside = config.subset.fraction, config.subset.architecture_fraction
+    share = 0.5 if beside is None else kept / (kept + beside)
+    steps = math.ceil(round(subset_size * share, 6) / batch)
+    full_steps = math.ceil(num_train / 2 / batch)
+    return search * full_steps / steps, f"estimated: {full_steps} steps an epoch for {steps} here"
+
+
+def _measured_basis(attempts: list[Attempt]) -> str:
+    return f"measured: the full-data search in this store, on {attempts[-1].device}"
+
+
+def _reliability(artifacts: Mapping[str, Artifact]) -> dict[str, Any] | None:
+    if "scores" not in artifacts:
+        return None
+    return read_json(artifacts["scores"].path / RELIABILITY)
+
+
+def _round(hours: float) -> float:
+    return round(hours, _HOURS_DIGITS)

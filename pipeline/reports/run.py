@@ -1,0 +1,68 @@
+"""The report that suits a run's goal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from classification.datasets import ImageDataset
+from pipeline.config import PipelineConfig
+from pipeline.console import Console
+from pipeline.graph import fingerprints
+from pipeline.reports.classification import write_classification_report
+from pipeline.reports.html.page import PAGE
+from pipeline.reports.network import write_report
+from pipeline.reports.page import REPORT
+from pipeline.reports.subset import write_subset_report
+from pipeline.run_folder import RunFolder
+from pipeline.stages import STAGES
+from pipeline.stages.ranking import RANKING
+from pipeline.store.store import Artifact, Store
+from subsample.selection import SubsetConfig
+
+
+def write_run_report(
+    folder: RunFolder,
+    config: PipelineConfig,
+    datasets: dict[str, ImageDataset],
+    artifacts: dict[str, Artifact],
+    store: Store,
+    console: Console,
+) -> Mapping[str, Any] | None:
+    """Write the report under `folder`, and say what it comes to. Returns results.json's content,
+    or None for a ranking, which has no report of its own."""
+    if config.goal == "ranking":  # one ranking says nothing by itself
+        console.say(f"ranking     {artifacts['ranking'].path / RANKING}")
+        console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
+        return None
+    if config.goal == "classifier":
+        results = write_classification_report(folder, config, datasets["data"], artifacts, store)
+        costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
+    elif config.goal == "subset":
+        results = write_subset_report(folder, config, datasets["data"], artifacts, store)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['selection']} {cost['unit']} the subset",
+            f"            {cost['total']} {cost['unit']} with the probe",
+        ]
+    else:
+        full_search = full_search_fingerprint(config, datasets["data"].content_hash)
+        results = write_report(folder, config, datasets, artifacts, store, full_search)
+        cost = results["cost"]
+        costs = [
+            f"cost        {cost['search_alone']} {cost['unit']} search alone",
+            f"            {cost['total']} {cost['unit']} with all that went before it",
+        ]
+    console.say("")
+    console.say(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
+    for line in costs:
+        console.say(line)
+    console.say(f"report      {folder.report / REPORT}")
+    console.say(f"            {folder.report / PAGE}")
+    return results
+
+
+def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
+    """What the same search on all images would be called in the store."""
+    full = config.without_extras.model_copy(
+        update={"subset": SubsetConfig(measure="full", fraction=1.0)}
+    )
+    return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]

@@ -1,0 +1,105 @@
+"""The report of a run that asked what a subset is worth by itself: report.md, report.html and
+results.json.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from classification.datasets import ImageDataset
+from classification.workspace import read_metrics
+from evaluate.figures import learning_curves, save_figure
+from evaluate.published_rows import Setting
+from pipeline.config import PipelineConfig
+from pipeline.reports.classification import describe_augmentation, describe_optimizer
+from pipeline.reports.extras import collect_extras, show_extras, without_extras
+from pipeline.reports.html.run_page import write_run_page
+from pipeline.reports.page import best_label, describe_dataset, write_page
+from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
+from pipeline.reports.results import (
+    SELECTION,
+    SERIES,
+    describe_subset,
+    hours_of,
+    read_json,
+    selection_cost,
+)
+from pipeline.run_folder import RunFolder
+from pipeline.stages.probe import SUMMARY
+from pipeline.stages.scorer import training_settings
+from pipeline.stages.subset import SUBSET
+from pipeline.store.ledger import Cost, software_of
+from pipeline.store.store import Artifact, Store
+
+_CURVES = "training.png"
+
+
+def write_subset_report(
+    run: RunFolder,
+    config: PipelineConfig,
+    data: ImageDataset,
+    artifacts: Mapping[str, Artifact],
+    store: Store,
+) -> dict[str, Any]:
+    """Write report.md with PNG figures, report.html and results.json into the run's report; return
+    the results.
+    """
+    folder = run.report
+    made, artifacts = artifacts, without_extras(config, artifacts)
+    results = collect_probe(config, artifacts, store) | collect_extras(made, store)
+    setting, subset = Setting.of(config.probed), results["subset"]
+    title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
+    save_figure(learning_curves(read_metrics(artifacts["probe"].path), title), folder / _CURVES)
+    draw_costs(folder, results["cost"])
+    reliability = subset["reliability"] or {}
+    stages = [name for name in SELECTION if name in artifacts]
+    values = {
+        "results": results,
+        "data": describe_dataset(data),
+        "num_train": len(data.train),
+        "series": SERIES.get(subset["measure"], subset["measure"]),
+        "draws": config.scores.draws,
+        "epochs": config.probed.trained_epochs,
+        "mixing": setting.mixing.describe(),
+        "regularisers": setting.regularisers,
+        "augmentation": describe_augmentation(config.data, data),
+        "optimizer": describe_optimizer(config.probed),
+        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "warnings": [reliability["warning"]] if reliability.get("warning") else [],
+        "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
+        "selection_stages": " + ".join(stages),
+        "selection": show_hours(results["cost"]["selection"]),
+        "total": show_hours(results["cost"]["total"]),
+        "curves": _CURVES,
+        "gallery": draw_subset(folder, config, data, artifacts),
+        "extras": show_extras(folder, config, made, store, results),
+        "indices": str(artifacts["subset"].path / SUBSET),
+    }
+    write_page(folder, "subset.md.j2", values, results)
+    write_run_page(run, "subset.html.j2", values, config, data, artifacts, results)
+    return results
+
+
+def collect_probe(
+    config: PipelineConfig, artifacts: Mapping[str, Artifact], store: Store
+) -> dict[str, Any]:
+    """The figures of a finished run."""
+    costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
+    attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
+    selection = selection_cost(costs)
+    return {
+        "goal": config.goal,
+        "name": config.name,
+        "device": "; ".join(sorted({attempt.device for attempt in attempts})),
+        "software": software_of(attempts),
+        "seed": config.seed,
+        "subset": describe_subset(artifacts),
+        "probe": training_settings(config.probed),
+        "accuracy": read_json(artifacts["probe"].path / SUMMARY)["accuracy"],
+        "cost": {
+            "unit": sum(costs.values(), Cost()).unit,
+            "stages": {name: hours_of(cost) for name, cost in costs.items()},
+            "selection": hours_of(selection),
+            "probe": hours_of(costs["probe"]),
+            "total": hours_of(selection + costs["probe"]),
+        },
+    }

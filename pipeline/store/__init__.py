@@ -1,0 +1,1 @@
+"""Artifacts and what they cost: made, found, checked, cleared."""

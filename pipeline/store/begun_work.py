@@ -1,0 +1,92 @@
+"""Work that was begun and not finished: whether it may go on, and what is wrong with its folder."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from classification.checkpoint import write_atomically
+from classification.errors import ArtifactError
+from classification.workspace import check_checkpoint, checkpoints
+from pipeline.store.ledger import Ledger
+from pipeline.store.seal import read_sealed, seal
+from pipeline.store.stopwatch import RECORD, book_killed_attempt, open_attempt
+from pipeline.store.store import discard
+
+_INPUTS = ".inputs.json"  # what the work was begun from
+
+
+def prepare(
+    work: Path, inputs: Mapping[str, Any], forced: bool, ledger: Ledger, say: Callable[[str], None]
+) -> None:
+    """Make `work`, which the caller has locked, ready for work from `inputs`.
+
+    What was begun from other inputs, or from nobody knows which, is cleared, and all if `forced`.
+    So is whatever stands where a file belongs. What a killed attempt cost is booked. The person is
+    told of all that is lost.
+    """
+    for path, what in list(_in_the_way(work)):
+        say(f"warning: {path}: {what}; removed")
+        discard(path)
+    for path in work.rglob(".*.tmp"):  # what a killed process was writing
+        path.unlink()
+    try:
+        book_killed_attempt(ledger, work)
+    except ArtifactError as error:
+        say(f"warning: {error}; what that attempt cost is not known")
+        discard(work / RECORD)
+    if work.exists():
+        reason = None if forced else _unfit(work, inputs)
+        if reason is not None and checkpoints(work):
+            say(f"warning: {reason}; its work begins anew")
+        if forced or reason is not None:
+            shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    write_atomically(work / _INPUTS, json.dumps(seal({"inputs": inputs})))
+
+
+def damage_of(work: Path) -> Iterator[str]:
+    """A line for everything in `work` that going on from there would stumble on or do without."""
+    for path, what in _in_the_way(work):
+        yield f"{path}: {what}"
+    checks: list[Callable[[], object]] = [partial(_begun_from, work), partial(open_attempt, work)]
+    checks += [partial(check_checkpoint, path) for path in _all_checkpoints(work)]
+    for check in checks:
+        try:
+            check()
+        except ArtifactError as error:
+            yield str(error)
+
+
+def _all_checkpoints(work: Path) -> list[Path]:
+    """Those of the work and of the works within it."""
+    folders = [work, *(path for path in sorted(work.iterdir()) if path.is_dir())]
+    return [path for folder in folders for path in checkpoints(folder) if path.is_file()]
+
+
+def _in_the_way(work: Path) -> Iterator[tuple[Path, str]]:
+    """What stands where something else belongs, and what is wrong with it. In a workspace files
+    have endings, and folders none."""
+    if os.path.lexists(work) and not work.is_dir():
+        yield work, "found no folder where one belongs"
+        return
+    for path in sorted(work.rglob("*")):
+        if path.is_symlink() and not path.exists():
+            yield path, "found a link that leads nowhere"
+        elif path.is_dir() and path.suffix:
+            yield path, "found a folder where a file belongs"
+
+
+def _unfit(work: Path, inputs: Mapping[str, Any]) -> str | None:
+    """Why the work cannot go on from `inputs`; None if it can."""
+    try:
+        return None if _begun_from(work) == inputs else f"{work}: begun from other inputs"
+    except ArtifactError as error:
+        return str(error)
+
+
+def _begun_from(work: Path) -> Any:
+    return read_sealed(work / _INPUTS).get("inputs")

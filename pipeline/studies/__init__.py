@@ -1,0 +1,1 @@
+"""Grids of runs: their cells, what makes them, what they came to."""

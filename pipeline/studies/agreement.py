@@ -1,0 +1,209 @@
+"""How far a study's rankings agree with themselves and each other, and what its subsets are like.
+
+Nothing here says which subset is better: that is what the networks trained on them are for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+
+from classification.classifier import load_scorer
+from classification.datasets import ImageDataset
+from classification.images import ImageSet
+from classification.mapped_array import read_array
+from classification.models.network import Classifier
+from classification.scorer_config import SUPERNET
+from classification.trainer import evaluating, place
+from pipeline.reports.results import read_json
+from pipeline.stages.baseline import VALUES
+from pipeline.stages.scorer import WEIGHTS
+from pipeline.stages.scores import LOSSES, RELIABILITY
+from pipeline.stages.subset import SUBSET
+from pipeline.studies.results import CellResult, by_setting, counterpart
+from subsample.agreement import (
+    confused_share,
+    confusion_concentration,
+    diversity,
+    overlap,
+    rank_agreement,
+)
+from subsample.baselines import extract_features
+from subsample.selection import Measure, Subset, select
+from subsample.uncertainty import summarise
+
+COLUMNS: dict[str, str] = {
+    "split_half": "reliability (split half, all draws)",
+    "across_seeds": "Spearman across seeds",
+    "overlap_across_seeds": "overlap across seeds",
+    "with_reference": "Spearman with the reference",
+    "overlap_with_reference": "overlap with the reference",
+    "overlap_mean_low": "overlap with mean low",
+    "diversity": "diversity of features",
+    "confused": "wrong by the scorer",
+    "confusion_concentration": "two of these confuse the same classes",
+    "scoring_seconds": "seconds of scoring",
+}
+"""What is told of each cell; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
+
+OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
+"""Those that are one figure for all seeds of a setting."""
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """What a cell made of the training images."""
+
+    values: np.ndarray | None  # [N], the higher the more wanted
+    indices: np.ndarray
+
+
+def add_agreement(
+    results: Sequence[CellResult],
+    datasets_of: Callable[[CellResult], ImageDataset],
+    device: torch.device,
+    reference: str | None,
+) -> None:
+    """Fill in `agreement` of every cell that has a subset; keys are those of COLUMNS."""
+    ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
+    traits = cache(partial(_traits, datasets_of=datasets_of, device=device))
+    across = _across_seeds(results, ranked)
+    for result in results:
+        if id(result) not in ranked:
+            continue
+        mine = ranked[id(result)]
+        other = counterpart(result, reference, results)
+        theirs = ranked.get(id(other)) if other is not result else None
+        found: dict[str, float | None] = dict.fromkeys(COLUMNS)
+        found |= across[result.key] | _own(result, mine, datasets_of(result))
+        viewer = _viewer(result, results)
+        if viewer is not None:
+            found |= traits(_ByFiles(viewer, result))
+        if theirs is not None:
+            found["overlap_with_reference"] = overlap(mine.indices, theirs.indices)
+            if mine.values is not None and theirs.values is not None:
+                found["with_reference"] = rank_agreement(mine.values, theirs.values)
+        result.agreement.update(found)
+
+
+def _ranking(result: CellResult) -> _Ranking:
+    indices = np.array(Subset.load(result.artifacts["subset"].path / SUBSET).indices)
+    config = result.cell.config
+    if "baseline" in result.artifacts:
+        return _Ranking(read_array(result.artifacts["baseline"].path / VALUES, 1), indices)
+    if "scores" not in result.artifacts:
+        return _Ranking(None, indices)
+    scores = summarise(read_array(result.artifacts["scores"].path / LOSSES, 2), config.scores)
+    values = {
+        "cv": scores.cv,
+        "std": scores.std,
+        "mean_high": scores.mean,
+        "mean_low": -scores.mean,
+    }
+    return _Ranking(values[config.subset.measure], indices)
+
+
+def _across_seeds(
+    results: Sequence[CellResult], ranked: Mapping[int, _Ranking]
+) -> dict[tuple[str, str], dict[str, float | None]]:
+    """Of each setting, the mean over pairs of seeds."""
+    found = {}
+    for key, seeds in by_setting(results).items():
+        rankings = [ranked[id(seed)] for seed in seeds if id(seed) in ranked]
+        pairs = list(combinations(rankings, 2))
+        correlations = [
+            correlation
+            for first, second in pairs
+            if first.values is not None and second.values is not None
+            if (correlation := rank_agreement(first.values, second.values)) is not None
+        ]
+        overlaps = [overlap(first.indices, second.indices) for first, second in pairs]
+        found[key] = {
+            "across_seeds": mean(correlations) if correlations else None,
+            "overlap_across_seeds": mean(overlaps) if overlaps else None,
+        }
+    return found
+
+
+def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, float | None]:
+    """What the losses of a cell say of its own ranking."""
+    if "scores" not in result.artifacts:
+        return {}
+    path, config = result.artifacts["scores"].path, result.cell.config
+    easy: Measure = "mean_low"
+    easiest = select(
+        data.train.labels.numpy(),
+        config.subset.model_copy(update={"measure": easy, "order": "deterministic"}),
+        summarise(read_array(path / LOSSES, 2), config.scores),
+        config.seed,
+    )
+    cost = result.costs["scores"]
+    return {
+        "split_half": read_json(path / RELIABILITY)["spearman_brown"],
+        "overlap_mean_low": overlap(mine.indices, easiest),
+        "scoring_seconds": 3600 * (cost.gpu_hours + cost.cpu_hours),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _ByFiles:
+    """A cell whose scorer looks at another's subset; the same as any of the same two files."""
+
+    viewer: CellResult
+    seen: CellResult
+
+    @property
+    def _files(self) -> tuple[Path, Path]:
+        return self.viewer.artifacts["scorer"].path, self.seen.artifacts["subset"].path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByFiles) and self._files == other._files
+
+    def __hash__(self) -> int:
+        return hash(self._files)
+
+
+def _viewer(result: CellResult, results: Sequence[CellResult]) -> CellResult | None:
+    """The cell whose scorer tells what a subset's images are like: its own or, where it has none
+    that is a classifier, the first of its seed."""
+    same_seed = [other for other in results if other.cell.seed == result.cell.seed]
+    return next(
+        (
+            other
+            for other in (result, *same_seed)
+            if "scorer" in other.artifacts and other.cell.config.scorer.model != SUPERNET
+        ),
+        None,
+    )
+
+
+def _traits(
+    pair: _ByFiles, datasets_of: Callable[[CellResult], ImageDataset], device: torch.device
+) -> dict[str, float | None]:
+    """What a scorer sees in a subset."""
+    config, data = pair.viewer.cell.config, datasets_of(pair.seen)
+    weights = pair.viewer.artifacts["scorer"].path / WEIGHTS
+    model = load_scorer(config.scorer, data.num_classes, weights)
+    place(model, device)
+    subset = Subset.load(pair.seen.artifacts["subset"].path / SUBSET)
+    images = data.in_memory().take(torch.tensor(subset.indices)).to(device)
+    features = extract_features(model, images.images, data.normalization, config.scores.batch_size)
+    logits = _logits(model, images, data, config.scores.batch_size)
+    labels = images.labels.cpu().numpy()
+    return {
+        "diversity": diversity(features, labels),
+        "confused": confused_share(logits, labels),
+        "confusion_concentration": confusion_concentration(logits, labels),
+    }
+
+
+@torch.inference_mode()
+def _logits(model: Classifier, images: ImageSet, data: ImageDataset, batch: int) -> np.ndarray:
+    with evaluating(model):
+        parts = [model(data.normalization(part)) for part in images.images.split(batch)]
+    return torch.cat(parts).float().cpu().numpy()

@@ -1,0 +1,142 @@
+"""Stages as Ray tasks: side by side, on one machine or many; what dies takes its own down alone."""
+
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+
+from pipeline.console import Console
+from pipeline.studies.ray_cluster import ROOT, Share
+from pipeline.studies.ray_task import STOPPED
+from pipeline.studies.tasks import Key, Task
+from pipeline.studies.workers import in_a_line
+
+_RESTARTS = 3  # of one stage, whose nodes die under it
+_PATIENCE_SECONDS = 30.0  # for a stage that was asked to stop to write down what it has
+_FORCE_SECONDS = 5.0
+
+
+class RayWorkers:
+    """Makes tasks on the Ray that this process has joined, `jobs` at once.
+
+    Without `jobs` as many as the living nodes hold. More than they hold wait in Ray's queue.
+    """
+
+    def __init__(
+        self, jobs: int | None, share: Share, device: str, artifacts: Path, console: Console
+    ) -> None:
+        self._jobs, self._share, self._console = jobs, share, console
+        log = console.log.absolute() if console.log else None
+        self._start = (device, artifacts.absolute(), log, share.threads)
+        self._work = _remote()
+        self._busy: dict[Any, Task] = {}
+        self._deaths: Counter[Key] = Counter()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another task can begin; with none at work one always can."""
+        room = self._share.rooms(ray.nodes()) if self._jobs is None else self._jobs
+        return len(self._busy) < max(room, 1)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is being made."""
+        return bool(self._busy)
+
+    @property
+    def at_work(self) -> set[Key]:
+        """The keys of the tasks that are being made."""
+        return {task.key for task in self._busy.values()}
+
+    def begin(self, task: Task) -> None:
+        """Hand a task to Ray, which starts it on a node that has its share free."""
+        share = self._share
+        work = self._work.options(
+            num_cpus=share.cpus, num_gpus=share.gpus, name=f"{task.stage} {task.fingerprint}"
+        )
+        ref = work.remote(str(ROOT), str(Path.cwd()), pickle.dumps((task, *self._start)))
+        self._busy[ref] = task
+
+    def next(self) -> tuple[Task, str | None]:
+        """Wait for a task to end: the task and what went wrong.
+
+        One whose node died is begun again, three times at most; it goes on from its checkpoint.
+        """
+        while True:
+            (ref, *_), _ = ray.wait(list(self._busy), num_returns=1)
+            task = self._busy.pop(ref)
+            error, outlived = _ending(ref)
+            if outlived or error is None:
+                return task, error
+            self._deaths[task.key] += 1
+            count = self._deaths[task.key]
+            if count > _RESTARTS:
+                return task, f"{error}, {count} times"
+            self._console.say(
+                f"{task.stage:8} {error}; begins again ({count} of {_RESTARTS})  {task.fingerprint}"
+            )
+            self.begin(task)
+
+    def stop(self) -> None:
+        """Ask all to stop, as Ctrl-C would, and wait until they have written what they have."""
+        for ref in self._busy:
+            ray.cancel(ref)
+        left = _wait(list(self._busy), _PATIENCE_SECONDS)
+        for ref in left:
+            ray.cancel(ref, force=True)
+        _wait(left, _FORCE_SECONDS)
+        self._busy.clear()
+
+
+def _wait(refs: list[Any], seconds: float) -> list[Any]:
+    """Those that have not ended after so long."""
+    return ray.wait(refs, num_returns=len(refs), timeout=seconds)[1] if refs else []
+
+
+def _ending(ref: Any) -> tuple[str | None, bool]:
+    """What went wrong with a task, and whether its node has outlived it."""
+    try:
+        error = ray.get(ref)
+        return error, error != STOPPED
+    except NodeDiedError:
+        return "its node died", False
+    except WorkerCrashedError:
+        return "its process died", True
+    except OutOfMemoryError:
+        return "its process was killed by Ray: its node ran out of memory", True
+    except TaskCancelledError:
+        return "cancelled from outside", True
+    except RayError as error:
+        cause = getattr(error, "cause", None) or error  # an error of the task's own, as it was
+        return f"{type(cause).__name__}: {in_a_line(cause)}", True
+
+
+def _remote() -> Any:
+    """`ray_task.work` as a Ray task that finds the repository by itself.
+
+    It travels by value, as what is defined inside a function does, and imports inside: where Ray
+    imports for us, a node that lacks the repository dies without saying why.
+    """
+
+    def work(root: str, folder: str, order: bytes) -> str | None:
+        import os
+        import pickle
+        import sys
+
+        os.chdir(folder)  # configs name data relative to where the sweep was started
+        if root not in sys.path:
+            sys.path.insert(0, root)
+        from pipeline.studies.ray_task import work
+
+        return work(*pickle.loads(order))
+
+    return ray.remote(max_retries=0)(work)

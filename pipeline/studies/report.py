@@ -1,0 +1,269 @@
+"""The page of a study: report.md, its figures and results.json, from what its cells left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evaluate.figures import save_figure
+from evaluate.published import PAPER, TABLE_6
+from evaluate.statistics import Summary, paired_difference, summarise_seeds
+from evaluate.study_figures import LOG_RANGE, StudyPoint, curves, two_cost_axes
+from pipeline.reports.page import write_page
+from pipeline.reports.results import break_even
+from pipeline.store.ledger import Cost, format_hours
+from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
+from pipeline.studies.config import COST
+from pipeline.studies.results import CellResult, as_json, by_setting, counterpart
+from pipeline.studies.study import Cell, Study
+
+_ERROR = "top-1 error, percent"
+_AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
+_END = {
+    "network": "the network found, retrained",
+    "subset": "a classifier trained on the subset alone",
+    "classifier": "the classifier",
+}
+
+
+def write_study_report(
+    folder: Path, study: Study, results: Sequence[CellResult], total: Cost, command: str
+) -> dict[str, Any]:
+    """Write the study's page from cells that are whole or not; return its results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = _draw(folder, study, results)
+    settings = by_setting(results)
+    reference = study.config.reference
+    record = {
+        "study": study.config.model_dump(mode="json"),
+        "cost": str(total),
+        "settings": [
+            _setting_json(key, cells, results, reference) for key, cells in settings.items()
+        ],
+        "cells": [as_json(result) for result in results],
+    }
+    values = {
+        "name": study.config.name,
+        "base": str(study.config.base),
+        "command": command,
+        "end": _END[study.goal],
+        "whole": sum(result.top1_error is not None for result in results),
+        "cells": len(results),
+        "failed": [(str(r.cell), r.error, str(_spent(r))) for r in results if r.error],
+        "missing": [str(r.cell) for r in results if r.top1_error is None and not r.error],
+        "total": str(total),
+        "units": ", ".join(sorted({_spent(result).unit for result in results})),
+        "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
+        "reference": reference,
+        "figures": figures,
+        "settings": [
+            _setting_row(key, cells, results, reference) for key, cells in settings.items()
+        ],
+        "searched": study.goal == "network",
+        "columns": list(COLUMNS.values()) if study.config.agreement else [],
+        "agreement": _agreement_rows(settings) if study.config.agreement else [],
+        "table_6": _table_6(settings) if study.config.table_6 else [],
+        "published": TABLE_6 if study.config.table_6 else [],
+        "paper": PAPER,
+    }
+    write_page(folder, "study.md.j2", values, record)
+    return record
+
+
+def _draw(folder: Path, study: Study, results: Sequence[CellResult]) -> list[str]:
+    """The figures that the cells so far allow, one a panel; their file names."""
+    whole = [result for result in results if result.top1_error is not None]
+    names = []
+    for panel in dict.fromkeys(result.cell.panel for result in whole):
+        figure = _figure_of(study, [result for result in whole if result.cell.panel == panel])
+        if figure is not None:
+            names.append(f"figure{'-' if panel else ''}{panel.replace('=', '-')}.png")
+            save_figure(figure, folder / names[-1])
+    return names
+
+
+def _figure_of(study: Study, whole: Sequence[CellResult]) -> Figure | None:
+    title = whole[0].cell.panel
+    if study.config.x != COST:
+        points = [_point(result, result.cell.x or 0.0, "") for result in whole]
+        ticks = sorted({point.x for point in points})
+        return curves(
+            points,
+            _AXES.get(study.config.x, study.config.x),
+            _ERROR,
+            title=title,
+            # So that draws of 10, 20, … 200 do not crowd at one end.
+            log_x=ticks[0] > 0 and ticks[-1] / ticks[0] > LOG_RANGE,
+            x_ticks=ticks,
+        )
+    unit = sum((_spent(result) for result in whole), Cost()).unit
+    if "+" in unit:
+        return None  # CPU-hours and GPU-hours have no common axis
+    if study.goal == "network":
+        alone = [_point(r, r.search_alone.hours or 0.0, r.cell.label) for r in whole]
+        total = [_point(r, r.total.hours or 0.0, r.cell.label) for r in whole]
+        return two_cost_axes(alone, total, unit, _ERROR)
+    points = [_point(r, r.selection.hours or 0.0, r.cell.label) for r in whole]
+    what = "scorer" if study.goal == "classifier" else "scorer + scores + subset"
+    return curves(points, f"{unit}, {what}", _ERROR, title=title)
+
+
+def _point(result: CellResult, x: float, label: str) -> StudyPoint:
+    assert result.top1_error is not None
+    return StudyPoint(result.cell.series, x, result.top1_error, result.cell.seed, label)
+
+
+def _setting_row(
+    key: tuple[str, str],
+    cells: Sequence[CellResult],
+    results: Sequence[CellResult],
+    reference: str | None,
+) -> dict[str, str]:
+    whole = [cell for cell in cells if cell.top1_error is not None]
+    error, difference = _error(whole), _difference(cells, results, reference)
+    return {
+        "series": key[0],
+        "label": key[1] or "–",
+        "n": str(len(whole)),
+        "error": _with_interval(error),
+        "difference": _with_interval(difference, signed=True),
+        "selection": _mean_cost([cell.selection for cell in cells]),
+        "search": _mean_cost([cell.search_alone for cell in cells]),
+        "total": _mean_cost([cell.total for cell in cells]),
+        "break_even": _break_even(cells, results),
+    }
+
+
+def _setting_json(
+    key: tuple[str, str],
+    cells: Sequence[CellResult],
+    results: Sequence[CellResult],
+    reference: str | None,
+) -> dict[str, Any]:
+    error = _error([cell for cell in cells if cell.top1_error is not None])
+    difference = _difference(cells, results, reference)
+    return {
+        "series": key[0],
+        "label": key[1],
+        "top1_error": vars(error) if error else None,
+        "difference": vars(difference) if difference else None,
+    }
+
+
+def _error(whole: Sequence[CellResult]) -> Summary | None:
+    errors = [cell.top1_error for cell in whole if cell.top1_error is not None]
+    return summarise_seeds(errors) if errors else None
+
+
+def _difference(
+    cells: Sequence[CellResult], results: Sequence[CellResult], reference: str | None
+) -> Summary | None:
+    """Error less that of the reference's cell of the same seed; None for the reference itself."""
+    mine, theirs = {}, {}
+    for cell in cells:
+        other = counterpart(cell, reference, results)
+        if other is None or other is cell or cell.top1_error is None or other.top1_error is None:
+            continue
+        mine[cell.cell.seed], theirs[cell.cell.seed] = cell.top1_error, other.top1_error
+    return paired_difference(mine, theirs) if mine else None
+
+
+def _break_even(cells: Sequence[CellResult], results: Sequence[CellResult]) -> str:
+    """Searches after which the subset has paid for itself against the study's full-data search of
+    as many epochs and the same seed; the mean over seeds of what each would need."""
+    needed = []
+    for cell in cells:
+        full = next((other for other in results if _is_full_twin(other.cell, cell.cell)), None)
+        if cell.cell.config.subset.measure == "full" or full is None:
+            return "–"
+        hours = (cell.selection.hours, cell.search_alone.hours, full.search_alone.hours)
+        needed.append(break_even(*hours))
+    if any(each is None for each in needed):
+        return "never"
+    return f"{sum(each for each in needed if each is not None) / len(needed):.3g}"
+
+
+def _is_full_twin(other: Cell, cell: Cell) -> bool:
+    return (
+        other.config.subset.measure == "full"
+        and other.seed == cell.seed
+        and other.config.search == cell.config.search
+    )
+
+
+def _agreement_rows(
+    settings: Mapping[tuple[str, str], Sequence[CellResult]],
+) -> list[tuple[str, list[str]]]:
+    rows = []
+    for (series, label), cells in settings.items():
+        columns = []
+        for column in COLUMNS:
+            values = [v for cell in cells if (v := cell.agreement.get(column)) is not None]
+            shown = values[:1] if column in OF_ALL_SEEDS else values
+            columns.append(_figure(summarise_seeds(shown)) if shown else "–")
+        rows.append((", ".join(filter(None, (series, label))), columns))
+    return rows
+
+
+def _table_6(settings: Mapping[tuple[str, str], Sequence[CellResult]]) -> list[dict[str, str]]:
+    rows = []
+    for (series, label), cells in settings.items():
+        whole = [c for c in cells if c.accuracy is not None and c.network is not None]
+        if not whole:
+            continue
+        top5 = [float(c.accuracy["top5_error_last"]) for c in whole if c.accuracy]
+        parameters = [c.network["parameters"] / 1e6 for c in whole if c.network]
+        adds = [c.network["multiply_adds"] / 1e6 for c in whole if c.network]
+        rows.append(
+            {
+                "name": ", ".join(filter(None, (series, label))),
+                "n": str(len(whole)),
+                "top1": _figure(_error(whole)),
+                "top5": _figure(summarise_seeds(top5)),
+                "parameters": _figure(summarise_seeds(parameters)),
+                "adds": _figure(summarise_seeds(adds)),
+                "search": _mean_days([c.search_alone for c in whole]),
+                "total": _mean_days([c.total for c in whole]),
+            }
+        )
+    return rows
+
+
+def _spent(result: CellResult) -> Cost:
+    return sum(result.costs.values(), Cost())
+
+
+def _mean_cost(costs: Sequence[Cost]) -> str:
+    hours = [cost.hours for cost in costs if cost.hours is not None]
+    if len(hours) < len(costs) or not hours:
+        return "–"
+    return format_hours(sum(hours) / len(hours))
+
+
+def _mean_days(costs: Sequence[Cost]) -> str:
+    """Days, of a GPU unless said otherwise: the published column's unit."""
+    mean = Cost(
+        sum(cost.gpu_hours for cost in costs) / len(costs) / 24,
+        sum(cost.cpu_hours for cost in costs) / len(costs) / 24,
+    )
+    return str(mean).replace("GPU-hours", "GPU-days").replace("CPU-hours", "CPU-days")
+
+
+def _with_interval(summary: Summary | None, signed: bool = False) -> str:
+    if summary is None:
+        return "–"
+    if summary.low is None or summary.high is None or summary.std is None:
+        return f"{summary.mean:+.2f}" if signed else f"{summary.mean:.2f}"
+    sign = "+" if signed else ""
+    mean, low, high = (
+        format(value, f"{sign}.2f") for value in (summary.mean, summary.low, summary.high)
+    )
+    return f"{mean} ± {summary.std:.2f} [{low}, {high}]"
+
+
+def _figure(summary: Summary | None) -> str:
+    if summary is None:
+        return "–"
+    mean = f"{summary.mean:.3g}"
+    return mean if summary.std is None else f"{mean} ± {summary.std:.2g}"

@@ -1,0 +1,254 @@
+"""A study: a base config, a grid of settings in named series, and seeds; each point a cell."""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from classification.errors import ConfigError
+from pipeline.config import PipelineConfig, describe_invalid, load_config
+from pipeline.documents import Document
+from pipeline.studies.config import COST, SeriesConfig, Settings, StudyConfig
+
+_MAX_CELLS = 10_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One config of a study.
+
+    `x` is None where the figure's axis is the cost; `point` are the settings that tell the cell
+    from the others of its series; `panel` says in which part of the figure it is drawn.
+    """
+
+    series: str
+    label: str
+    seed: int
+    x: float | None
+    panel: str
+    point: Mapping[str, Any]
+    config: PipelineConfig
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.series, self.label, f"seed {self.seed}")))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's settings and all its cells, in the order in which they stand in the file."""
+
+    config: StudyConfig
+    cells: tuple[Cell, ...]
+
+    @property
+    def goal(self) -> str:
+        """What every cell is after."""
+        return self.cells[0].config.goal
+
+
+def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
+    """Read a study; `overrides` (`KEY=VALUE`) win in every cell, `seeds` over the file's number.
+
+    Raises ConfigError in one line that names file, line and key: an unknown key, a value that is
+    not allowed, a series without points, two cells that are the same.
+    """
+    document = Document.read(path)
+    try:
+        config = StudyConfig.model_validate(document.values)
+    except ValidationError as error:
+        location = error.errors(include_url=False, include_context=False)[0]["loc"]
+        where = document.where(*location)
+        raise ConfigError(f"{where}: {describe_invalid(error, StudyConfig)}") from error
+    if seeds is not None:
+        config = config.model_copy(update={"seeds": seeds})
+    _check_series(config, document)
+    try:
+        Document.read(path.parent / config.base)
+    except ConfigError as error:
+        raise ConfigError(f"{document.where('base')}: base: {error}") from error
+    cells: list[Cell] = []
+    seen: dict[str, tuple[Cell, str]] = {}
+    for place in _places(config):
+        for index in range(config.seeds):
+            cell = _cell(config, place, index, document, overrides)
+            where = document.where(*place.location)
+            described = cell.config.model_copy(update={"name": "-"}).model_dump_json()
+            if described in seen:
+                other, first = seen[described]
+                raise ConfigError(
+                    f"{where}: the cell {cell} is the same as {other} of {first}; allowed: each "
+                    "setting once"
+                )
+            seen[described] = (cell, where)
+            cells.append(cell)
+    _check_goals(cells, path)
+    return Study(config, tuple(cells))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A point of a series: its settings, and where in the file they stand."""
+
+    series: int
+    settings: Settings
+    location: tuple[str | int, ...]
+
+
+def _check_series(config: StudyConfig, document: Document) -> None:
+    names = [series.name for series in config.series]
+    for index, series in enumerate(config.series):
+        where = document.where("series", index)
+        if names.index(series.name) != index:
+            raise ConfigError(
+                f"{where}: series.name: found {series.name!r} twice; allowed: each name once"
+            )
+        number = _num_points(config, index)
+        if not number:
+            raise ConfigError(
+                f"{where}: series {series.name!r} has no points; allowed: points or a grid, its "
+                "own or the study's, with at least one"
+            )
+        if number > _MAX_CELLS:
+            raise ConfigError(
+                f"{where}: series {series.name!r}: found {number:,} points; allowed: at most "
+                f"{_MAX_CELLS:,}"
+            )
+    cells = config.seeds * sum(_num_points(config, index) for index in range(len(names)))
+    if cells > _MAX_CELLS:
+        raise ConfigError(
+            f"{document.where('seeds')}: seeds: found {config.seeds}, which makes {cells:,} cells; "
+            f"allowed: at most {_MAX_CELLS:,}"
+        )
+
+
+def _places(config: StudyConfig) -> list[_Place]:
+    places = []
+    for index in range(len(config.series)):
+        points, location = _points(config, index)
+        for number, settings in enumerate(points):
+            here = (*location, number) if location[-1] == "points" else location
+            places.append(_Place(index, settings, here))
+    return places
+
+
+def _num_points(config: StudyConfig, index: int) -> int:
+    """How many points a series has, before the combinations of a grid are made."""
+    owner = _owner(config, index)
+    if owner.points is not None:
+        return len(owner.points)
+    return math.prod(map(len, owner.grid.values())) if owner.grid else 0
+
+
+def _owner(config: StudyConfig, index: int) -> SeriesConfig | StudyConfig:
+    """Who says what a series' points are."""
+    series = config.series[index]
+    own = series.points is not None or series.grid is not None
+    return series if own else config
+
+
+def _points(config: StudyConfig, index: int) -> tuple[list[Settings], tuple[str | int, ...]]:
+    """A series' points, its own or the study's, and where they stand."""
+    owner = _owner(config, index)
+    above: tuple[str | int, ...] = () if owner is config else ("series", index)
+    if owner.points is not None:
+        return owner.points, (*above, "points")
+    if owner.grid is not None:
+        keys = list(owner.grid)
+        products = itertools.product(*owner.grid.values()) if keys else ()
+        return [dict(zip(keys, values, strict=True)) for values in products], (*above, "grid")
+    return [], ("series", index)
+
+
+def _cell(
+    config: StudyConfig, place: _Place, index: int, document: Document, overrides: Sequence[str]
+) -> Cell:
+    series = config.series[place.series]
+    settings = config.set | series.set | place.settings
+    base = document.path.parent / config.base
+    label = ", ".join(f"{_last(key)}={_short(value)}" for key, value in place.settings.items())
+    try:
+        resolved = load_config(base, overrides, config.name, settings)
+    except ConfigError as error:
+        where = _blame(str(error), config, place, document)
+        message = str(error).removeprefix(f"{base}: ")
+        raise ConfigError(f"{where}: {message}") from error
+    seed = resolved.seed + index
+    slug = "-".join(
+        re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-")
+        for part in (config.name, series.name, label, str(seed))
+        if part
+    )
+    resolved = resolved.model_copy(update={"seed": seed, "name": slug[:100].strip("-.")})
+    x = None if config.x == COST else _number(resolved, "x", config.x, document)
+    panel = ""
+    if config.panels is not None:
+        value = _number(resolved, "panels", config.panels, document)
+        panel = f"{_last(config.panels)}={_short(value)}"
+    return Cell(series.name, label, seed, x, panel, place.settings, resolved)
+
+
+def _blame(message: str, config: StudyConfig, place: _Place, document: Document) -> str:
+    """Where the setting stands that a message is about: the innermost that names its key."""
+    series = ("series", place.series, "set")
+    places: list[tuple[Mapping[str, Any], tuple[str | int, ...]]] = [
+        (place.settings, place.location),
+        (config.series[place.series].set, series),
+        (config.set, ("set",)),
+    ]
+    # A validator of a whole section names the field without its section.
+    for pattern in (r"(^|\s){}\b", r"\b{}\b"):
+        for settings, location in places:
+            for key in settings:
+                named = key if pattern.startswith("(") else _last(key)
+                if re.search(pattern.format(re.escape(named)), message):
+                    return document.where(*location, key)
+    return document.where(*place.location)
+
+
+def value_at(config: PipelineConfig, key: str) -> Any:
+    """What stands at a dotted key. Raises AttributeError if there is no such key."""
+    return reduce(getattr, key.split("."), config)
+
+
+def _number(config: PipelineConfig, use: str, key: str, document: Document) -> float:
+    """The value at a dotted key. Raises ConfigError unless it is a number."""
+    try:
+        value = value_at(config, key)
+    except AttributeError:
+        value = None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(
+            f"{document.where(use)}: {use}: found {key!r}; allowed: the dotted key of a number, "
+            f"such as subset.fraction{', or cost' if use == 'x' else ''}"
+        )
+    return float(value)
+
+
+def _check_goals(cells: Sequence[Cell], path: Path) -> None:
+    goals = sorted({cell.config.goal for cell in cells})
+    if len(goals) > 1:
+        raise ConfigError(
+            f"{path}: goal: found {' and '.join(goals)}; allowed: one for all cells, whose errors "
+            "are compared"
+        )
+    if goals[0] == "ranking":
+        raise ConfigError(
+            f"{path}: goal: found ranking, which ends in no single error; allowed: network, "
+            "subset, classifier (for rankings: python run_pipeline.py fidelity)"
+        )
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(map(str, value.values())) if isinstance(value, dict) else str(value)

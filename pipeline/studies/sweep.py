@@ -1,0 +1,170 @@
+"""Runs a study: what is missing of it, in any order of need, whatever fails on the way."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from classification.errors import InterruptedRunError
+from pipeline.console import Console
+from pipeline.inputs import check_inputs
+from pipeline.stages import STAGES
+from pipeline.store.store import Store
+from pipeline.studies.ray_cluster import Share, joined, share_of
+from pipeline.studies.study import Study
+from pipeline.studies.tasks import Task, Tasks
+from pipeline.studies.workers import datasets_of, make
+
+if TYPE_CHECKING:
+    from pipeline.studies.ray_workers import RayWorkers
+
+
+def plan(study: Study, device: torch.device, artifacts: Path, console: Console) -> Tasks:
+    """All that the cells need, and what of it stands.
+
+    Raises PipelineError, naming the cell, for what one of its stages could not do.
+    """
+    datasets, checked = [], set()
+    for cell in study.cells:
+        images = datasets_of(cell.config)
+        # Seeds differ in nothing that is checked.
+        described = cell.config.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
+        if described not in checked:
+            check_inputs(cell.config, images, device)
+            checked.add(described)
+        datasets.append(images)
+    return Tasks(STAGES, study.cells, datasets, Store(artifacts), device, console)
+
+
+def make_all(
+    tasks: Tasks,
+    jobs: int | None,
+    device: torch.device,
+    artifacts: Path,
+    console: Console,
+    ray_address: str | None = None,
+) -> None:
+    """Make all open tasks, `jobs` at a time; how each ended stands in `tasks`.
+
+    One at a time they are made in this process, several by a Ray that is started here and ends
+    with the sweep. `ray_address` joins a running one; without `jobs` it gets what it has room for.
+    Raises InterruptedRunError when the person stops it, ConfigError if Ray cannot be joined.
+    """
+    board = _Board(tasks, console)
+    if not tasks.count("open"):
+        return
+    try:
+        with _maker(jobs, device, artifacts, console, ray_address) as maker:
+            while maker.busy or tasks.count("open"):
+                begun = maker.at_work
+                waiting = [task for task in tasks.ready() if task.key not in begun]
+                while waiting and maker.has_room:
+                    task = waiting.pop(0)
+                    board.begin(task)
+                    maker.begin(task)
+                task, error = maker.next()
+                tasks.finish(task.key, error)
+                board.end(task, error)
+    except InterruptedRunError as stop:
+        raise InterruptedRunError(f"{stop}; {board.standing()}") from stop
+    except KeyboardInterrupt as stop:
+        raise InterruptedRunError(f"interrupted; {board.standing()}") from stop
+
+
+class _Board:
+    """Says how far the grid has come."""
+
+    def __init__(self, tasks: Tasks, console: Console) -> None:
+        self._tasks, self._console = tasks, console
+        self._begin, self._done = time.monotonic(), 0
+        cells = len(tasks.of_cell)
+        console.say(
+            f"{cells} cells, {len(tasks.tasks)} stages: {tasks.count('reused')} stand, "
+            f"{tasks.count('open')} to be made"
+        )
+
+    def begin(self, task: Task) -> None:
+        self._console.say(f"{task.stage:8} begins   {task.fingerprint}  for {task.cell}")
+
+    def end(self, task: Task, error: str | None) -> None:
+        self._done += 1
+        left = self._tasks.count("open")
+        seconds = (time.monotonic() - self._begin) / self._done * left
+        if error:
+            self._console.say(f"{task.stage:8} FAILED   {task.fingerprint}  {error}")
+        self._console.say(f"{self.standing()}  left about {timedelta(seconds=round(seconds))}")
+
+    def standing(self) -> str:
+        tasks = self._tasks
+        whole = sum(tasks.is_whole(cell) for cell in range(len(tasks.of_cell)))
+        failed = sum(tasks.error_of(cell) is not None for cell in range(len(tasks.of_cell)))
+        stand = tasks.count("reused", "done")
+        return (
+            f"cells {whole}/{len(tasks.of_cell)}{f', {failed} failed' if failed else ''}  "
+            f"stages {stand}/{len(tasks.tasks)}"
+        )
+
+
+class _Here:
+    """One task at a time, in this process."""
+
+    def __init__(self, device: torch.device, artifacts: Path, console: Console) -> None:
+        self._start = (str(device), artifacts, console)
+        self._task: Task | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return self._task is None
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    @property
+    def at_work(self) -> set[tuple[str, str]]:
+        return {self._task.key} if self._task else set()
+
+    def begin(self, task: Task) -> None:
+        self._task = task
+
+    def next(self) -> tuple[Task, str | None]:
+        task, self._task = self._task, None
+        assert task is not None
+        return task, make(task, *self._start)
+
+
+@contextmanager
+def _maker(
+    jobs: int | None,
+    device: torch.device,
+    artifacts: Path,
+    console: Console,
+    ray_address: str | None,
+) -> Iterator["_Here | RayWorkers"]:
+    """What makes tasks; its processes have ended when the block has."""
+    if jobs == 1 and ray_address is None:
+        yield _Here(device, artifacts, console)
+        return
+    threads, on_gpu = torch.get_num_threads(), device.type == "cuda"
+    with joined(ray_address, jobs or 1):
+        # Takes a second to import, and not everyone has it.
+        import ray
+
+        from pipeline.studies.ray_workers import RayWorkers
+
+        if ray_address is None:
+            share = Share(1, int(on_gpu), max(1, threads // (jobs or 1)))
+        else:
+            share = share_of(ray.nodes(), on_gpu, threads)
+        room = share.rooms(ray.nodes())
+        if jobs is not None and room < jobs:
+            console.say(f"--jobs {jobs}: there is room for {room} at once now; the others wait")
+        workers = RayWorkers(jobs, share, str(device), artifacts, console)
+        try:
+            yield workers
+        finally:
+            workers.stop()
