@@ -110,8 +110,6 @@ class Workspace:
 
     def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
         """The newest whole checkpoint, and the metrics up to it."""
-        for half_written in self.directory.glob(".checkpoint-*.tmp"):  # by a process that is gone
-            half_written.unlink(missing_ok=True)
         damaged: list[ArtifactError] = []
         found: tuple[int, int, State, list[str]] = 0, 0, {}, []
         beginning = "its work begins anew"

@@ -16,7 +16,7 @@ from pipeline.store.seal import read_sealed, seal
 from pipeline.store.stopwatch import RECORD, book_killed_attempt, open_attempt
 from pipeline.store.store import discard
 
-_INPUTS = ".inputs.json"  # what the work was begun from
+_BEGUN = ".inputs.json"  # what the work was begun from, and whether --force began it
 
 
 def prepare(
@@ -24,9 +24,9 @@ def prepare(
 ) -> None:
     """Make `work`, which the caller has locked, ready for work from `inputs`.
 
-    What was begun from other inputs, or from nobody knows which, is cleared, and all if `forced`.
-    So is whatever stands where a file belongs. What a killed attempt cost is booked. The person is
-    told of all that is lost.
+    What was begun from other inputs, or from nobody knows which, is cleared; and if `forced` what
+    was not begun so: the same command goes on with what it began. So is whatever stands where a
+    file belongs. What a killed attempt cost is booked. The person is told of all that is lost.
     """
     for path, what in list(_in_the_way(work)):
         say(f"warning: {path}: {what}; removed")
@@ -38,21 +38,18 @@ def prepare(
     except ArtifactError as error:
         say(f"warning: {error}; what that attempt cost is not known")
         discard(work / RECORD)
-    if work.exists():
-        reason = None if forced else _unfit(work, inputs)
-        if reason is not None and checkpoints(work):
-            say(f"warning: {reason}; its work begins anew")
-        if forced or reason is not None:
-            shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    write_atomically(work / _INPUTS, json.dumps(seal({"inputs": inputs})))
+    if work.exists() and not _goes_on(work, inputs, forced, say):
+        shutil.rmtree(work)
+    if not work.exists():
+        work.mkdir(parents=True)
+        write_atomically(work / _BEGUN, json.dumps(seal({"inputs": inputs, "forced": forced})))
 
 
 def damage_of(work: Path) -> Iterator[str]:
     """A line for everything in `work` that going on from there would stumble on or do without."""
     for path, what in _in_the_way(work):
         yield f"{path}: {what}"
-    checks: list[Callable[[], object]] = [partial(_begun_from, work), partial(open_attempt, work)]
+    checks: list[Callable[[], object]] = [partial(_read_begun, work), partial(open_attempt, work)]
     checks += [partial(check_checkpoint, path) for path in _all_checkpoints(work)]
     for check in checks:
         try:
@@ -80,13 +77,24 @@ def _in_the_way(work: Path) -> Iterator[tuple[Path, str]]:
             yield path, "found a folder where a file belongs"
 
 
-def _unfit(work: Path, inputs: Mapping[str, Any]) -> str | None:
-    """Why the work cannot go on from `inputs`; None if it can."""
+def _goes_on(
+    work: Path, inputs: Mapping[str, Any], forced: bool, say: Callable[[str], None]
+) -> bool:
+    """Whether the work can go on from `inputs`, and is meant to."""
     try:
-        return None if _begun_from(work) == inputs else f"{work}: begun from other inputs"
+        begun = _read_begun(work)
+        if begun.get("inputs") == inputs:
+            return bool(begun.get("forced")) or not forced
+        reason = f"{work}: begun from other inputs"
     except ArtifactError as error:
-        return str(error)
+        reason = str(error)
+    if checkpoints(work) and not forced:
+        say(f"warning: {reason}; its work begins anew")
+    return False
 
 
-def _begun_from(work: Path) -> Any:
-    return read_sealed(work / _INPUTS).get("inputs")
+def _read_begun(work: Path) -> dict[str, Any]:
+    begun = read_sealed(work / _BEGUN)
+    if not begun.keys() <= {"inputs", "forced"}:  # the word for the checksum may have rotted too
+        raise ArtifactError(f"{work / _BEGUN}: damaged; found {', '.join(begun)}")
+    return begun

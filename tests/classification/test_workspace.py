@@ -70,12 +70,3 @@ def test_a_checkpoint_under_another_step_s_name_is_not_taken_for_it(tmp_path):
     (tmp_path / "checkpoint-000009.safetensors").write_bytes(first.read_bytes())
     (tmp_path / "checkpoint-copy.safetensors").write_bytes(first.read_bytes())
     assert Workspace(tmp_path).resume() == (1, {"step": 1})
-
-
-def test_a_checkpoint_that_was_half_written_makes_room_again(tmp_path):
-    workspace = Workspace(tmp_path)
-    workspace.save(1, {"step": 1}, {"epoch": 1})
-    half = tmp_path / ".checkpoint-000002.safetensors.4711.tmp"
-    half.write_bytes(b"half")
-    assert workspace.resume() == (1, {"step": 1})
-    assert not half.exists()

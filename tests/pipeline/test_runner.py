@@ -135,6 +135,27 @@ def test_a_forced_stage_runs_again_and_equal_results_spare_the_rest(pipeline):
     assert pipeline.run(force="first")[0] == ["first"]
 
 
+def test_a_forced_stage_that_was_stopped_goes_on_when_it_is_forced_again(pipeline):
+    pipeline.run()
+    pipeline.stop_in = ("first", 2)
+    with pytest.raises(InterruptedRunError):
+        pipeline.run(force="first")
+    pipeline.stop_in = None
+    pipeline.run(force="first")
+    assert [entry for entry in pipeline.ran if entry[0] == "first"] == [("first", 2)]
+    pipeline.run(force="first")
+    assert len([entry for entry in pipeline.ran if entry[0] == "first"]) == 3
+
+
+def test_what_was_begun_without_force_is_begun_anew_with_it(pipeline):
+    pipeline.stop_in = ("first", 2)
+    with pytest.raises(InterruptedRunError):
+        pipeline.run()
+    pipeline.stop_in = None
+    pipeline.run(force="first")
+    assert len([entry for entry in pipeline.ran if entry[0] == "first"]) == 3
+
+
 def test_a_forced_stage_with_another_result_remakes_the_rest(pipeline):
     pipeline.run()
     honest = pipeline.stages["first"].run
