@@ -48,6 +48,7 @@ from pipeline.store.store import Artifact
 
 SECONDS = 6.0  # of measuring, for each kind of step
 _NETWORKS = 101  # drawn by chance, of which three stand in for the one that is not yet found
+_PATIENCE = 10  # times as long as is to be measured, after which one network has to do
 _LAYERS = {
     "max_pool_3x3": 1,
     "avg_pool_3x3": 1,
@@ -160,19 +161,28 @@ class _Trials:
             median(hours),
             hours[0] if several else None,
             hours[-1] if several else None,
-            peak_memory(device_kind(runner.device)),
+            self._peak_memory(name),
             "by what is found" if several else "",
         )
+
+    def _peak_memory(self, stage: str) -> int:
+        kind = device_kind(self._runner.device)
+        peak = peak_memory(kind)
+        if kind == "gpu" and stage in ("scores", "baseline"):
+            peak += self._data.in_memory().images.nbytes  # all of which lie there in the run
+        return peak
 
     def _try(self, step: Step) -> list[float]:
         """Seconds of the stage, once for each network that it may be about."""
         name = step.stage
         if name == "retrain" and "search" not in self._artifacts:
-            seconds = []
-            for number, genotype in enumerate(_light_middling_heavy(self._config.seed)):
+            seconds, begun = [], self._clock()
+            for number, genotype in enumerate(_middling_light_heavy(self._config.seed)):
                 self._artifacts["search"] = self._stand_in("search", f"search-{number}")
                 genotype.save(self._artifacts["search"].path / GENOTYPE)
                 seconds.append(self._train(step, f"retrain-{number}"))
+                if self._clock() - begun > _PATIENCE * self._seconds:
+                    break  # its steps alone take longer than measuring should
             return seconds
         if trains(name, self._config):
             return [self._train(step, name)]
@@ -252,12 +262,12 @@ class _Trials:
         return np.random.default_rng(self._config.seed).random(shape, dtype=np.float32)
 
 
-def _light_middling_heavy(seed: int) -> list[Genotype]:
-    """Networks such as a search may find: at the tenth, half and nine tenths of those drawn."""
+def _middling_light_heavy(seed: int) -> list[Genotype]:
+    """Networks such as a search may find: at half, a tenth and nine tenths of those drawn."""
     generator = make_generator(seed, "estimate-networks")
     drawn = [random_genotype(generator) for _ in range(_NETWORKS)]
     ranked = sorted(drawn, key=_layers)
-    return [ranked[round(share * (_NETWORKS - 1))] for share in (0.1, 0.5, 0.9)]
+    return [ranked[round(share * (_NETWORKS - 1))] for share in (0.5, 0.1, 0.9)]
 
 
 def _layers(genotype: Genotype) -> int:
