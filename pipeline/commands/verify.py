@@ -19,7 +19,7 @@ _CHECKED = ("artifact", "begun")
 
 def verify(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="a run; everything in the store if absent")
+        str | None, typer.Argument(metavar="RUN", help="a run; everything in the store if absent")
     ] = None,
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,

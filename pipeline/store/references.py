@@ -1,7 +1,8 @@
 """Which artifacts the recorded runs refer to, those of studies and of the history included."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,11 @@ class References:
 
 
 def recorded_runs(root: Path) -> list[RunFolder]:
-    """Every run below `root`, whole or damaged."""
-    folders = [root, *(path for path in sorted(root.rglob("*")) if path.is_dir())]
-    return [folder for folder in map(RunFolder, folders) if folder.stands]
+    """Every run below `root`, whole or damaged.
+
+    Raises ArtifactError, naming it, if a folder there cannot be listed.
+    """
+    return [folder for folder in map(RunFolder, _folders(root)) if folder.stands]
 
 
 def references(roots: Sequence[Path]) -> References:
@@ -41,16 +44,38 @@ def references(roots: Sequence[Path]) -> References:
     for root in roots:
         if not root.is_dir():
             raise ArtifactError(f"{root}: no such folder of runs; name it with --runs")
-        for study in root.rglob(_STUDY):
-            if not (study.parent / _CELLS).is_dir():
-                raise ArtifactError(f"{study.parent / _CELLS}: the runs of the study are not there")
-        for folder in recorded_runs(root):
+        for folder in _folders(root):
+            if (folder / _STUDY).exists() and not (folder / _CELLS).is_dir():
+                raise ArtifactError(f"{folder / _CELLS}: the runs of the study are not there")
+            for path in folder.iterdir():
+                if path.is_symlink() and not path.exists():
+                    raise ArtifactError(f"{path}: leads nowhere, where a run may have been")
+        for run in recorded_runs(root):
             try:
-                keys = {*folder.manifest()["stages"].values(), *_KEY.findall(folder.config_text())}
+                keys = {*run.manifest()["stages"].values(), *_KEY.findall(run.config_text())}
             except ArtifactError as error:
                 raise ArtifactError(
                     f"{error}; so nobody knows what that run needs: mend it, or remove its folder"
                 ) from error
             for key in keys:
-                found.setdefault(key, []).append(folder)
+                found.setdefault(key, []).append(run)
     return References(found)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """`root` and all folders below it, those behind links too, each once."""
+    seen = set()
+    for name, below, _ in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(name)
+        if real in seen:
+            below.clear()  # a link back up
+            continue
+        seen.add(real)
+        below.sort()
+        yield Path(name)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed may hold runs."""
+    if not isinstance(error, FileNotFoundError):
+        raise ArtifactError(f"{error.filename}: cannot be read ({error.strerror})") from error

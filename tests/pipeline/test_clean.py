@@ -1,6 +1,8 @@
 """Cleaning, on artifacts of a few bytes: what goes, what stays, and when nothing is touched."""
 
+import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -160,6 +162,33 @@ def test_cells_of_studies_the_history_and_paths_in_configs_are_references(store,
     assert clean(tmp_path, "--yes") == 0
     assert store.workspace("scorer", BEGUN).exists()
     assert all(store.find("scorer", key) for key in (NEEDED, IDLE, OTHER))
+
+
+def test_runs_behind_links_count_and_a_link_that_leads_nowhere_stops_it(store, tmp_path, capsys):
+    refer(tmp_path / "disk" / "study" / "cells", "cell", IDLE)
+    link = tmp_path / "runs" / "study"
+    link.symlink_to(tmp_path / "disk" / "study")
+    (tmp_path / "disk" / "study" / "up").symlink_to(tmp_path / "runs")
+    assert clean(tmp_path, "--yes") == 0
+    assert store.find("scorer", IDLE) is not None
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    capsys.readouterr()
+    assert clean(tmp_path, "--yes") == 2
+    assert f"{link}: leads nowhere" in capsys.readouterr().err
+    assert store.find("scorer", IDLE) is not None
+
+
+def test_a_folder_of_runs_that_cannot_be_listed_stops_it(store, tmp_path, monkeypatch, capsys):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "kept":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    assert clean(tmp_path, "--yes") == 2
+    assert f"{tmp_path / 'runs' / 'kept'}: cannot be read" in capsys.readouterr().err
 
 
 def test_what_is_kept_for_the_history_alone_is_told(store, tmp_path, capsys):
