@@ -27,7 +27,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="remove without asking")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and stop")] = False,
 ) -> None:
-    """Remove what no run refers to from the store, once you have seen what and said yes.
+    """Remove what no run refers to, once you have seen what it is.
 
     Runs in .history and the cells of studies count as runs. The ledger is kept.
 

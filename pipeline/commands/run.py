@@ -1,7 +1,7 @@
 """The `run` command."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -70,57 +70,36 @@ def run(
     selection = Selection(until, only, force)
     if tensorboard:
         check_tensorboard()
-    with joined(device) as (world, own_device), ExitStack() as held:
-        keep_freed_memory()
-        resolved, datasets = world.together(
-            lambda: _prepare(config, set_ or [], name, selection, own_device, world)
-        )
-        contents = {f"{each}, content hash": d.content_hash for each, d in datasets.items()}
-        world.together(lambda: check_agreement(resolved, contents, own_device, world))
+    with joined(device) as (world, own_device):
         console = Console.choose(quiet or not world.is_first, json_)
-        store = Store(artifacts)
-        runner = Runner(STAGES, resolved, datasets, store, own_device, console, world)
-        folder = RunFolder(runs / resolved.name)
-        if not dry_run:
-            mine = folder.claimed(console.say, dump_config(resolved))
-            world.together(lambda: held.enter_context(mine if world.is_first else nullcontext()))
-        if not world.is_first:
-            if not dry_run:
-                runner.run(selection)
-            return
-        last = folder.last()
-        changes = [] if last is None else changes_since(last, runner)
+        place = world, own_device, Store(artifacts), console
+        runner = _prepare(config, set_ or [], name, selection, place)
+        folder = RunFolder(runs / runner.config.name)
         if dry_run:
-            plan = runner.plan(selection)
-            for line in changes:
-                console.say(line)
-            for step in plan:
-                console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
-            if json_:
-                print_json([asdict(step) for step in plan])
+            if world.is_first:
+                _print_plan(runner, selection, folder, json_)
             return
-        RunFolder.record(runs, resolved, runner.keys, artifacts, device_name(own_device))
-        console.log = folder.log
-        number = "" if world.alone else f"{world.size} × "
-        console.say(f"run {resolved.name} on {number}{device_name(own_device)} ({own_device})")
-        for line in changes:
-            console.say(line)
-        if changes:
-            console.say(f"what the last run had in {folder.path} is kept in {folder.history}")
-        tracker = Tracker(folder.events) if tensorboard else None
-        if tracker is not None:
-            runner.watch = tracker.watch
-        made = runner.run(selection)
-        results = None
-        if set(made) == set(runner.order):
-            results = write_run_report(folder, resolved, datasets, made, store, console)
+        with _claimed(folder, runner):
+            if not world.is_first:
+                runner.run(selection)
+                return
+            _record(folder, runner)
+            tracker = Tracker(folder.events) if tensorboard else None
             if tracker is not None:
-                tracker.show(folder.report)
-        else:
-            console.say(f"stopped as asked; see: python run_pipeline.py status {resolved.name}")
-        if json_:
-            stages = {stage: str(artifact.path) for stage, artifact in made.items()}
-            print_json({"run": str(folder.path), "stages": stages, "results": results})
+                runner.watch = tracker.watch
+            made, results = runner.run(selection), None
+            if set(made) == set(runner.order):
+                results = write_run_report(
+                    folder, runner.config, dict(runner.datasets), made, runner.store, console
+                )
+                if tracker is not None:
+                    tracker.show(folder.report)
+            else:
+                again = f"python run_pipeline.py status {runner.config.name}"
+                console.say(f"stopped as asked; see: {again}")
+            if json_:
+                stages = {stage: str(artifact.path) for stage, artifact in made.items()}
+                print_json({"run": str(folder.path), "stages": stages, "results": results})
 
 
 def _prepare(
@@ -128,14 +107,60 @@ def _prepare(
     overrides: Sequence[str],
     name: str | None,
     selection: Selection,
-    device: torch.device,
-    world: World,
-) -> tuple[PipelineConfig, dict[str, ImageDataset]]:
-    """The config and its images, once nothing speaks against a run."""
-    config = load_config(path, overrides, name)
-    graph = build_graph(STAGES, config)
-    selection.check(stage_order(graph, STAGES))
-    check_shares(config, set(graph), world)
-    datasets = load_datasets(config)
-    check_inputs(config, datasets, device)
-    return config, datasets
+    place: tuple[World, torch.device, Store, Console],
+) -> Runner:
+    """What runs the config, once nothing speaks against that in any process."""
+    world, device, store, console = place
+    keep_freed_memory()
+
+    def load() -> tuple[PipelineConfig, dict[str, ImageDataset]]:
+        config = load_config(path, overrides, name)
+        graph = build_graph(STAGES, config)
+        selection.check(stage_order(graph, STAGES))
+        check_shares(config, set(graph), world)
+        datasets = load_datasets(config)
+        check_inputs(config, datasets, device)
+        return config, datasets
+
+    config, datasets = world.together(load)
+    contents = {f"{each}, content hash": d.content_hash for each, d in datasets.items()}
+    world.together(lambda: check_agreement(config, contents, device, world))
+    return Runner(STAGES, config, datasets, store, device, console, world)
+
+
+@contextmanager
+def _claimed(folder: RunFolder, runner: Runner) -> Iterator[None]:
+    """The folder is this run's for the block, whichever of its processes asks."""
+    with ExitStack() as held:
+        mine = folder.claimed(runner.console.say, dump_config(runner.config))
+        claim = mine if runner.world.is_first else nullcontext()
+        runner.world.together(lambda: held.enter_context(claim))
+        yield
+
+
+def _print_plan(runner: Runner, selection: Selection, folder: RunFolder, as_json: bool) -> None:
+    plan = runner.plan(selection)
+    for line in _changes(runner, folder):
+        runner.console.say(line)
+    for step in plan:
+        runner.console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+    if as_json:
+        print_json([asdict(step) for step in plan])
+
+
+def _record(folder: RunFolder, runner: Runner) -> None:
+    """Write down what is about to run, and say what is new about it."""
+    changes, device = _changes(runner, folder), device_name(runner.device)
+    RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
+    runner.console.log = folder.log
+    number = "" if runner.world.alone else f"{runner.world.size} × "
+    runner.console.say(f"run {runner.config.name} on {number}{device} ({runner.device})")
+    for line in changes:
+        runner.console.say(line)
+    if changes:
+        runner.console.say(f"what the last run had in {folder.path} is kept in {folder.history}")
+
+
+def _changes(runner: Runner, folder: RunFolder) -> list[str]:
+    last = folder.last()
+    return [] if last is None else changes_since(last, runner)

@@ -24,7 +24,7 @@ def verify(
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> int:
-    """Read every artifact, checkpoint and record again: is it as it was written?
+    """Check that everything in the store is as it was written.
 
     Changes nothing. Exit status: 0 all is whole, 1 something is damaged, 2 bad input.
 
