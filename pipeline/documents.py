@@ -13,7 +13,7 @@ import yaml
 from classification.errors import ConfigError
 from classification.regular_file import read_regular
 
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 18
 _MAX_NUMBER = 2**63
 
 
