@@ -20,7 +20,7 @@ _WRAPPERS = ("net", "state_dict", "model")
 _PREFIX = "module."
 _SHOWN, _REASON = 3, 200  # names, and characters of another's words, in a message
 _MAX_HEADER = 1 << 24  # bytes of a safetensors header; a ResNet-1000's takes a hundredth of it
-_MAX_MEMORY = 1 << 30  # bytes, beside twice the file's, to read it with
+_MAX_MEMORY = 1 << 28  # bytes, beside twice the file's, to read it with
 
 
 def save_classifier_weights(model: nn.Module, path: Path) -> None:

@@ -83,6 +83,17 @@ def values():
     )
 
 
+def nudged(value):
+    """Values near `value`, which are often as valid as it is."""
+    if isinstance(value, bool):
+        return st.just(not value)
+    if isinstance(value, int):
+        return st.sampled_from([value, value + 1, max(value - 1, 0), value * 2, float(value)])
+    if isinstance(value, float):
+        return st.sampled_from([value, value / 2, value * 1.5, min(value * 2, 1.0), 1])
+    return st.just(value)
+
+
 @st.composite
 def spoiled(draw, original, most=3, added=()):
     """`original` (dicts, lists, scalars) with up to `most` places deleted, replaced or added to."""
@@ -94,7 +105,9 @@ def spoiled(draw, original, most=3, added=()):
         parent = draw(st.sampled_from(parents))
         spots = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
         spot = draw(st.sampled_from(spots))
-        match draw(st.sampled_from(["delete", "replace", "replace", "replace", "add", "repeat"])):
+        match draw(st.sampled_from([*["nudge"] * 6, *["replace"] * 3, "delete", "add", "repeat"])):
+            case "nudge":
+                parent[spot] = draw(nudged(parent[spot]))
             case "delete":
                 del parent[spot]
             case "replace":

@@ -4,15 +4,16 @@ The short version has the same cases each time; `make test-long` has 10,000 new 
 test_fuzzed_records.py.
 """
 
+import functools
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from mutations import TEXTS, as_text, damaged, keys, scalars, spoiled, words
+from mutations import TEXTS, as_text, damaged, keys, nudged, scalars, spoiled, words
 
-from pipeline.config import dump_config, load_config
+from pipeline.config import dump_config, flatten, load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from run_pipeline import COMMANDS
@@ -46,6 +47,7 @@ STUDY = {
 RUN = ["run", "--dry-run", "--device", "cpu"]
 
 
+@functools.cache
 def resolved():
     """A whole config, each key in it."""
     return yaml.safe_load(dump_config(load_config(Path("base.yaml"))))
@@ -107,6 +109,9 @@ def test_a_damaged_file_is_valid_or_refused(tried, cases):
 
 @st.composite
 def overrides(draw):
+    if draw(st.booleans()):
+        key, value = draw(st.sampled_from(sorted(flatten(resolved()).items())))
+        return f"{key}={as_text(draw(nudged(value)))}"
     key = draw(st.one_of(st.sampled_from(keys()), st.sampled_from(TEXTS), st.text(max_size=6)))
     value = draw(st.one_of(scalars().map(as_text), st.sampled_from(TEXTS), st.text(max_size=6)))
     return key + draw(st.sampled_from(["=", "=", "=", "=", "", "==", " = "])) + value

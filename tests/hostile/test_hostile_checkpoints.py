@@ -54,7 +54,7 @@ def safetensors(path, header, length=None, data=b""):
 
 
 def refused(path):
-    """The message of a checkpoint that is refused, having taken less than a gibibyte and a half."""
+    """The message of a checkpoint that is refused, having taken little memory."""
     model, before = build_classifier("resnet8", 10), peak_bytes()
     with pytest.raises(ArtifactError) as caught:
         load_classifier_weights(model, path)
@@ -62,7 +62,7 @@ def refused(path):
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     assert len(message) < 500
-    assert peak_bytes() - before < 1.5 * GIB
+    assert peak_bytes() - before < GIB / 2
     return message
 
 
@@ -96,8 +96,8 @@ def test_a_bare_call_in_a_pickle_is_refused(tmp_path, name):
 
 
 def test_compressed_zeros_are_not_unpacked(tmp_path):
-    path = torch_zip(tmp_path / "x.pt", None, {"data.pkl": 1200})
-    assert path.stat().st_size < 1 << 24  # of the 1.2 GiB that it claims
+    path = torch_zip(tmp_path / "x.pt", None, {"data.pkl": 600})
+    assert path.stat().st_size < 1 << 23  # of the 600 MiB that it claims
     assert "memory" in refused(path)
 
 
