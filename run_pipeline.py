@@ -100,10 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
-        again = shlex.join(["python", "run_pipeline.py", *arguments])
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            return _complain(f"{stop}; to go on: the same torchrun command", 130)
-        return _complain(f"{stop}; to go on: {again}", 130)
+        return _complain(f"{stop}; to go on: {_again(arguments)}", 130)
     except SharedError:
         return 2  # the first process says why
     except PipelineError as error:
@@ -111,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _complain(f"error: {error.format_message()}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted before any stage began; nothing was lost", 130)
+        again = _again(arguments)
+        return _complain(f"interrupted outside of a stage; nothing was lost; again: {again}", 130)
     except BrokenPipeError:
         silence(sys.stdout)  # who read it, such as `head`, has had enough
         return 0
@@ -123,9 +121,17 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"error: {refusal}", 2 if error.errno == errno.ENAMETOOLONG else 1)
 
 
+def _again(arguments: list[str]) -> str:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return "the same torchrun command"
+    return shlex.join(["python", "run_pipeline.py", *arguments])
+
+
 def _invoke(arguments: list[str]) -> int:
     result: Any = app(arguments, prog_name="run_pipeline.py", standalone_mode=False)
     sys.stdout.flush()
+    if result == 130:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.checkpoint [--device cuda] [--folder DIR] [--repeats 5] [--json FILE]
 
-A step at the recipe's batch size and a checkpoint of all that the stage keeps are timed in turn, so
-that both see the same machine; the medians are compared, the step's times the steps of an epoch.
+A step at the recipe's batch size and a few checkpoints of all that the stage keeps are timed in
+turn, so that both see the same machine; the medians are compared, the step's times the steps of an
+epoch.
 `--folder` is where checkpoints go: the disk that artifacts lie on is the one to measure. Beside the
 share stands the epoch under which a checkpoint would take more than the goal.
 """
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ _CONFIGS = Path(__file__).parents[1] / "configs"
 _IMAGES, _CLASSES, _SIDE = 50_000, 100, 32
 _RATE = 1e-6  # so that the weights stay finite on random labels
 _GOAL = 0.02  # of an epoch
+_SAVES = 5  # a step
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def main() -> None:
 def measure(
     works: dict[str, Work], folder: Path, repeats: int, device: torch.device
 ) -> dict[str, dict[str, Any]]:
-    """Seconds of an epoch's steps and of its checkpoint, by name; the first of each is dropped."""
+    """Seconds of an epoch's steps and of its checkpoint, by name; the first turn is dropped."""
     steps: dict[str, list[float]] = {name: [] for name in works}
     saves: dict[str, list[float]] = {name: [] for name in works}
     spaces = {name: Workspace(folder / str(number)) for number, name in enumerate(works)}
@@ -141,15 +144,14 @@ def measure(
         for name, work in works.items():
             steps[name].append(timed(work.step, device))
 
-            def save(name: str = name, work: Work = work, epoch: int = repeat + 1) -> None:
-                spaces[name].save(epoch, work.state(), {"epoch": epoch})
-
-            saves[name].append(timed(save, device))
+            for number in range(_SAVES):
+                save = partial(_save, spaces[name], _SAVES * repeat + number + 1, work)
+                saves[name].append(timed(save, device))
     rows = {}
     for name, work in works.items():
         newest = max(spaces[name].directory.glob("checkpoint-*"))
         epoch = statistics.median(steps[name][1:]) * work.steps
-        checkpoint = statistics.median(saves[name][1:])
+        checkpoint = statistics.median(saves[name][_SAVES:])
         rows[name] = {
             "epoch_seconds": epoch,
             "checkpoint_seconds": checkpoint,
@@ -157,6 +159,10 @@ def measure(
             "share": checkpoint / epoch,
         }
     return rows
+
+
+def _save(workspace: Workspace, epoch: int, work: Work) -> None:
+    workspace.save(epoch, work.state(), {"epoch": epoch})
 
 
 def _batch(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

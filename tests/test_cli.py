@@ -342,3 +342,13 @@ def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finish
         assert whole.read_bytes() == resumed.read_bytes(), resumed
         compared += 1
     assert compared >= 15
+
+
+def test_a_run_interrupted_between_its_stages_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run_folder.RunFolder.record", stop)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert command(tmp_path, "run", str(tmp_path / "tiny.yaml")) == 130
+    assert "again: python run_pipeline.py run" in refusal(capsys)
