@@ -119,6 +119,15 @@ def check_arguments(words):
             assert (ROOT / word).is_file(), word
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_a_commands_help_parse(name):
+    source = (ROOT / "pipeline" / "commands" / f"{name}.py").read_text()
+    examples = re.findall(r"^ *python run_pipeline\.py (.*)$", source, re.M)
+    assert examples
+    for example in examples:
+        check_arguments(shlex.split(example))
+
+
 @pytest.mark.parametrize(
     ("page", "code"), blocks("python"), ids=[page.name for page, _ in blocks("python")]
 )
