@@ -6,7 +6,9 @@ from typing import Any
 
 from classification.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
+from pipeline.graph import build_graph
 from pipeline.reports.results import SELECTION, hours_of, read_json
+from pipeline.stages import STAGES
 from pipeline.stages.probe import SUMMARY as PROBE
 from pipeline.stages.retrain import SUMMARY as NETWORK
 from pipeline.store.ledger import Attempt, Cost
@@ -71,7 +73,8 @@ def collect_cells(study: Study, tasks: Tasks, store: Store) -> list[CellResult]:
             if key not in found and tasks.states[key] in ("reused", "done"):
                 found[key] = store.find(*key)
         artifacts = {key[0]: a for key in keys if (a := found.get(key)) is not None}
-        costs = {name: Cost.of(attempts.get(fingerprint, [])) for name, fingerprint in keys}
+        goal = set(build_graph(STAGES, cell.config.without_extras))  # extras are in no sum
+        costs = {name: Cost.of(attempts.get(key, [])) for name, key in keys if name in goal}
         accuracy, network = _end(cell, artifacts)
         error = tasks.error_of(index)
         spent = [attempt for _, fingerprint in keys for attempt in attempts.get(fingerprint, [])]

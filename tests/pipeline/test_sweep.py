@@ -1,5 +1,6 @@
 """Sweeps on scanned digits: what is trained, what is reused, what a failure and a stop leave."""
 
+import io
 import json
 import os
 import signal
@@ -14,8 +15,13 @@ import torch
 
 from classification.errors import InterruptedRunError, PipelineError
 from pipeline.commands.sweep import sweep as run_sweep
+from pipeline.console import Console
 from pipeline.stages import probe, scorer
-from pipeline.store.ledger import Ledger
+from pipeline.store.ledger import Attempt, Ledger, start_time
+from pipeline.store.store import Store
+from pipeline.studies.results import collect_cells
+from pipeline.studies.study import load_study
+from pipeline.studies.sweep import plan
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -247,3 +253,23 @@ def test_a_killed_sweep_of_two_processes_trains_nothing_twice(sweep, stop, every
     if torch.get_num_threads() == 1:  # as in each of the two processes
         assert errors() == wanted
         assert figure() == whole
+
+
+def test_a_scorer_that_is_trained_to_be_attacked_is_no_cost_of_a_random_subset(tmp_path):
+    """Its attempts stand in the ledger; the subset, chosen by chance, needed none of them."""
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    study = load_study(tmp_path / "study.yaml", ["robustness={}"], 1)
+    tasks = plan(study, torch.device("cpu"), tmp_path / "artifacts", Console(io.StringIO()))
+    store = Store(tmp_path / "artifacts")
+    store.root.mkdir()
+    place = {"run": "digits", "device": "CPU", "device_kind": "cpu", "devices": 1}
+    for stage, key in {key: None for keys in tasks.of_cell for key in keys}:
+        attempt = Attempt(stage, key, started=start_time(), seconds=3600.0, outcome="done", **place)
+        store.ledger.append(attempt)
+    hours = {
+        (cell.cell.series, cell.cell.x): cell.selection.hours
+        for cell in collect_cells(study, tasks, store)
+    }
+    assert hours["high CV", 0.2] == 3  # scorer, scores, subset
+    assert hours["random", 0.2] == 1  # subset
