@@ -97,14 +97,18 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
-    """Put one legend for all panels under them, each name once."""
+    """Put one legend for all panels under them, each name once, in as many columns as fit."""
     entries: dict[str, Any] = {}
     for axes in panels:
         handles, names = axes.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))
-    if entries:
-        columns = min(columns, len(entries))
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+    for count in range(min(columns, len(entries)), 0, -1):
+        legend = figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=count
+        )
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def label_accuracy(axes: Axes) -> None:

@@ -14,6 +14,7 @@ from evaluate.figures import (
     architecture_trajectories,
     cv_histogram,
     learning_curves,
+    legend_below,
     save_figure,
     subset_gallery,
 )
@@ -227,3 +228,18 @@ def test_drawing_leaves_the_global_style_alone() -> None:
     before = dict(matplotlib.rcParams)
     learning_curves(ROWS, "retrain")
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("length", "columns"), [(5, 3), (22, 2), (90, 1)])
+def test_a_legend_has_as_many_columns_as_fit(length: int, columns: int) -> None:
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    for index in range(4):
+        axes.plot([0, 1], [0, 1], label=f"{index}".ljust(length, "m"))
+    legend_below(figure, axes, columns=3)
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert legend._ncols == columns
+    if columns > 1:
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
