@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock
@@ -192,7 +192,11 @@ def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """A line, naming the file, for each of an artifact's files that is not what was published."""
     for name, expected in manifest["files"].items():
         try:
-            if file_digest(path / name) != expected:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                yield f"{path / MANIFEST}: damaged; it names {name!r}, which is not of the artifact"
+            elif (path / name).exists() and not (path / name).is_file():
+                yield f"{path / name}: damaged; it is no file"
+            elif file_digest(path / name) != expected:
                 yield f"{path / name}: damaged; its checksum differs"
         except OSError as error:
             yield f"{path / name}: damaged ({error.strerror})"

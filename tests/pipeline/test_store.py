@@ -1,11 +1,14 @@
+import json
+import os
 import shutil
 
 import pytest
 
 from classification.errors import ArtifactError
 from pipeline.store.ledger import Attempt
+from pipeline.store.seal import read_sealed, seal
 from pipeline.store.stopwatch import Stopwatch
-from pipeline.store.store import Store, fingerprint
+from pipeline.store.store import MANIFEST, Store, file_digest, fingerprint
 
 ATTEMPT = Attempt("search", "key", "run", "2026-01-01", 0.0, "cpu", "cpu", 1, "killed")
 
@@ -100,3 +103,22 @@ def test_who_finds_an_artifact_does_what_its_maker_was_killed_before(store, book
     store.find("search", "key")
     assert store.ledger.attempts() == [attempt]
     assert {file.name for file in path.iterdir()} == {"artifact.json", "inner", "result.json"}
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../other", "inner/../../other"])
+def test_an_artifact_that_names_files_of_others_is_damaged(store, tmp_path, name):
+    path = make(store).path
+    (path.parent / "other").write_text("another's")
+    record = read_sealed(path / MANIFEST)
+    record["files"] = {name: file_digest(path / name)}
+    (path / MANIFEST).write_text(json.dumps(seal(record)))
+    with pytest.raises(ArtifactError, match="which is not of the artifact"):
+        store.find("search", "key")
+
+
+def test_a_pipe_in_the_place_of_an_artifacts_file_is_not_waited_for(store):
+    path = make(store).path
+    (path / "result.json").unlink()
+    os.mkfifo(path / "result.json")
+    with pytest.raises(ArtifactError, match=r"result\.json: damaged; it is no file"):
+        store.find("search", "key")
