@@ -21,7 +21,7 @@ from classification.errors import (
     did_you_mean,
 )
 from classification.storage import refusal_of
-from pipeline.signals import stop_as_for_ctrl_c
+from pipeline.signals import deferred, stop_as_for_ctrl_c
 from pipeline.streams import silence
 
 COMMANDS = (
@@ -57,7 +57,8 @@ class Commands(TyperGroup):
         """The function of that name in the module of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pipeline.commands.{cmd_name}")
+        with deferred():  # a module half imported raises anything at all
+            module = importlib.import_module(f"pipeline.commands.{cmd_name}")
         own = typer.Typer(add_completion=False, rich_markup_mode=None)
         own.command(cmd_name)(getattr(module, cmd_name))
         return typer.main.get_command(own)

@@ -74,7 +74,7 @@ class Subset:
     def load(cls, path: Path) -> "Subset":
         """Read what `save` wrote. Raises ArtifactError if the file is missing or not a subset."""
         try:
-            subset = TypeAdapter(cls).validate_json(read_regular(path, _MAX_BYTES))
+            subset = _SUBSET.validate_json(read_regular(path, _MAX_BYTES))
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
@@ -106,6 +106,9 @@ class Subset:
                 f"{path}: not a subset: {len(every)} indices, but the class histogram counts "
                 f"{counted}; allowed: as many, and at least one in a list"
             )
+
+
+_SUBSET = TypeAdapter(Subset)
 
 
 def select(

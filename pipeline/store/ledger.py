@@ -49,7 +49,7 @@ class Attempt:
         Raises ValueError if it is no attempt.
         """
         try:
-            return TypeAdapter(cls).validate_json(text)
+            return _ATTEMPT.validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(
@@ -72,6 +72,11 @@ class Attempt:
     def how_far(self) -> str:
         """` at epoch n of m`, or nothing for work without steps."""
         return f" at {self.unit} {self.done} of {self.total}" if self.total else ""
+
+
+# Built once: building takes as long as reading hundreds of lines, and a signal in that time comes
+# out of pydantic as a mistake in the code.
+_ATTEMPT = TypeAdapter(Attempt)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ command line, with Python's own signal handlers, and the kernel ends it as it en
 """
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,13 +18,7 @@ import torch
 
 from tests.faults.kill_points import Place, install
 from tests.faults.recording import note, record
-
-_PRELOADED = [
-    "pipeline.commands.run",
-    "pipeline.stages",
-    "sklearn.datasets",
-    "pipeline.reports.run",
-]
+from tests.preloaded import start_process
 
 
 class CommandLine:
@@ -36,16 +29,12 @@ class CommandLine:
         self.artifacts, self.runs = folder / "artifacts", folder / "runs"
         self.events = folder / "events.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_PRELOADED, __name__])
 
     def start(self, *arguments: str, place: Place | None = None) -> "Process":
         """Start it, to be killed at `place` if one is given."""
         places = ["--artifacts", str(self.artifacts), "--runs", str(self.runs), "--device", "cpu"]
         command = ["run", str(self.config), *places, *arguments]
-        child = self._context.Process(target=_child, args=(command, self.folder, place))
-        child.start()
-        return Process(child)
+        return Process(start_process(_child, command, self.folder, place))
 
     def finish(self, *arguments: str) -> None:
         """Start it and let it end."""

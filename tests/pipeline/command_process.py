@@ -1,14 +1,13 @@
 """The command line in processes of their own, forked from one that has imported everything."""
 
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["run_pipeline", "pipeline.commands.run", "evaluate.figures"])
+from tests.preloaded import start_process
+
 _PATIENCE = 120  # seconds, on a busy machine
 
 
@@ -19,10 +18,7 @@ class CommandProcess:
         number = len(list(folder.glob("*.err")))
         self._out, self._err = folder / f"{number}.out", folder / f"{number}.err"
         self._err.touch()
-        self.process = _CONTEXT.Process(
-            target=_run, args=(list(arguments), output or self._out, self._err, nohup)
-        )
-        self.process.start()
+        self.process = start_process(_run, list(arguments), output or self._out, self._err, nohup)
 
     @property
     def output(self):
