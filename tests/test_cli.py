@@ -10,17 +10,9 @@ import pytest
 from PIL import Image
 
 from run_pipeline import COMMANDS, main
+from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
-TINY = """
-name: tiny
-data:    {kind: digits, classes: 3, images_per_class: 24}
-scorer:  {model: resnet8, epochs: 2, batch_size: 16, mixing: {kind: dcutmix, num_images: 3}}
-scores:  {draws: 4}
-subset:  {measure: cv, fraction: 0.5}
-search:  {epochs: 2, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 16}
-retrain: {network: cifar, channels: 4, cells: 3, epochs: 2, batch_size: 32}
-"""
 
 
 @pytest.fixture(scope="module")

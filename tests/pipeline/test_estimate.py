@@ -9,16 +9,7 @@ from pcdarts.operations import CANDIDATES
 from pipeline.estimates import estimate as estimates
 from pipeline.estimates.estimate import RunEstimate, StageEstimate
 from run_pipeline import main
-
-TINY = """
-name: tiny
-data:    {kind: digits, classes: 3, images_per_class: 24}
-scorer:  {model: resnet8, epochs: 2, batch_size: 16, mixing: {kind: dcutmix, num_images: 3}}
-scores:  {draws: 4}
-subset:  {measure: cv, fraction: 0.5}
-search:  {epochs: 2, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 16}
-retrain: {network: cifar, channels: 4, cells: 3, epochs: 2, batch_size: 32}
-"""
+from tests.tiny import TINY
 
 
 @pytest.fixture
