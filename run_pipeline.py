@@ -20,9 +20,9 @@ from classification.errors import (
     WorkError,
     did_you_mean,
 )
-from classification.storage import refusal_of
+from classification.persistence.storage import refusal_of
+from pipeline.console import silence
 from pipeline.signals import deferred, stop_as_for_ctrl_c
-from pipeline.streams import silence
 
 COMMANDS = (
     "init",

@@ -25,12 +25,12 @@ import torch.nn.functional as F
 
 from benchmarks.stage_costs import timed
 from classification.acceleration import autocast
-from classification.checkpoint import State
+from classification.config import ClassifierConfig
 from classification.models import build_classifier
-from classification.schedules import make_sgd
-from classification.scorer_config import ScorerConfig
-from classification.trainer import place
-from classification.workspace import Workspace
+from classification.persistence.checkpoint import State
+from classification.persistence.workspace import Workspace
+from classification.training.schedules import make_sgd
+from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.search import build_supernet, make_weight_optimizer
 from pcdarts.search_config import SearchConfig
@@ -54,9 +54,9 @@ class Work:
     state: Callable[[], State]
 
 
-def scorer(config: ScorerConfig, device: torch.device) -> Work:
+def scorer(config: ClassifierConfig, device: torch.device) -> Work:
     """Training a scorer on all images."""
-    model = place(build_classifier(config.model, _CLASSES), device).train()
+    model = to_device(build_classifier(config.model, _CLASSES), device).train()
     optimizer = make_sgd(model.parameters(), _RATE, config.momentum, config.weight_decay, True)
     images, labels = _batch(config.batch_size, device)
 
@@ -78,7 +78,7 @@ def search(config: SearchConfig, fraction: float, device: torch.device) -> Work:
     """Searching on a fraction of the images, after the warm-up: of α and β too."""
     config = config.model_copy(update={"learning_rate": _RATE})
     model = build_supernet(_CLASSES, config, 0)
-    place(model, device).train()
+    to_device(model, device).train()
     optimizer = make_weight_optimizer(model, config)
     architect = Architect(
         model, _RATE, config.architecture_weight_decay, precision=config.precision

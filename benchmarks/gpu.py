@@ -23,17 +23,17 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.search import PARTS, Ours, compare, iterate
 from classification.acceleration import GraphMode, Precision
 from classification.classifier import train_classifier
-from classification.datasets import ImageDataset
-from classification.images import ImageSet
-from classification.scorer_config import ScorerConfig
-from classification.trainer import place
-from classification.transforms import Normalization
-from classification.workspace import Workspace
+from classification.config import ClassifierConfig
+from classification.data.datasets import ImageDataset
+from classification.data.loaders import ImageSet
+from classification.data.transforms import Normalization
+from classification.persistence.workspace import Workspace
+from classification.training.trainer import to_device
 from pcdarts.search import SearchConfig, halve, search
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 from subsample.uncertainty import measure_losses
 
 _CONFIG = Path(__file__).parents[1] / "configs" / "cifar100-fast.yaml"
@@ -127,7 +127,7 @@ def measure_scorer(
     changes: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
     changes |= {"batch_size": min(recipe.batch_size, len(dataset.train.labels) // 2)}
     changes |= {} if options.epochs is None else {"epochs": options.epochs}
-    config = ScorerConfig.model_validate(recipe.model_dump() | changes)
+    config = ClassifierConfig.model_validate(recipe.model_dump() | changes)
 
     def train(work: Workspace) -> nn.Module:
         return train_classifier(dataset, config, seed=0, device=device, workspace=work)
@@ -138,7 +138,7 @@ def measure_scorer(
 
     def score(work: Workspace) -> Any:
         return measure_losses(
-            place(model, device),
+            to_device(model, device),
             images.images,
             images.labels,
             _NUM_CLASSES,

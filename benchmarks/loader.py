@@ -38,8 +38,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from classification.files import FileLoader, ImageFiles, default_workers
-from classification.folders import SUFFIXES, list_images
+from classification.data.files import FileLoader, ImageFiles, default_workers
+from classification.data.folders import SUFFIXES, list_images
 from classification.seeding import make_generator
 
 _SIDE = 224

@@ -24,15 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
+from classification.acceleration import Step, replayed
 from classification.classifier import AugmentAndMix
-from classification.cuda_graph import Step, replayed
-from classification.mixing import MixingConfig, Surroundings
+from classification.data.transforms import Augmentation, Normalization
+from classification.mixing import MixingConfig, MixingContext
 from classification.mixing.config import Kind
 from classification.models import build_classifier
-from classification.schedules import make_sgd
-from classification.trainer import place
-from classification.training_step import Recipe, TrainingStep
-from classification.transforms import Augmentation, Normalization
+from classification.training.schedules import make_sgd
+from classification.training.step import Recipe, TrainingStep
+from classification.training.trainer import to_device
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 
 NUM_CLASSES = 100
@@ -87,14 +87,14 @@ def training_steps(
     """One training step of the model with each mixer; all train the same weights, hardly."""
     torch.manual_seed(0)
     classifier = build_classifier(model_name, NUM_CLASSES)
-    model = place(classifier, device)
+    model = to_device(classifier, device)
     optimizer = make_sgd(model.parameters(), 1e-6, 0.9, 1e-4, nesterov=True)
     normalization = Normalization((0.5,) * 3, (0.25,) * 3)
     images, labels = _batch(torch.uint8, device, options)
     runs: dict[str, Run] = {}
     for kind in [PLAIN, *(kind for kind in options.mixers if kind != PLAIN)]:
         mixer = _config(kind, options).build(
-            NUM_CLASSES, Surroundings(normalization, model, getattr(classifier, "stages", ())[1:3])
+            NUM_CLASSES, MixingContext(normalization, model, getattr(classifier, "stages", ())[1:3])
         )
         recipe = Recipe(
             epochs=1,

@@ -19,8 +19,8 @@ import numpy as np
 import yaml
 from scipy.stats import spearmanr
 
-from classification.scorer_config import ScorerConfig
-from classification.workspace import read_metrics
+from classification.config import ClassifierConfig
+from classification.persistence.workspace import read_metrics
 from pipeline.commands.run import run
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
@@ -122,7 +122,7 @@ def _write_config(name: str, arguments: argparse.Namespace) -> Path:
     changes: dict[str, Any] = {"epochs": int(epochs[0]) if epochs else arguments.epochs}
     if arguments.batch_size is not None:
         published = yaml.safe_load((_CONFIGS / f"{recipe}.yaml").read_text())
-        standard = ScorerConfig()
+        standard = ClassifierConfig()
         rate = published.get("learning_rate", standard.learning_rate)
         share = arguments.batch_size / published.get("batch_size", standard.batch_size)
         changes |= {"batch_size": arguments.batch_size, "learning_rate": rate * share}

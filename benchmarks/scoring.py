@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from classification.data.transforms import Normalization
 from classification.models import build_classifier
-from classification.transforms import Normalization
-from classification.workspace import Workspace
-from subsample.scores_config import ScoresConfig
+from classification.persistence.workspace import Workspace
+from subsample.config import ScoresConfig
 from subsample.uncertainty import measure_losses
 
 _NUM_CLASSES = 100

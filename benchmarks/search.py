@@ -23,16 +23,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.peak_memory import peak_memory
 from benchmarks.reference import PARTIAL, Reference, logit_difference
-from classification.acceleration import GraphMode, Precision, autocast
-from classification.cuda_graph import Step, replayed
-from classification.schedules import make_sgd
-from classification.trainer import place
+from classification.acceleration import GraphMode, Precision, Step, autocast, replayed
+from classification.training.schedules import make_sgd
+from classification.training.trainer import to_device
 from pcdarts.architect import Architect
+from pcdarts.plain_supernet import PlainSupernet
 from pcdarts.search import SearchConfig
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
 from pipeline.device import device_name, keep_freed_memory
-from tests.pcdarts.plain_supernet import PlainSupernet
 
 _NUM_CLASSES = 10
 _WARMUP_ROUNDS = 5  # more than a step is called before it is captured
@@ -65,7 +64,7 @@ class Ours:
         cuda_graph: GraphMode = "off",
     ) -> None:
         model: Any = kind(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
-        model = place(model, device) if kind is Supernet else model.to(device)
+        model = to_device(model, device) if kind is Supernet else model.to(device)
         self._model: Any = model.train()
         self._precision = precision
         architect = Architect(

@@ -23,15 +23,15 @@ from torch import Tensor
 
 from benchmarks.search import Ours, iterate
 from classification.acceleration import autocast
+from classification.config import ClassifierConfig
 from classification.models import build_classifier
-from classification.schedules import make_sgd
-from classification.scorer_config import ScorerConfig
-from classification.trainer import place
+from classification.training.schedules import make_sgd
+from classification.training.trainer import to_device
 from pcdarts.search import SearchConfig
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 
 _CONFIGS = Path(__file__).parents[1] / "configs"
 _RECIPES = {"PyramidNet-110": "cifar100.yaml", "fast": "cifar100-fast.yaml"}
@@ -47,9 +47,9 @@ class Stage:
     steps: int
 
 
-def scorer_stages(name: str, config: ScorerConfig, device: torch.device) -> dict[str, Stage]:
+def scorer_stages(name: str, config: ClassifierConfig, device: torch.device) -> dict[str, Stage]:
     """Training the scorer, and scoring every image ten times with it."""
-    model = place(build_classifier(config.model, _CLASSES), device)
+    model = to_device(build_classifier(config.model, _CLASSES), device)
     rate = 1e-6  # so that the weights stay finite on random labels
     optimizer = make_sgd(model.parameters(), rate, config.momentum, config.weight_decay, True)
     images, labels = _batch(config.batch_size, device)

@@ -1,6 +1,6 @@
-"""What a sweep adds to the stages it runs: seconds a cell, the first time and when all stands.
+"""What a sweep adds to the stages it runs: seconds a trial, the first time and when all stands.
 
-    python -m benchmarks.sweep [--cells 24] [--jobs 1] [--json FILE]
+    python -m benchmarks.sweep [--trials 24] [--jobs 1] [--json FILE]
 
 A study of classifiers on subsets of scikit-learn's digits, in a folder that is removed after. The
 first time, what is added is the wall clock's time less all that the ledger counts as work.
@@ -19,7 +19,7 @@ from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
 from pipeline.store.ledger import Ledger
 
-_GOAL_SECONDS = 2.0  # a cell
+_GOAL_SECONDS = 2.0  # a trial
 _MEASURES = ("cv", "random", "mean_low", "std")
 _BASE = """\
 data: {kind: digits}
@@ -29,16 +29,16 @@ probe: {model: resnet8, epochs: 1, batch_size: 16, learning_rate: 0.1, schedule:
 
 
 def main() -> None:
-    """Print seconds of each sweep and what is added a cell; write both as JSON if asked."""
+    """Print seconds of each sweep and what is added a trial; write both as JSON if asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", type=int, default=24, help="default: %(default)s")
+    parser.add_argument("--trials", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
-    seeds = max(1, options.cells // len(_MEASURES))
-    cells = seeds * len(_MEASURES)
+    seeds = max(1, options.trials // len(_MEASURES))
+    trials = seeds * len(_MEASURES)
     series = [f"  - {{name: {each}, set: {{subset.measure: {each}}}}}" for each in _MEASURES]
     output = None if options.json is None else options.json.resolve()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,15 +50,15 @@ def main() -> None:
         first, again = (_seconds(options.jobs) for _ in range(2))
         work = sum(attempt.seconds for attempt in Ledger(Path("artifacts/ledger.jsonl")).attempts())
     added = {
-        "first time": max(0.0, first - work / options.jobs) / cells,
-        "all stands": again / cells,
+        "first time": max(0.0, first - work / options.jobs) / trials,
+        "all stands": again / trials,
     }
-    print(f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {cells} cells")
+    print(f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {trials} trials")
     print(f"first time {first:.1f} s, of which work {work:.1f} s; again {again:.1f} s")
     for name, seconds in added.items():
-        print(f"added a cell, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
+        print(f"added a trial, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
     if output is not None:
-        figures = {"cells": cells, "seconds": [first, again], "work": work, "added": added}
+        figures = {"trials": trials, "seconds": [first, again], "work": work, "added": added}
         output.write_text(json.dumps(figures, indent=1) + "\n")
 
 

@@ -7,35 +7,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from classification.datasets import ImageDataset
+from classification.config import SUPERNET, ClassifierConfig
+from classification.data.datasets import ImageDataset
+from classification.data.loaders import DeviceLoader, ImageSet
+from classification.data.transforms import Augmentation
 from classification.errors import ConfigError
-from classification.images import ImageSet
-from classification.loaders import DeviceLoader
-from classification.mixing import Mixer, Surroundings
-from classification.models import build_classifier, minimum_image_size
+from classification.mixing import Mixer, MixingContext
+from classification.models import build_classifier, smallest_classifier_input
 from classification.models.network import Classifier
 from classification.models.weights import load_classifier_weights
-from classification.regularisers import add_drop_block, add_stochastic_depth
-from classification.schedules import make_sgd
-from classification.scorer_config import SUPERNET, ScorerConfig
+from classification.persistence.workspace import Workspace
 from classification.seeding import seeded
-from classification.trainer import evaluate, fit, place
-from classification.training_losses import TrainingLosses, rows_in_order
-from classification.training_step import Recipe
-from classification.transforms import Augmentation
-from classification.workspace import Workspace
+from classification.training.recorded_losses import TrainingLosses, rows_in_order
+from classification.training.regularisers import add_drop_block, add_stochastic_depth
+from classification.training.schedules import make_sgd
+from classification.training.step import Recipe
+from classification.training.trainer import evaluate, fit, to_device
 
 _EVALUATION_BATCH = 512
-_PURPOSE = "scorer"  # of the training's randomness
+_STREAM = "scorer"  # of the training's randomness
 
 
-def build_scorer(config: ScorerConfig, num_classes: int, seed: int) -> Classifier:
+def build_scorer(config: ClassifierConfig, num_classes: int, seed: int) -> Classifier:
     """The untrained classifier, its weights drawn from `seed`. A supernet is the search's."""
     with seeded(seed, "scorer-weights"):
         return build_classifier(config.model, num_classes)
 
 
-def load_scorer(config: ScorerConfig, num_classes: int, path: Path) -> Classifier:
+def load_scorer(config: ClassifierConfig, num_classes: int, path: Path) -> Classifier:
     """The classifier with the weights stored at `path`. Raises ArtifactError if they do not fit."""
     model = build_scorer(config, num_classes, seed=0)
     load_classifier_weights(model, path)
@@ -44,7 +43,7 @@ def load_scorer(config: ScorerConfig, num_classes: int, path: Path) -> Classifie
 
 def train_classifier(
     dataset: ImageDataset,
-    config: ScorerConfig,
+    config: ClassifierConfig,
     *,
     seed: int,
     device: torch.device,
@@ -59,11 +58,11 @@ def train_classifier(
     classifier = build_scorer(config, dataset.num_classes, seed)
     add_stochastic_depth(classifier, config.stochastic_depth)
     add_drop_block(classifier, config.drop_block, config.drop_block_size)
-    model = place(classifier, device)
-    surroundings = Surroundings(
+    model = to_device(classifier, device)
+    mixing_context = MixingContext(
         dataset.normalization, model, classifier.stages[1:3], config.precision
     )
-    mixer = config.mixing.build(dataset.num_classes, surroundings)
+    mixer = config.mixing.build(dataset.num_classes, mixing_context)
     optimizer = make_sgd(
         model.parameters(),
         config.learning_rate,
@@ -82,7 +81,7 @@ def train_classifier(
     record: TrainingLosses | None = None
     if config.record_losses:
         assert isinstance(train, DeviceLoader)  # `check_scorer` refuses files
-        order = partial(rows_in_order, train, seed, _PURPOSE)
+        order = partial(rows_in_order, train, seed, _STREAM)
         record = TrainingLosses(workspace, len(dataset.train), config.trained_epochs, order)
     recipe = Recipe(
         epochs=config.trained_epochs,
@@ -103,7 +102,7 @@ def train_classifier(
         recipe,
         {"test": partial(evaluate, model, test, dataset.normalization, config.precision, world)},
         seed=seed,
-        purpose=_PURPOSE,
+        stream=_STREAM,
         workspace=workspace,
     )
     return classifier  # placed and trained, as `model` is
@@ -123,7 +122,7 @@ class AugmentAndMix:
         return self.mixer(inputs, labels, generator) if self.mixer else (inputs, labels)
 
 
-def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
+def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:
     """Raise PipelineError, naming the key or file, if there can be no such scorer of `dataset`."""
     config.mixing.check()
     if config.model == SUPERNET:
@@ -133,7 +132,7 @@ def check_scorer(config: ScorerConfig, dataset: ImageDataset) -> None:
             "scorer.record_losses: found true with images in files, whose order the record does "
             "not know; allowed: false, or data.storage memory"
         )
-    smallest = minimum_image_size(config.model)
+    smallest = smallest_classifier_input(config.model)
     if dataset.image_size < smallest:
         raise ConfigError(
             f"data.image_size: {dataset.image_size} is too small for scorer.model {config.model}; "

@@ -1,4 +1,4 @@
-"""Randomness derived from (seed, purpose, indices) instead of carried along.
+"""Randomness derived from (seed, stream, indices) instead of carried along.
 
 A generator made afresh for every epoch needs no place in a checkpoint: the epoch's number is its
 state, so a run that stops and resumes draws what an uninterrupted one would have drawn.
@@ -11,30 +11,30 @@ from contextlib import contextmanager
 import torch
 
 
-def derive_seed(seed: int, purpose: str, *indices: int) -> int:
+def derive_seed(seed: int, stream: str, *indices: int) -> int:
     """A 63-bit seed, the same on every platform; distinct purposes give independent streams."""
-    text = "/".join([str(seed), purpose, *map(str, indices)])
+    text = "/".join([str(seed), stream, *map(str, indices)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def make_generator(
-    seed: int, purpose: str, *indices: int, device: torch.device | str = "cpu"
+    seed: int, stream: str, *indices: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator on `device`, seeded from (seed, purpose, indices)."""
-    return torch.Generator(device=device).manual_seed(derive_seed(seed, purpose, *indices))
+    """A generator on `device`, seeded from (seed, stream, indices)."""
+    return torch.Generator(device=device).manual_seed(derive_seed(seed, stream, *indices))
 
 
-def reseed(generator: torch.Generator, seed: int, purpose: str, *indices: int) -> None:
+def reseed(generator: torch.Generator, seed: int, stream: str, *indices: int) -> None:
     """Bring a standing generator to where `make_generator` would begin.
 
     For generators that a CUDA graph draws from, which cannot be replaced by others.
     """
-    generator.manual_seed(derive_seed(seed, purpose, *indices))
+    generator.manual_seed(derive_seed(seed, stream, *indices))
 
 
 @contextmanager
 def seeded(
-    seed: int, purpose: str, *indices: int, device: torch.device | str = "cpu"
+    seed: int, stream: str, *indices: int, device: torch.device | str = "cpu"
 ) -> Iterator[None]:
     """Seed torch's global generators inside the block and restore them after it.
 
@@ -42,5 +42,5 @@ def seeded(
     """
     device = torch.device(device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, purpose, *indices))
+        torch.manual_seed(derive_seed(seed, stream, *indices))
         yield

@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
+from classification.persistence.workspace import Progress, Workspace
 from classification.seeding import derive_seed, make_generator
-from classification.workspace import Progress, Workspace
 from evaluate.retrain import RetrainConfig, network_complexity, retrain, summarise_accuracy
-from pcdarts.genotype import Genotype
-from pcdarts.network import minimum_image_size
-from pcdarts.sampling import random_genotype
+from pcdarts.genotype import Genotype, random_genotype
+from pcdarts.network import smallest_network_input
 
 # A training of minutes that is the same for all: what differs is the architecture alone.
 _BRIEF: dict[str, Any] = {
@@ -107,7 +106,7 @@ def train_architectures(
         inner = Workspace(
             workspace.path(f"{_FOLDER}{index:04d}"),
             _Overall(workspace.progress, index, len(genotypes)),
-            workspace.say,
+            workspace.log,
         )
         retrain(
             genotypes[index], dataset, config.training, seed=seed, device=device, workspace=inner
@@ -150,7 +149,7 @@ def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> 
     """Raise ConfigError, naming the key, if `kept` of the dataset's images train no network."""
     training = config.training
     training.mixing.check()
-    smallest = minimum_image_size(training.network)
+    smallest = smallest_network_input(training.network)
     if dataset.image_size < smallest:
         raise ConfigError(
             f"data.image_size: {dataset.image_size} is too small for the {training.network} "

@@ -11,19 +11,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from classification.acceleration import Precision
 from classification.classifier import AugmentAndMix
-from classification.datasets import ImageDataset, split_validation
+from classification.data.datasets import ImageDataset, split_validation
+from classification.data.loaders import Loader
+from classification.distributed import World
 from classification.errors import ConfigError
-from classification.loaders import Loader
-from classification.mixing import MixingConfig, Surroundings
-from classification.schedules import cosine_decay, linear_decay
+from classification.mixing import MixingConfig, MixingContext
+from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
-from classification.trainer import evaluate, fit, place
-from classification.training_step import Recipe
-from classification.workspace import Workspace
-from classification.world import World
+from classification.training.schedules import cosine_decay, linear_decay
+from classification.training.step import Recipe
+from classification.training.trainer import evaluate, fit, to_device
 from evaluate.complexity import Complexity, measure_complexity
 from pcdarts.genotype import Genotype
-from pcdarts.network import CifarNetwork, ImageNetNetwork, minimum_image_size
+from pcdarts.network import CifarNetwork, ImageNetNetwork, smallest_network_input
 
 _EVALUATION_BATCH = 256
 # What a network kind brings along where the config is silent: spec section 4 of the method.
@@ -182,7 +182,7 @@ def retrain(
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
-    place(network, device)
+    to_device(network, device)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=config.learning_rate,
@@ -204,7 +204,7 @@ def retrain(
         _recipe(network, average, dataset, config),
         evaluations,
         seed=seed,
-        purpose="retrain",
+        stream="retrain",
         workspace=workspace,
     )
     return tested
@@ -213,7 +213,7 @@ def retrain(
 def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
     """Raise ConfigError, naming the key, if the network cannot be trained on `dataset`."""
     config.mixing.check()
-    smallest = minimum_image_size(config.network)
+    smallest = smallest_network_input(config.network)
     if dataset.image_size < smallest:
         raise ConfigError(
             f"target.image_size: {dataset.image_size} is too small for the {config.network} "
@@ -277,7 +277,7 @@ def _recipe(
     config: RetrainConfig,
 ) -> Recipe:
     cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
-    surroundings = Surroundings(dataset.normalization, network, stages=())
+    mixing_context = MixingContext(dataset.normalization, network, stages=())
 
     def objective(output: tuple[Tensor, Tensor | None], targets: Tensor) -> Tensor:
         logits, auxiliary = output
@@ -300,7 +300,7 @@ def _recipe(
             else linear_decay(config.epochs, config.warmup_epochs)
         ),
         prepare=AugmentAndMix(
-            dataset.augmentation(cutout), config.mixing.build(dataset.num_classes, surroundings)
+            dataset.augmentation(cutout), config.mixing.build(dataset.num_classes, mixing_context)
         ),
         objective=objective,
         gradient_clip=config.gradient_clip,

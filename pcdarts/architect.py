@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from classification.acceleration import Precision, autocast
-from classification.world import ALONE, World
+from classification.distributed import ALONE, World
 from pcdarts.supernet import Supernet
 
 _BETAS = (0.5, 0.999)  # of Adam, not of the edges

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
-from classification.regular_file import read_json
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.untrusted_files import read_json
 from pcdarts.operations import CANDIDATES
 
 NUM_INPUTS = 2
@@ -68,11 +68,7 @@ class Genotype:
     @classmethod
     def load(cls, path: Path) -> "Genotype":
         """Read the JSON form. Raises ArtifactError if the file is missing or no genotype."""
-        try:
-            value = read_json(path, _MAX_BYTES)
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path}: not a readable genotype ({error})") from error
-        return cls.from_dict(value, where=str(path))
+        return cls.from_dict(read_json(path, _MAX_BYTES), where=str(path))
 
 
 def derive_genotype(
@@ -208,3 +204,22 @@ GENOTYPES = {
         ),
     ),
 }
+
+
+def random_genotype(generator: torch.Generator) -> Genotype:
+    """A genotype, every one of the search space as likely as any other.
+
+    Each node draws two of its sources and, for each of them, one of the operations other than
+    none; the lower source stands first. `generator` is on the CPU.
+    """
+    return Genotype(normal=_draw_cell(generator), reduce=_draw_cell(generator))
+
+
+def _draw_cell(generator: torch.Generator) -> tuple[Node, ...]:
+    return tuple(_draw_node(sources, generator) for sources in EDGES_PER_NODE)
+
+
+def _draw_node(num_sources: int, generator: torch.Generator) -> Node:
+    first, second = sorted(torch.randperm(num_sources, generator=generator)[:2].tolist())
+    operations = torch.randint(len(CANDIDATES), (2,), generator=generator).tolist()
+    return Edge(CANDIDATES[operations[0]], first), Edge(CANDIDATES[operations[1]], second)

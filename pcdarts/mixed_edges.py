@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from classification.batch_norm import SyncedBatchNorm2d, synced_batch_norm
+from classification.distributed import SyncedBatchNorm2d, synced_batch_norm
 from pcdarts.operations import OPERATIONS
 
 _FIRST_POOL = OPERATIONS.index("max_pool_3x3")  # then avg_pool_3x3, skip_connect

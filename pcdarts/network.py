@@ -7,14 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
-from pcdarts.operations import FactorizedReduce, ReluConvBn, build_operation
-from pcdarts.stems import STEM_MULTIPLIER, cifar_stem, imagenet_stem
+from pcdarts.operations import (
+    STEM_MULTIPLIER,
+    FactorizedReduce,
+    ReluConvBn,
+    build_operation,
+    cifar_stem,
+    imagenet_stem,
+)
 
 NetworkKind = Literal["cifar", "imagenet"]
 _AUXILIARY_CHANNELS = (128, 768)
 
 
-def minimum_image_size(kind: NetworkKind) -> int:
+def smallest_network_input(kind: NetworkKind) -> int:
     """Shortest side in pixels, of a found network and of a supernet; after the stem and two
     reductions the maps are then 2×2.
     """

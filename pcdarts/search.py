@@ -14,17 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from classification.batch_norm import synchronize
-from classification.checkpoint import State
-from classification.cuda_graph import Step, replayed
+from classification.acceleration import Step, replayed
+from classification.data.loaders import Images, Loader, batch_images
+from classification.data.transforms import Augmentation
+from classification.distributed import synchronize
 from classification.errors import PipelineError
-from classification.images import Images
-from classification.loaders import Loader, batch_images
-from classification.schedules import load_optimizer, make_sgd, set_learning_rate
+from classification.persistence.checkpoint import State
+from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, reseed, seeded
-from classification.trainer import place
-from classification.transforms import Augmentation
-from classification.workspace import Workspace
+from classification.training.schedules import load_optimizer, make_sgd, set_learning_rate
+from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
 from pcdarts.search_config import SearchConfig
@@ -55,7 +54,7 @@ def search(
     Resumes from the workspace. After every epoch it gets a checkpoint and a metrics row: epoch
     (from 1), warmup, loss in nats and accuracy over the weight part, architecture_loss (None in
     the warm-up), α, β and their entropies in nats, the genotype, its skip connections, warnings.
-    All randomness follows from (seed, purpose, epoch): a resumed run ends bit for bit as an
+    All randomness follows from (seed, stream, epoch): a resumed run ends bit for bit as an
     uninterrupted one on a CPU.
 
     The processes of the workspace's world search together: each works on its share of every batch,
@@ -65,7 +64,7 @@ def search(
     """
     model = build_supernet(num_classes, config, seed)
     world = workspace.world
-    place(model, device).train()
+    to_device(model, device).train()
     synchronize(model, world)
     optimizer = make_weight_optimizer(model, config)
     architect = Architect(
@@ -90,7 +89,7 @@ def search(
         config.cuda_graph if world.alone else "off",
         device,
         steps.generators,
-        workspace.say,
+        workspace.log,
     )
     schedule, rows = config.make_schedule(), workspace.rows()
     for epoch in range(skipped + done, config.epochs):

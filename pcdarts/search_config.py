@@ -8,8 +8,8 @@ from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError
-from classification.schedules import Schedule, cosine_decay
-from pcdarts.network import NetworkKind, minimum_image_size
+from classification.training.schedules import Schedule, cosine_decay
+from pcdarts.network import NetworkKind, smallest_network_input
 
 # What a search on ImageNet itself brings along where the config is silent: Xu et al. 2020, Section
 # 4.3; the rise of the rate is in their public code alone.
@@ -137,7 +137,7 @@ def check_search(
 
 def check_image_size(config: SearchConfig, image_size: int) -> None:
     """Raise ConfigError if images of `image_size` pixels are too small for the supernet."""
-    smallest = minimum_image_size(config.network)
+    smallest = smallest_network_input(config.network)
     if image_size < smallest:
         stem = " imagenet stem and" if config.network == "imagenet" else ""
         raise ConfigError(

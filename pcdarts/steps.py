@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
-from classification.loaders import Batch, Loader
-from classification.transforms import Augmentation
-from classification.world import ALONE, World
+from classification.data.loaders import Batch, Loader
+from classification.data.transforms import Augmentation
+from classification.distributed import ALONE, World
 from pcdarts.architect import Architect
 from pcdarts.supernet import Supernet
 

@@ -23,8 +23,7 @@ from pcdarts.genotype import (
 )
 from pcdarts.mixed_edges import MixedEdges, ReluReduction, Size, to_maps, to_pixels
 from pcdarts.network import NetworkKind
-from pcdarts.operations import OPERATIONS, ReluConvBn
-from pcdarts.stems import STEM_MULTIPLIER, cifar_stem, imagenet_stem
+from pcdarts.operations import OPERATIONS, STEM_MULTIPLIER, ReluConvBn, cifar_stem, imagenet_stem
 
 # What the edges of a cell leave together and how many nodes they lead to: both inputs, then every
 # node but the last.
@@ -65,7 +64,7 @@ class Supernet(nn.Module):
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
             channels *= 2 if reduction else 1
-            self.cells.append(Cell(before, previous, channels, partial, reduction, reduced))
+            self.cells.append(SearchCell(before, previous, channels, partial, reduction, reduced))
             before, previous, reduced = previous, NUM_NODES * channels, reduction
         self.classifier = nn.Linear(previous, num_classes)
 
@@ -131,7 +130,7 @@ class Supernet(nn.Module):
         )
 
 
-class Cell(nn.Module):
+class SearchCell(nn.Module):
     """Two inputs, four nodes, an edge from every input and earlier node to every node."""
 
     def __init__(

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 
 from classification.acceleration import GraphMode
-from classification.checkpoint import State
 from classification.classifier import AugmentAndMix
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
-from classification.mixing import MixingConfig, Surroundings
+from classification.mixing import MixingConfig, MixingContext
 from classification.models.weights import load_classifier_weights
-from classification.trainer import evaluate, fit, place
-from classification.training_step import Recipe
-from classification.workspace import Workspace
+from classification.persistence.checkpoint import State
+from classification.persistence.workspace import Workspace
+from classification.training.step import Recipe
+from classification.training.trainer import evaluate, fit, to_device
 from pcdarts.search import build_supernet, make_weight_optimizer
 from pcdarts.search_config import SearchConfig, check_image_size
 from pcdarts.supernet import Supernet
@@ -48,15 +48,17 @@ def warm_up(
     Raises PipelineError when the loss is no longer finite.
     """
     model = build_supernet(dataset.num_classes, config, seed)
-    place(model, device)
+    to_device(model, device)
     optimizer = make_weight_optimizer(model, config)
-    surroundings = Surroundings(dataset.normalization, model, stages=(), precision=config.precision)
+    mixing_context = MixingContext(
+        dataset.normalization, model, stages=(), precision=config.precision
+    )
     recipe = Recipe(
         epochs=config.warmup_epochs,
         learning_rate=config.learning_rate,
         schedule=config.make_schedule(),
         prepare=AugmentAndMix(
-            dataset.augmentation(), mixing.build(dataset.num_classes, surroundings)
+            dataset.augmentation(), mixing.build(dataset.num_classes, mixing_context)
         ),
         objective=partial(F.cross_entropy, label_smoothing=label_smoothing),
         gradient_clip=config.gradient_clip,
@@ -74,7 +76,7 @@ def warm_up(
         recipe,
         {"test": partial(evaluate, model, test, dataset.normalization, config.precision, world)},
         seed=seed,
-        purpose="search",  # in whose settings a learning rate that diverges is to be changed
+        stream="search",  # in whose settings a learning rate that diverges is to be changed
         workspace=workspace,
     )
     _set_architecture_gradients(model, True)

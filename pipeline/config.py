@@ -11,16 +11,16 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from classification.datasets import DataConfig
+from classification.config import ClassifierConfig
+from classification.data.datasets import DataConfig
 from classification.errors import ConfigError, did_you_mean
-from classification.scorer_config import ScorerConfig
 from evaluate.fidelity import FidelityConfig
-from evaluate.landscape_config import LandscapeConfig
+from evaluate.landscape.config import LandscapeConfig
 from evaluate.retrain import RetrainConfig
-from evaluate.robustness import RobustnessConfig
+from evaluate.robustness.measure import RobustnessConfig
 from pcdarts.search import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 from subsample.selection import SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
@@ -44,12 +44,12 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0, lt=2**63, description="from which all randomness is derived")
     data: DataConfig = Field(description="what is scored and searched on")
     target: DataConfig = Field(description="what the found network is retrained on; data if absent")
-    scorer: ScorerConfig = Field(default_factory=ScorerConfig)
+    scorer: ClassifierConfig = Field(default_factory=ClassifierConfig)
     scores: ScoresConfig = Field(default_factory=ScoresConfig)
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
-    probe: ScorerConfig | None = Field(
+    probe: ClassifierConfig | None = Field(
         None, description="what is trained on a subset to tell its worth; the scorer's if absent"
     )
     fidelity: FidelityConfig = Field(
@@ -76,7 +76,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         return self.model_copy(update={"robustness": None, "landscape": None})
 
     @property
-    def probed(self) -> ScorerConfig:
+    def probed(self) -> ClassifierConfig:
         """What is trained on a subset to tell its worth."""
         if self.probe is not None:
             return self.probe

@@ -2,10 +2,11 @@
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
@@ -14,9 +15,8 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
-from classification.storage import refusal_of
-from classification.workspace import Progress
-from pipeline.streams import silence
+from classification.persistence.storage import refusal_of
+from classification.persistence.workspace import Progress
 
 T = TypeVar("T")
 
@@ -31,17 +31,17 @@ class Console:
     end nothing: the work goes on without them.
     """
 
-    def __init__(self, stream: TextIO | None = None, log: Path | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, log_file: Path | None = None) -> None:
         self._stream = cast(TextIO, _Unbreakable(stream or sys.stdout))
         self._rich = RichConsole(file=self._stream, highlight=False, soft_wrap=True)
-        self.log = log
+        self.log_file = log_file
 
     @classmethod
     def choose(cls, quiet: bool, as_json: bool) -> "Console":
         """Messages to nobody, to standard error beside a JSON document, or to standard output."""
         return cls(io.StringIO() if quiet else sys.stderr if as_json else sys.stdout)
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """One line for the person and the log."""
         self._rich.print(message, markup=False)
         self._record(message)
@@ -65,16 +65,16 @@ class Console:
         self._record(line)
 
     def _record(self, line: str) -> None:
-        if self.log is None:
+        if self.log_file is None:
             return
         try:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a") as file:
+            self.log_file.parent.mkdir(parents=True, exist_ok=True)
+            with self.log_file.open("a") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         except OSError as error:
-            lost, self.log = self.log, None
+            lost, self.log_file = self.log_file, None
             reason = refusal_of(error, lost) or f"{lost}: {error}"
-            self.say(f"warning: no log from here on ({reason})")
+            self.log(f"warning: no log from here on ({reason})")
 
 
 class _Unbreakable:
@@ -151,3 +151,11 @@ def _format(metric: tuple[str, float]) -> str:
     if name == "images_per_second":
         return f"{value:,.0f} images/s"
     return f"{name.replace('_', ' ')} {value:.4f}"
+
+
+def silence(stream: TextIO) -> None:
+    """Send to nowhere what is still to be written to a stream that takes nothing any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

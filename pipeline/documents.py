@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from classification.errors import ConfigError
-from classification.regular_file import read_regular
+from classification.persistence.untrusted_files import read_regular
 
 _MAX_BYTES = 1 << 18
 _MAX_NUMBER = 2**63

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from classification.config import SUPERNET
 from classification.errors import DeviceError, LostDeviceError, PipelineError
-from classification.scorer_config import SUPERNET
-from classification.storage import refusal_of
+from classification.persistence.storage import refusal_of
 from pipeline.config import PipelineConfig
 from pipeline.store.ledger import Attempt
 

@@ -8,8 +8,8 @@ from typing import Any
 import networkx as nx
 import torch
 
-from classification.datasets import ImageDataset
-from classification.workspace import Workspace
+from classification.data.datasets import ImageDataset
+from classification.persistence.workspace import Workspace
 from pipeline.config import Goal, PipelineConfig
 from pipeline.store.store import Artifact, fingerprint
 
@@ -25,7 +25,7 @@ class Context:
     inputs: Mapping[str, Artifact]
     workspace: Workspace
     device: torch.device
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
     def input(self, stage: str, name: str) -> Path:
         """The file called `name` in an earlier stage's artifact."""

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 import yaml
 
-from classification.checkpoint import write_atomically
-from classification.data_config import DataConfig
-from classification.datasets import MAX_BYTES, ImageDataset
-from classification.folder_survey import FolderSurvey
-from classification.images import ImageSet
-from classification.transforms import Normalization
-from pcdarts.network import minimum_image_size
+from classification.data.config import DataConfig
+from classification.data.datasets import MAX_BYTES, ImageDataset
+from classification.data.folder_survey import FolderSurvey
+from classification.data.loaders import ImageSet
+from classification.data.transforms import Normalization
+from classification.persistence.checkpoint import write_atomically
+from pcdarts.network import smallest_network_input
 from pipeline.config import load_config
 from pipeline.inputs import check_inputs, load_datasets
 from subsample.selection import MIN_PER_CLASS
@@ -130,7 +130,7 @@ def fraction_of(survey: FolderSurvey) -> float:
 
 def search_side(survey: FolderSurvey) -> int:
     """The side of the images that are searched on, pixels: small copies, hardly any enlarged."""
-    return min(_SEARCH_SIDE, max(minimum_image_size("cifar"), survey.side(0.05)))
+    return min(_SEARCH_SIDE, max(smallest_network_input("cifar"), survey.side(0.05)))
 
 
 def target_side(survey: FolderSurvey) -> int:
@@ -270,7 +270,7 @@ def _check(text: str, survey: FolderSurvey) -> None:
     same = Normalization((0.0,) * 3, (1.0,) * 3)
 
     def blank(data: DataConfig, key: str) -> ImageDataset:
-        side = data.image_size or minimum_image_size("cifar")
+        side = data.image_size or smallest_network_input("cifar")
         pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
         splits = []
         for counts in (survey.train_counts, survey.test_counts):

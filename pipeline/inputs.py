@@ -6,19 +6,19 @@ import torch
 
 from classification.acceleration import check_acceleration
 from classification.classifier import check_scorer
-from classification.datasets import DataConfig, ImageDataset, load_dataset
+from classification.config import SUPERNET
+from classification.data.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ConfigError
-from classification.scorer_config import SUPERNET
 from evaluate.retrain import check_retrain
 from pcdarts.search_config import check_search
 from pcdarts.warm_up import check_warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
-from pipeline.reports.subset_inputs import check_subset_goals
 from pipeline.stages import STAGES
 from pipeline.stages.baseline import OF_FEATURES
 from pipeline.stages.landscape import check_landscape_stage
 from pipeline.stages.robustness import check_robustness
+from pipeline.stages.subset_checks import check_subset_goals
 from subsample.selection import check_selection, select_parts
 
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from classification.config import SUPERNET, ClassifierConfig
+from classification.distributed import ALONE, World
 from classification.errors import ConfigError, DeviceError, SharedError
-from classification.scorer_config import SUPERNET, ScorerConfig
-from classification.world import ALONE, World
 from evaluate.retrain import RetrainConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig, flatten
@@ -86,7 +86,7 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
     trained = {"scorer": config.scorer, "probe": config.probed}
     if config.scorer.model == SUPERNET:
         del trained["scorer"]  # whose training is set by the search
-    shared: dict[str, ScorerConfig | SearchConfig | RetrainConfig] = {
+    shared: dict[str, ClassifierConfig | SearchConfig | RetrainConfig] = {
         **trained,
         "search": config.search,
         "retrain": config.retrain,

@@ -12,15 +12,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
-from classification.storage import writable
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import writable
 from pipeline.config import PipelineConfig, dump_config, load_config
-from pipeline.store.seal import read_sealed, seal
+from pipeline.store.checksum import add_checksum, read_verified
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
 _HISTORY = ".history"
+REPORT, RESULTS = "report.md", "results.json"  # in the report's folder
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class RunFolder:
                 folder._retire()
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomically(written, text)
-            write_atomically(folder.path / _MANIFEST, json.dumps(seal(manifest), indent=1) + "\n")
+            write_atomically(
+                folder.path / _MANIFEST, json.dumps(add_checksum(manifest), indent=1) + "\n"
+            )
         return folder
 
     def last(self) -> "LastRun | None":
@@ -115,7 +118,7 @@ class RunFolder:
         return LastRun(text, stages)
 
     @contextmanager
-    def claimed(self, say: Callable[[str], None], config_text: str = "") -> Iterator[None]:
+    def claimed(self, log: Callable[[str], None], config_text: str = "") -> Iterator[None]:
         """The folder is this process's for the block; another with the same config waits for it.
 
         Raises ArtifactError, and leaves all as it is, if a run of that name with other settings
@@ -135,7 +138,7 @@ class RunFolder:
                     f"{self.path}: a run of that name with other settings goes on; wait for it, or "
                     "name this one with --name"
                 ) from None
-            say(f"{self.path}: the same goes on in another process; waiting")
+            log(f"{self.path}: the same goes on in another process; waiting")
             lock.acquire()
         try:
             yield
@@ -165,7 +168,7 @@ class RunFolder:
         Raises ArtifactError, naming the file, if it is damaged.
         """
         path = self.path / _MANIFEST
-        manifest = read_sealed(path)
+        manifest = read_verified(path)
         if not isinstance(manifest.get("stages"), dict):
             raise ArtifactError(f"{path}: not a run's manifest (no `stages`)")
         texts = [manifest.get("name"), manifest.get("artifacts"), *manifest["stages"].values()]

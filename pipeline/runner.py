@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
+from classification.distributed import ALONE, World
 from classification.errors import (
     ArtifactError,
     ConfigError,
@@ -20,18 +21,16 @@ from classification.errors import (
     PipelineError,
     did_you_mean,
 )
-from classification.storage import storing
-from classification.workspace import Progress, Workspace, silent
-from classification.world import ALONE, World
+from classification.persistence.storage import storing
+from classification.persistence.workspace import Progress, Workspace, silent
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
-from pipeline.device import device_kind, device_name
+from pipeline.device import device_kind, device_name, software
 from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
 from pipeline.signals import deferred
-from pipeline.software import software
-from pipeline.store.begun_work import prepare
 from pipeline.store.ledger import Attempt, Cost, start_time
+from pipeline.store.resumption import prepare
 from pipeline.store.stopwatch import Stopwatch
 from pipeline.store.store import Artifact, FormatError, Store
 
@@ -130,7 +129,7 @@ class Runner:
             artifact = self._agree(name, artifacts, forced)
             if artifact is not None:
                 cost = Cost.of(self.store.ledger.attempts([self.keys[name]]))
-                self.console.say(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
+                self.console.log(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
             artifacts[name] = artifact or self._obtain(name, artifacts, forced)
             self.watch(name, artifacts[name].path)
         return artifacts
@@ -159,7 +158,7 @@ class Runner:
             raise
         except ArtifactError as error:
             if name not in self._damaged:
-                self.console.say(f"{error}; {name} is made again")
+                self.console.log(f"{error}; {name} is made again")
             self._damaged.add(name)
             return None
         if artifact is None or artifact.manifest.get("inputs") != self._inputs(name, inputs):
@@ -186,7 +185,7 @@ class Runner:
         if not self.world.is_first:
             return self._agree(name, artifacts, forced) or self._help(name, artifacts)
         if self.store.is_locked(name, key):
-            self.console.say(f"{name:8} another run is making it; waiting")
+            self.console.log(f"{name:8} another run is making it; waiting")
         with self.store.lock(name, key):
             return self._agree(name, artifacts, forced) or self._make(name, artifacts, forced)
 
@@ -226,9 +225,9 @@ class Runner:
             self.config,
             self.datasets,
             {need: artifacts[need] for need in self._stage_needs(name)},
-            Workspace(work, progress, self.console.say, world),
+            Workspace(work, progress, self.console.log, world),
             self.device,
-            self.console.say,
+            self.console.log,
         )
 
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
@@ -236,7 +235,7 @@ class Runner:
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
         with storing(work):
-            prepare(work, inputs, forced, self.store.ledger, self.console.say)
+            prepare(work, inputs, forced, self.store.ledger, self.console.log)
         description = {
             "version": self.stages[name].version,
             "settings": dict(self.stages[name].settings(self.config)),
@@ -267,7 +266,7 @@ class Runner:
             attempt = stopwatch.stop("done")
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])
-        self.console.say(f"{name:8} done     {key}  ({cost} in this attempt)")
+        self.console.log(f"{name:8} done     {key}  ({cost} in this attempt)")
         return self.world.from_first(lambda: artifact)
 
     def attempt(self, name: str) -> Attempt:

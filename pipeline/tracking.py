@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from classification.errors import ConfigError
-from classification.workspace import read_metrics
+from classification.persistence.workspace import read_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

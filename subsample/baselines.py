@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
+from classification.data.transforms import Normalization
 from classification.errors import ConfigError, DataError, PipelineError
 from classification.models.network import Classifier
+from classification.persistence.workspace import Progress, silent
 from classification.seeding import make_generator
-from classification.trainer import evaluating
-from classification.training_step import logits_of
-from classification.transforms import Normalization
-from classification.workspace import Progress, silent
+from classification.training.step import logits_of
+from classification.training.trainer import evaluating
 
 BATCH_SIZE = 256  # images
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from classification.mixing import nest_boxes, sample_fractions
 from classification.seeding import make_generator
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 
 
 @dataclass(frozen=True)

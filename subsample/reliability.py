@@ -13,7 +13,7 @@ import torch
 from scipy.stats import spearmanr
 
 from classification.seeding import make_generator
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 from subsample.uncertainty import summarise
 
 ENOUGH = 0.5  # reliability under which a ranking is more noise than signal

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, ConfigError
-from classification.regular_file import read_regular
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
-from subsample.subset_config import Measure, Order, SubsetConfig
+from subsample.config import Measure, Order, SubsetConfig
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from classification.acceleration import autocast
-from classification.checkpoint import State, write_atomically
+from classification.data.transforms import Normalization
+from classification.distributed import World
 from classification.errors import DataError, PipelineError
-from classification.mapped_array import create_array, open_array
 from classification.mixing import compose, soft_targets
-from classification.trainer import evaluating
-from classification.transforms import Normalization
-from classification.workspace import Workspace
-from classification.world import World
+from classification.persistence.arrays import create_array, open_array, read_array
+from classification.persistence.checkpoint import State, write_atomically
+from classification.persistence.workspace import Workspace
+from classification.training.trainer import evaluating
+from subsample.config import Loss, ScoresConfig
 from subsample.mixes import Mixes, draw_mixes
-from subsample.scores_config import Loss, ScoresConfig
 
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
@@ -197,10 +197,69 @@ def _open(
         standing = open_array(path, shape)
         digest.update(b"" if standing is None else standing[: done * size].data)
         if standing is None or state != identity | {"losses": digest.hexdigest()}:
-            workspace.say(f"warning: {path}: damaged or of other settings; measured anew")
+            workspace.log(f"warning: {path}: damaged or of other settings; measured anew")
             standing, digest = None, hashlib.sha256()
     done = world.from_first(lambda: done if standing is not None else 0)
     if not world.is_first or standing is not None:
         return standing, done, digest
     workspace.discard_checkpoints()
     return create_array(path, shape), 0, digest
+
+
+def redraw_mixes(index: int, images: Tensor, config: ScoresConfig, seed: int) -> Mixes:
+    """The M mixes of image `index` that `measure_losses` drew: [1, M, …], on the images' device.
+
+    A generator draws otherwise on a GPU than on a CPU, so these are the same mixes only where
+    `images` [N, C, H, W] lie on the kind of device that they were scored on.
+    """
+    block, place = divmod(index, anchors_in_block(config))
+    start = index - place
+    end = min(start + anchors_in_block(config), len(images))
+    anchors = torch.arange(start, end, device=images.device)
+    mixes = draw_mixes(anchors, images, config, seed, block)
+    one = slice(place, place + 1)
+    return Mixes(mixes.sources[one], mixes.owners[one], mixes.weights[one])
+
+
+def mixed_images(mixes: Mixes, images: Tensor) -> Tensor:
+    """What the mixes of one image look like, uint8 [M, C, H, W]."""
+    return compose(images, mixes.sources[0], mixes.owners[0])
+
+
+def losses_of(
+    mixes: Mixes,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    normalization: Normalization,
+    config: ScoresConfig,
+) -> Tensor:
+    """Losses of the mixes as they were measured, float32 [A, M], nats."""
+    with evaluating(model):
+        return score_mixes(model, images, labels, num_classes, normalization, config, mixes)
+
+
+def recorded_losses(losses: Path, entropies: Path, config: ScoresConfig) -> np.ndarray:
+    """The last `draws` epochs of a record, float32 [N, draws], nats.
+
+    `losses` and `entropies` are the files of `TrainingLosses`, [N, E] with E of at least `draws`.
+    Where an image sat an epoch out stands the mean over its other draws, or over all its epochs if
+    it has none. Raises PipelineError if it took part in no epoch.
+    """
+    record = np.asarray(read_array(losses, 2), np.float64)
+    if config.loss == "kl":
+        # Rounding alone can make it negative.
+        record = np.maximum(record - read_array(entropies, 2), 0)
+    drawn = record[:, -config.draws :].copy()
+    for row in np.flatnonzero(np.isnan(drawn).any(1)):
+        missing = np.isnan(drawn[row])
+        others = record[row] if missing.all() else drawn[row]
+        others = others[~np.isnan(others)]
+        if not len(others):
+            raise PipelineError(
+                f"scores.source: training image {row} sat out every recorded epoch; allowed: a "
+                "scorer of more epochs, or source pass"
+            )
+        drawn[row, missing] = others.mean()
+    return drawn.astype(np.float32)

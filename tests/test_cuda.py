@@ -4,15 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from classification.cuda_graph import replayed
-from classification.loaders import DeviceLoader
+from classification.acceleration import replayed
+from classification.data.loaders import DeviceLoader
+from classification.data.transforms import Augmentation, Normalization
 from classification.mixing import ManifoldMixup, MixingConfig
 from classification.mixing.saliency import fine_grained_saliency
 from classification.models import build_classifier
-from classification.schedules import make_sgd, set_learning_rate
 from classification.seeding import make_generator, reseed
-from classification.trainer import place
-from classification.transforms import Augmentation, Normalization
+from classification.training.schedules import make_sgd, set_learning_rate
+from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
@@ -107,7 +107,7 @@ def test_the_supernet_gives_the_cpus_logits_and_gradients():
 def _steps(precision="fp32"):
     """Search steps over 72 random images, always from the same start, and an order of them."""
     torch.manual_seed(0)
-    model = place(Supernet(10, 8, 4, 4, torch.Generator().manual_seed(0)), torch.device("cuda"))
+    model = to_device(Supernet(10, 8, 4, 4, torch.Generator().manual_seed(0)), torch.device("cuda"))
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (72, 3, 16, 16), generator=generator, dtype=torch.uint8).cuda()
     labels = torch.arange(72, device="cuda") % 10

@@ -9,20 +9,25 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch import nn
 
-from classification.batch_norm import SyncedBatchNorm2d, synced_batch_norm, synchronize
 from classification.classifier import build_scorer, train_classifier
-from classification.datasets import DataConfig, load_dataset
+from classification.config import ClassifierConfig
+from classification.data.datasets import DataConfig, load_dataset
+from classification.data.loaders import batch_starts
+from classification.distributed import (
+    ALONE,
+    SyncedBatchNorm2d,
+    World,
+    synced_batch_norm,
+    synchronize,
+)
 from classification.errors import ConfigError, SharedError
-from classification.loaders import batch_starts
-from classification.scorer_config import ScorerConfig
-from classification.workspace import METRICS, Workspace
-from classification.world import ALONE, World
+from classification.persistence.workspace import METRICS, Workspace
 from subsample import uncertainty
-from subsample.scores_config import ScoresConfig
+from subsample.config import ScoresConfig
 
 CPU = torch.device("cpu")
 DATA = DataConfig(kind="digits", images_per_class=15)
-CONFIG = ScorerConfig(
+CONFIG = ClassifierConfig(
     model="resnet8", epochs=1, batch_size=32, learning_rate=0.1, milestones=(), mixing={"prob": 0.5}
 )
 

@@ -1,13 +1,18 @@
 """Image mixing on the device: a batch in, mixed images and soft targets out."""
 
 from classification.mixing.boxes import Boxes, compose, nest_boxes
-from classification.mixing.config import MixingConfig, Surroundings
-from classification.mixing.cutout import Cutout
+from classification.mixing.config import MixingConfig, MixingContext
 from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
-from classification.mixing.fractions import sample_fractions
 from classification.mixing.manifold import ManifoldMixup
-from classification.mixing.mixer import BatchMixer, DirichletMixer, Mix, Mixer, soft_targets
-from classification.mixing.pairwise import CutMix, Mixup
+from classification.mixing.mixer import (
+    BatchMixer,
+    DirichletMixer,
+    Mix,
+    Mixer,
+    sample_fractions,
+    soft_targets,
+)
+from classification.mixing.pairwise import CutMix, Cutout, Mixup
 
 __all__ = [
     "BatchMixer",
@@ -21,9 +26,9 @@ __all__ = [
     "Mix",
     "Mixer",
     "MixingConfig",
+    "MixingContext",
     "Mixup",
     "SaliencyDCutMix",
-    "Surroundings",
     "compose",
     "nest_boxes",
     "sample_fractions",

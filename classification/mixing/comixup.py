@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classification.mixing.boxes import compose
-from classification.mixing.fractions import sample_fractions
-from classification.mixing.mixer import DirichletMixer, Mix
+from classification.mixing.mixer import DirichletMixer, Mix, sample_fractions
 from classification.mixing.puzzlemix import enlarge, salience_by_block
 from classification.mixing.saliency import SaliencySource, check_saliency
 

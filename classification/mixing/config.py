@@ -8,15 +8,14 @@ from pydantic import BaseModel, Field, model_validator
 from torch import nn
 
 from classification.acceleration import Precision
+from classification.data.transforms import Normalization
 from classification.errors import ConfigError
-from classification.mixing.cutout import Cutout
 from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
 from classification.mixing.manifold import ManifoldMixup
 from classification.mixing.mixer import MAX_IMAGES, BatchMixer
-from classification.mixing.pairwise import CutMix, Mixup
+from classification.mixing.pairwise import CutMix, Cutout, Mixup
 from classification.mixing.puzzlemix import PuzzleMix
 from classification.mixing.saliency import GradientSaliency, PixelSaliency
-from classification.transforms import Normalization
 
 if TYPE_CHECKING:
     from classification.mixing.comixup import CoMixup
@@ -58,7 +57,7 @@ _NAMES: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class MixingContext:
     """What of a training some mixers need beside the batch.
 
     `normalization` is undone where pixels are looked at; `model` gives gradients and takes hooks.
@@ -169,11 +168,11 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
             _comixup()
 
     def build(
-        self, num_classes: int, surroundings: Surroundings | None = None
+        self, num_classes: int, mixing_context: MixingContext | None = None
     ) -> BatchMixer | None:
         """The mixer, for integer labels below `num_classes`; None for kind none.
 
-        Without `surroundings` images are taken as pixels in [0, 255]; raises ValueError if the
+        Without `mixing_context` images are taken as pixels in [0, 255]; raises ValueError if the
         mixer needs a model.
         """
         if self.kind == "none":
@@ -181,29 +180,29 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         if self.kind == "cutout":
             return Cutout(self.side or _DEFAULT_SIDE, self.prob, num_classes)
         if self.kind in _ANY_NUMBER:
-            return self._build_for_any_number(num_classes, surroundings)
+            return self._build_for_any_number(num_classes, mixing_context)
         if not self.needs_model:
             pairwise = Mixup if self.kind == "mixup" else CutMix
             return pairwise(self._alpha, self.prob, num_classes)
-        if surroundings is None:
+        if mixing_context is None:
             raise ValueError(f"mixing.kind {self.kind} needs the model that is trained")
         if self.kind == "manifold_mixup":
-            return ManifoldMixup(surroundings.stages, self._alpha, self.prob, num_classes)
-        saliency = GradientSaliency(surroundings.model, surroundings.precision)
+            return ManifoldMixup(mixing_context.stages, self._alpha, self.prob, num_classes)
+        saliency = GradientSaliency(mixing_context.model, mixing_context.precision)
         if self.kind == "comixup":
             return _comixup()(saliency, self._alpha, self.prob, num_classes)
-        pixels = surroundings.normalization.invert
+        pixels = mixing_context.normalization.invert
         return PuzzleMix(saliency, pixels, self._alpha, self.prob, num_classes)
 
     def _build_for_any_number(
-        self, num_classes: int, surroundings: Surroundings | None
+        self, num_classes: int, mixing_context: MixingContext | None
     ) -> BatchMixer:
         settings = (self._number, self._alpha, self.prob, num_classes)
         if self.kind != "saliency_dcutmix":
             return (DMixup if self.kind == "dmixup" else DCutMix)(*settings)
-        if surroundings is None:
+        if mixing_context is None:
             return SaliencyDCutMix(*settings)
-        return SaliencyDCutMix(*settings, saliency=PixelSaliency(surroundings.normalization))
+        return SaliencyDCutMix(*settings, saliency=PixelSaliency(mixing_context.normalization))
 
 
 def _comixup() -> "type[CoMixup]":

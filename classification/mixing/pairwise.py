@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from classification.data.transforms import cutout
+from classification.errors import ConfigError
 from classification.mixing.boxes import Boxes
 from classification.mixing.dirichlet import DMixup
-from classification.mixing.mixer import DirichletMixer, Mix
+from classification.mixing.mixer import BatchMixer, DirichletMixer, Mix
 
 
 class Mixup(DMixup):
@@ -58,3 +60,27 @@ def centred_boxes(fractions: Tensor, height: int, width: int, generator: torch.G
         )
     (top, rows), (left, columns) = axes
     return Boxes(torch.stack([top, left]), torch.stack([rows, columns]), height, width)
+
+
+class Cutout(BatchMixer):
+    """Blanks a square of `side` pixels, centred anywhere and clipped; the label stays whole.
+
+    Blank is 0: the mean, where images are normalised. Images keep their type.
+    Raises ConfigError if `side` is not above 0.
+    """
+
+    def __init__(self, side: int, prob: float = 1.0, num_classes: int | None = None) -> None:
+        super().__init__(prob, num_classes)
+        if side < 1:
+            raise ConfigError(f"mixing.side: found {side}; allowed: 1 pixel or more")
+        self.side = side
+
+    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """As `BatchMixer.mix`, each image its own only partner."""
+        blanked = cutout(images, self.side, generator)
+        if self.prob < 1:
+            mixed = torch.rand((), generator=generator, device=images.device) < self.prob
+            blanked = torch.where(mixed, blanked, images)
+        partners = torch.arange(len(images), device=images.device)[:, None]
+        weights = torch.ones(partners.shape, device=images.device)
+        return Mix(blanked, self._targets(labels, partners, weights), partners, weights)

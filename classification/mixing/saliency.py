@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
+from classification.data.transforms import Normalization
 from classification.errors import ConfigError
-from classification.transforms import Normalization
 
 SaliencySource = Callable[[Tensor, Tensor], Tensor]
 """(images [N, C, H, W], labels) to a map [N, H, W] of floats, the higher the more salient."""

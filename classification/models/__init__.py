@@ -7,10 +7,9 @@ from functools import partial
 from classification.errors import ConfigError
 from classification.models.network import Classifier
 from classification.models.pyramidnet import PyramidNet
-from classification.models.resnet import PreActResNet18, ResNet
+from classification.models.resnet import PreActResNet18, ResNet, WideResNet
 from classification.models.resnet9 import ResNet9
 from classification.models.resnext import ResNeXt
-from classification.models.wide_resnet import WideResNet
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Architecture:
 
 
 def _build_resnet50(num_classes: int) -> Classifier:
-    from classification.models.resnet50 import ResNet50  # slow to import, and for this one alone
+    from classification.models.resnet import ResNet50  # slow to import, and for this one alone
 
     return ResNet50(num_classes)
 
@@ -48,7 +47,7 @@ def build_classifier(name: str, num_classes: int) -> Classifier:
     return _architecture(name).build(num_classes)
 
 
-def minimum_image_size(name: str) -> int:
+def smallest_classifier_input(name: str) -> int:
     """The smallest image side, in pixels, that leaves every reduction something to reduce.
 
     Smaller ones still pass, but only through maps of one pixel. Raises ConfigError for an unknown

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import resnet
 
 from classification.models.network import (
     ResidualBlock,
@@ -119,3 +120,35 @@ def pad_channels(maps: Tensor, channels: int) -> Tensor:
     """Append maps of zeros until [N, C, H, W] has `channels` of them: option A's shortcut."""
     extra = channels - maps.shape[1]
     return F.pad(maps, (0, 0, 0, 0, 0, extra)) if extra else maps
+
+
+class WideResNet(PreActResNet):
+    """WRN-depth-widen of depth 6n + 4: three stages of n blocks, 16, 32 and 64 × `widen` wide."""
+
+    def __init__(self, depth: int, widen: int, num_classes: int) -> None:
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"depth {depth} is not 6n + 4 with n of at least 1")
+        if widen < 1:
+            raise ValueError(f"widen {widen} is not at least 1")
+        super().__init__(16, (16 * widen, 32 * widen, 64 * widen), (depth - 4) // 6, num_classes)
+
+
+class ResNet50(StagedClassifier, resnet.ResNet):
+    """Stages of 3, 4, 6 and 3 bottlenecks; 25,557,032 parameters at a thousand classes."""
+
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    relu: nn.ReLU
+    maxpool: nn.MaxPool2d
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(resnet.Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] to [N, 64, H / 4, W / 4], rounded up."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(images))))
+
+    @property
+    def residual_ends(self) -> list[nn.Module]:
+        """As `Classifier.residual_ends`."""
+        return [part.bn3 for part in self.modules() if isinstance(part, resnet.Bottleneck)]

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError
-from classification.memory_limit import memory_limit
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.untrusted_files import memory_limit
 
 _WRAPPERS = ("net", "state_dict", "model")
 _PREFIX = "module."

@@ -11,10 +11,9 @@ from rich.filesize import decimal
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts
 from pipeline.console import Console
-from pipeline.store.cleaning import Removable, check_clean, removable, remove
-from pipeline.store.inventory import inventory
+from pipeline.maintenance.cleaning import Removable, check_clean, removable, remove
+from pipeline.maintenance.inventory import References, inventory
 from pipeline.store.ledger import Cost
-from pipeline.store.references import References
 from pipeline.store.store import Store, store_of
 
 
@@ -29,7 +28,7 @@ def clean(
 ) -> None:
     """Remove what no run refers to, once you have seen what it is.
 
-    Runs in .history and the cells of studies count as runs. The ledger is kept.
+    Runs in .history and the trials of studies count as runs. The ledger is kept.
 
     \b
     Example:
@@ -48,16 +47,16 @@ def clean(
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise ConfigError("clean: there is no terminal to ask on; allowed: --yes, --dry-run")
         if not typer.confirm("Remove all of it?", default=False):
-            console.say("nothing was removed")
+            console.log("nothing was removed")
             return
     # A run may have been started while the person thought about it.
     referred = check_clean(store, folders)
     still = {each.entry for each in removable(store, referred)}
     gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
-    console.say(f"removed     {_sum_of(gone)}")
+    console.log(f"removed     {_sum_of(gone)}")
     kept = len(found) - len(gone)
     if kept:
-        console.say(f"kept        {kept}, which are needed or at work by now")
+        console.log(f"kept        {kept}, which are needed or at work by now")
 
 
 def _list(console: Console, found: Sequence[Removable]) -> None:
@@ -65,10 +64,10 @@ def _list(console: Console, found: Sequence[Removable]) -> None:
         entry, cost = each.entry, f", {each.cost}" if each.cost.hours != 0 else ""
         if entry.kind == "lock":
             continue  # a line for each would hide the rest
-        console.say(
+        console.log(
             f"{entry.kind:9}  {entry.stage:10} {entry.key}  {decimal(each.size)}{cost}  {each.why}"
         )
-    console.say(f"to remove   {_sum_of(found)}" if found else "nothing to remove")
+    console.log(f"to remove   {_sum_of(found)}" if found else "nothing to remove")
 
 
 def _sum_of(found: Sequence[Removable]) -> str:
@@ -95,4 +94,4 @@ def _tell_of_history(
     if kept:
         where = " and ".join(str(folder / ".history") for folder in runs)
         size = decimal(sum(entry.size for entry in kept))
-        console.say(f"kept        {len(kept)}, {size}, for {where} alone; remove that to let it go")
+        console.log(f"kept        {len(kept)}, {size}, for {where} alone; remove that to let it go")

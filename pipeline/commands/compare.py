@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from classification.checkpoint import write_atomically
 from classification.errors import ConfigError, did_you_mean
-from classification.storage import writable
-from evaluate.figures import save_figure
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import writable
+from evaluate.figures.training import save_figure
 from pipeline.commands.options import RunNames, Runs, StoreOf
 from pipeline.comparisons import landscape as compared_landscape
 from pipeline.comparisons import robustness as compared_robustness

@@ -48,7 +48,7 @@ def estimate(
     check_inputs(resolved, datasets, own_device)
     keep_freed_memory()
     console = Console.choose(quiet=False, as_json=json_)
-    console.say(f"estimate of {resolved.name} on {device_name(own_device)} ({own_device})")
+    console.log(f"estimate of {resolved.name} on {device_name(own_device)} ({own_device})")
     runner = Runner(STAGES, resolved, datasets, Store(artifacts), own_device, console)
     found = estimate_run(runner, seconds)
     if json_:
@@ -56,10 +56,10 @@ def estimate(
         return
     unit = _UNITS[device_kind(own_device)]
     for stage in found.stages:
-        console.say(_line(stage, unit))
+        console.log(_line(stage, unit))
     for line in _sums(found, unit):
-        console.say(line)
-    console.say(f"nothing was written to {artifacts} or to a run, and nothing is booked")
+        console.log(line)
+    console.log(f"nothing was written to {artifacts} or to a run, and nothing is booked")
 
 
 def _line(stage: StageEstimate, unit: str) -> str:

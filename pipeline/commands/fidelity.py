@@ -24,8 +24,8 @@ from pipeline.reports.fidelity import (
     variants,
     write_fidelity,
 )
-from pipeline.reports.page import REPORT, describe_dataset
-from pipeline.run_folder import RunFolder
+from pipeline.reports.page import describe_dataset
+from pipeline.run_folder import REPORT, RunFolder
 from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
@@ -58,19 +58,19 @@ def fidelity(
     store, console = Store(artifacts), Console.choose(quiet, json_)
     rankings: dict[str, Ranking] = {}
     report = runs / f"{own.name}-fidelity"
-    with RunFolder(report).claimed(console.say):
+    with RunFolder(report).claimed(console.log):
         for each in configs:
             runner = Runner(STAGES, each, datasets, store, own_device, console)
             folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
-            console.log = folder.log
-            console.say(f"run {each.name} on {device_name(own_device)} ({own_device})")
+            console.log_file = folder.log
+            console.log(f"run {each.name} on {device_name(own_device)} ({own_device})")
             rankings[each.subset.measure] = Ranking.of(each, runner.run(Selection()), store)
         results = collect_fidelity(own, rankings)
         write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
-    console.say("")
+    console.log("")
     for measure, found in results["correlations"].items():
         tau = RankCorrelation(**found)
-        console.say(f"Kendall tau {series_title(measure)} against full data: {tau}")
-    console.say(f"report      {report / REPORT}")
+        console.log(f"Kendall tau {series_title(measure)} against full data: {tau}")
+    console.log(f"report      {report / REPORT}")
     if json_:
         print_json(results)

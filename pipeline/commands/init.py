@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from classification.checkpoint import write_atomically
+from classification.data.folder_survey import survey_folder
 from classification.errors import ConfigError
-from classification.folder_survey import survey_folder
-from classification.storage import writable
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import writable
 from pipeline.commands.options import Quiet
 from pipeline.console import Console
 from pipeline.initial_config import describe, initial_config
@@ -49,12 +49,12 @@ def init(
     text = initial_config(survey, name)
     with writable(path.parent, "-o"):
         write_atomically(path, text)
-    console.say(f"{folder}: {describe(survey)}")
+    console.log(f"{folder}: {describe(survey)}")
     for passed in survey.passed_over:
-        console.say(f"passed over: {passed}/, which is neither train nor the held-out split")
-    console.say(f"wrote {path}; it says why each value is what it is; next:")
+        console.log(f"passed over: {passed}/, which is neither train nor the held-out split")
+    console.log(f"wrote {path}; it says why each value is what it is; next:")
     for command in ("estimate", "run"):
-        console.say("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))
+        console.log("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))
 
 
 def _name_of(folder: Path) -> str:

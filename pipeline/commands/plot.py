@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from classification.errors import ConfigError
-from evaluate.cost_figures import accuracy_against_cost
-from evaluate.figures import check_figure_path, save_figure
+from evaluate.figures.cost import accuracy_against_cost
+from evaluate.figures.training import check_figure_path, save_figure
 from pipeline.commands.options import Picture, RunNames, Runs
-from pipeline.reports.page import RESULTS
 from pipeline.reports.results import cost_point, read_results
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import RESULTS, RunFolder
 
 
 def plot(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
@@ -45,7 +45,7 @@ def report(
         page = output or runs / COMPARISON
         check_output(page, overwrite)
         compared = write_comparison(page, folders)
-        console.say(str(page))
+        console.log(str(page))
         if json_:
             print_json({"page": str(page), "runs": compared})
         return

@@ -9,8 +9,8 @@ from typing import Annotated
 import torch
 import typer
 
-from classification.datasets import ImageDataset
-from classification.world import World
+from classification.data.datasets import ImageDataset
+from classification.distributed import World
 from pipeline.changes import changes_since
 from pipeline.commands.options import (
     Artifacts,
@@ -96,7 +96,7 @@ def run(
                     tracker.show(folder.report)
             else:
                 again = f"python run_pipeline.py status {runner.config.name}"
-                console.say(f"stopped as asked; see: {again}")
+                console.log(f"stopped as asked; see: {again}")
             if json_:
                 stages = {stage: str(artifact.path) for stage, artifact in made.items()}
                 print_json({"run": str(folder.path), "stages": stages, "results": results})
@@ -132,7 +132,7 @@ def _prepare(
 def _claimed(folder: RunFolder, runner: Runner) -> Iterator[None]:
     """The folder is this run's for the block, whichever of its processes asks."""
     with ExitStack() as held:
-        mine = folder.claimed(runner.console.say, dump_config(runner.config))
+        mine = folder.claimed(runner.console.log, dump_config(runner.config))
         claim = mine if runner.world.is_first else nullcontext()
         runner.world.together(lambda: held.enter_context(claim))
         yield
@@ -141,9 +141,9 @@ def _claimed(folder: RunFolder, runner: Runner) -> Iterator[None]:
 def _print_plan(runner: Runner, selection: Selection, folder: RunFolder, as_json: bool) -> None:
     plan = runner.plan(selection)
     for line in _changes(runner, folder):
-        runner.console.say(line)
+        runner.console.log(line)
     for step in plan:
-        runner.console.say(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+        runner.console.log(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
     if as_json:
         print_json([asdict(step) for step in plan])
 
@@ -152,13 +152,13 @@ def _record(folder: RunFolder, runner: Runner) -> None:
     """Write down what is about to run, and say what is new about it."""
     changes, device = _changes(runner, folder), device_name(runner.device)
     RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
-    runner.console.log = folder.log
+    runner.console.log_file = folder.log
     number = "" if runner.world.alone else f"{runner.world.size} × "
-    runner.console.say(f"run {runner.config.name} on {number}{device} ({runner.device})")
+    runner.console.log(f"run {runner.config.name} on {number}{device} ({runner.device})")
     for line in changes:
-        runner.console.say(line)
+        runner.console.log(line)
     if changes:
-        runner.console.say(f"what the last run had in {folder.path} is kept in {folder.history}")
+        runner.console.log(f"what the last run had in {folder.path} is kept in {folder.history}")
 
 
 def _changes(runner: Runner, folder: RunFolder) -> list[str]:

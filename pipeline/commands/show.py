@@ -7,13 +7,13 @@ import torch
 import typer
 
 from classification.classifier import load_scorer
-from classification.datasets import ImageDataset, load_dataset
+from classification.data.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError
-from classification.mixing import MixingConfig, Surroundings
+from classification.mixing import MixingConfig, MixingContext
 from classification.mixing.config import Kind
 from classification.seeding import make_generator
-from evaluate.figures import check_figure_path, save_figure
-from evaluate.mixing_sheet import MixedBatch, mixing_sheet
+from evaluate.figures.mixing import MixedBatch, mixing_sheet
+from evaluate.figures.training import check_figure_path, save_figure
 from pipeline.commands.options import Artifacts, ConfigPath, Overrides, Picture
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import fingerprints
@@ -82,7 +82,9 @@ def _mix(
     model: torch.nn.Module = torch.nn.Identity()
     if mixing.needs_model:
         model = _trained(config, mixing, dataset, artifacts)
-    mixer = mixing.build(dataset.num_classes, Surroundings(dataset.normalization, model, stages=()))
+    mixer = mixing.build(
+        dataset.num_classes, MixingContext(dataset.normalization, model, stages=())
+    )
     assert mixer is not None  # `_choose` refuses what mixes nothing
     mix = mixer.mix(unmixed, labels, generator)
     pixels = [

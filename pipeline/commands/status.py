@@ -1,15 +1,14 @@
 """The `status` command."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.commands.options import Json, RunName, Runs, StoreOf
 from pipeline.console import Console, print_json
-from pipeline.reports.page import REPORT
-from pipeline.run_folder import RunFolder
-from pipeline.status import stage_state
+from pipeline.run_folder import REPORT, RunFolder
 from pipeline.store.ledger import Cost
-from pipeline.store.store import store_of
+from pipeline.store.stopwatch import open_attempt
+from pipeline.store.store import Store, store_of
 
 
 def status(
@@ -30,12 +29,12 @@ def status(
         for stage, key in manifest["stages"].items()
     ]
     for state in states:
-        console.say(f"{state.stage:8} {state.state:28} {state.cost}")
+        console.log(f"{state.stage:8} {state.state:28} {state.cost}")
     report_path = folder.report / REPORT
     report = str(report_path) if report_path.exists() else None
     total = sum((state.cost for state in states), Cost())
-    console.say(f"{'report':8} {report or 'pending'}")
-    console.say(f"{'cost':8} {total} so far")
+    console.log(f"{'report':8} {report or 'pending'}")
+    console.log(f"{'cost':8} {total} so far")
     if json_:
         print_json(
             {
@@ -45,3 +44,33 @@ def status(
                 "cost": asdict(total),
             }
         )
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a stage of a recorded run stands."""
+
+    stage: str
+    state: str
+    cost: Cost
+
+
+def stage_state(store: Store, stage: str, key: str, run: str) -> StageState:
+    """Reused, done, running, interrupted at n of m, or pending; and what it has cost so far."""
+    attempts = store.ledger.attempts([key])
+    work = store.workspace(stage, key)
+    unbooked = open_attempt(store.path(stage, key)) or open_attempt(work)
+    if unbooked and not any(unbooked.is_same_as(attempt) for attempt in attempts):
+        attempts.append(unbooked)
+    cost = Cost.of(attempts)
+    if store.path(stage, key).exists():
+        makers = [attempt.run for attempt in attempts if attempt.outcome == "done"]
+        reused = bool(makers) and run not in makers
+        return StageState(stage, f"reused from run {makers[-1]}" if reused else "done", cost)
+    last = attempts[-1] if attempts else None
+    if last is None:
+        return StageState(stage, "pending", cost)
+    if store.is_locked(stage, key):
+        return StageState(stage, f"running{last.how_far}", cost)
+    outcome = "interrupted" if last.outcome in ("interrupted", "killed") else last.outcome
+    return StageState(stage, f"{outcome}{last.how_far}", cost)

@@ -6,30 +6,28 @@ from typing import Annotated
 
 import typer
 
-from classification.checkpoint import write_atomically
 from classification.errors import ConfigError
-from classification.storage import writable
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import writable
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.reports.page import REPORT
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import REPORT, RunFolder
 from pipeline.store.store import Store
 from pipeline.studies.agreement import add_agreement
 from pipeline.studies.ray_cluster import check_ray
 from pipeline.studies.report import write_study_report
-from pipeline.studies.results import collect_cells, study_cost
+from pipeline.studies.results import collect_trials, study_cost
 from pipeline.studies.study import Study, load_study
 from pipeline.studies.sweep import make_all, plan
-from pipeline.studies.tasks import Tasks
-from pipeline.studies.workers import datasets_of
+from pipeline.studies.tasks import Tasks, datasets_of
 
-_LOG, _CELLS = "log.txt", "cells"
+_LOG, _TRIALS = "log.txt", "trials"
 
 
 def sweep(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML, see configs/studies/")],
-    seeds: Annotated[int | None, typer.Option(help="of each cell; the study's if absent")] = None,
+    seeds: Annotated[int | None, typer.Option(help="of each trial; the study's if absent")] = None,
     jobs: Annotated[
         int | None,
         typer.Option(help="stages made at the same time: 1, or what the Ray cluster has room for"),
@@ -42,9 +40,9 @@ def sweep(
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what stands, cell by cell")] = (
-        False
-    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print what stands, trial by trial")
+    ] = (False),
     quiet: Quiet = False,
 ) -> int:
     """Run a study, or go on with it: a grid of runs and seeds.
@@ -77,10 +75,10 @@ def sweep(
         _print_plan(asked, tasks, console)
         return 0
     folder = runs / asked.config.name
-    with RunFolder(folder).claimed(console.say):
+    with RunFolder(folder).claimed(console.log):
         _record(folder, asked, tasks, artifacts, device_name(own_device))
-        console.log = folder / _LOG
-        console.say(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
+        console.log_file = folder / _LOG
+        console.log(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
         words = [
             "python",
             "run_pipeline.py",
@@ -94,36 +92,36 @@ def sweep(
             make_all(tasks, at_once, own_device, artifacts, console, ray)
         finally:
             store = Store(artifacts)
-            results = collect_cells(asked, tasks, store)
+            results = collect_trials(asked, tasks, store)
             if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
-                console.say("comparing rankings and subsets")
+                console.log("comparing rankings and subsets")
                 add_agreement(
                     results,
-                    lambda result: datasets_of(result.cell.config)["data"],
+                    lambda result: datasets_of(result.trial.config)["data"],
                     own_device,
                     asked.config.reference,
                 )
             write_study_report(folder, asked, results, study_cost(tasks, store), command)
-            console.say(f"report      {folder / REPORT}")
+            console.log(f"report      {folder / REPORT}")
     failed = [result for result in results if result.error]
     for result in failed:
-        console.say(f"failed      {result.cell}: {result.error}")
+        console.log(f"failed      {result.trial}: {result.error}")
     return 1 if failed else 0
 
 
 def _record(folder: Path, study: Study, tasks: Tasks, artifacts: Path, device: str) -> None:
-    """Write down every cell as a run, so that `status` and `report` know it."""
+    """Write down every trial as a run, so that `status` and `report` know it."""
     with writable(folder, "--runs"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "study.json", study.config.model_dump_json(indent=1) + "\n")
-    for cell, keys in zip(study.cells, tasks.of_cell, strict=True):
-        RunFolder.record(folder / _CELLS, cell.config, dict(keys), artifacts, device)
+    for trial, keys in zip(study.trials, tasks.of_trial, strict=True):
+        RunFolder.record(folder / _TRIALS, trial.config, dict(keys), artifacts, device)
 
 
 def _print_plan(study: Study, tasks: Tasks, console: Console) -> None:
-    for cell, keys in zip(study.cells, tasks.of_cell, strict=True):
+    for trial, keys in zip(study.trials, tasks.of_trial, strict=True):
         parts = [f"{stage} {tasks.states[stage, key]}" for stage, key in keys]
-        console.say(f"{cell}: {', '.join(parts)}")
-    console.say(
-        f"{len(study.cells)} cells, {len(tasks.tasks)} stages, {tasks.count('open')} to be made"
+        console.log(f"{trial}: {', '.join(parts)}")
+    console.log(
+        f"{len(study.trials)} trials, {len(tasks.tasks)} stages, {tasks.count('open')} to be made"
     )

@@ -5,8 +5,7 @@ from pathlib import Path
 from pipeline.commands.options import RunNames, Runs
 from pipeline.reports.classification_results import read_classification
 from pipeline.reports.classification_table import classification_table
-from pipeline.reports.page import RESULTS
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import RESULTS, RunFolder
 
 
 def table(names: RunNames, runs: Runs = Path("runs")) -> None:

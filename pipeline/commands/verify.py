@@ -8,11 +8,10 @@ import typer
 from classification.errors import ArtifactError
 from pipeline.commands.options import Runs, StoreOf
 from pipeline.console import Console
+from pipeline.maintenance.inventory import inventory, recorded_runs
+from pipeline.maintenance.verification import Finding, check_entry, check_ledger, check_run
 from pipeline.run_folder import RunFolder
-from pipeline.store.inventory import inventory
-from pipeline.store.references import recorded_runs
 from pipeline.store.store import store_of
-from pipeline.store.verification import Finding, check_entry, check_ledger, check_run
 
 _CHECKED = ("artifact", "begun")
 
@@ -46,7 +45,7 @@ def verify(
 
     def tell(finding: Finding, place: str = "") -> None:
         findings.append(finding)
-        console.say(place + str(finding))
+        console.log(place + str(finding))
 
     for number, entry in enumerate(entries, 1):
         tell(check_entry(store, entry), f"{number}/{len(entries)}  ")
@@ -59,7 +58,7 @@ def verify(
         tell(check_run(folder, store, attempts))
     damaged = sum(finding.damaged for finding in findings)
     others = len(findings) - damaged
-    console.say(f"{others} of {len(findings)} as they should be, {damaged} damaged")
+    console.log(f"{others} of {len(findings)} as they should be, {damaged} damaged")
     if damaged:
-        console.say("`run` makes again what it needs and finds damaged, and says so")
+        console.log("`run` makes again what it needs and finds damaged, and says so")
     return 1 if damaged else 0

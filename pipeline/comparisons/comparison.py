@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from classification.errors import ArtifactError, ConfigError
-from evaluate.published_rows import Setting
-from pipeline.comparisons.seed_groups import group_by_setting, varied
+from classification.persistence.untrusted_files import read_object
+from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
-from pipeline.reports.results import SERIES, read_json
+from pipeline.reports.results import SERIES
+from pipeline.reports.seed_groups import group_by_setting, varied
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, store_of
@@ -24,7 +25,7 @@ _BATCH = "batch_size"  # of the stage; how many images at once makes no other at
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedRun:
     """What one run's stage has found."""
 
     config: PipelineConfig
@@ -53,7 +54,7 @@ class Contender:
     """The runs of one setting, which differ in their seeds."""
 
     label: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedRun, ...]
 
     @property
     def is_vanilla(self) -> bool:
@@ -91,7 +92,7 @@ class Comparison:
         return found[0] if len(found) == len(models) == 1 else None
 
     @property
-    def _first(self) -> Entry:
+    def _first(self) -> ComparedRun:
         return self.contenders[0].entries[0]
 
 
@@ -112,7 +113,7 @@ def gather(
     return Comparison(stage, _label(list(groups.values())))
 
 
-def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) -> Entry:
+def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) -> ComparedRun:
     manifest, config = folder.manifest(), folder.config()
     store = store_of(manifest, artifacts)
     key = manifest["stages"].get(stage)
@@ -124,9 +125,9 @@ def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) ->
             f"{folder.run_command(store.root, *wanted)}"
         )
     inputs = artifact.manifest["inputs"]
-    return Entry(
+    return ComparedRun(
         config,
-        read_json(artifact.path / result),
+        read_object(artifact.path / result),
         artifact.manifest["settings"],
         _lineage(store, inputs),
         next(value["content_hash"] for value in inputs.values() if "content_hash" in value),
@@ -149,7 +150,7 @@ def _lineage(store: Store, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _check_comparable(stage: str, entries: Sequence[Entry]) -> None:
+def _check_comparable(stage: str, entries: Sequence[ComparedRun]) -> None:
     first = entries[0]
     for other in entries[1:]:
         if other.images != first.images:
@@ -164,7 +165,9 @@ def _check_comparable(stage: str, entries: Sequence[Entry]) -> None:
             )
 
 
-def _differences(stage: str, first: Entry, other: Entry) -> Iterator[tuple[str, Any, Any]]:
+def _differences(
+    stage: str, first: ComparedRun, other: ComparedRun
+) -> Iterator[tuple[str, Any, Any]]:
     """Settings under which two results are not of one kind: key, and both values. Images from
     elsewhere count where both have them."""
     mine, theirs = (_comparable_settings(stage, entry) for entry in (first, other))
@@ -175,11 +178,11 @@ def _differences(stage: str, first: Entry, other: Entry) -> Iterator[tuple[str, 
             yield f"shift.{key}", mine[key], theirs[key]
 
 
-def _comparable_settings(stage: str, entry: Entry) -> dict[str, Any]:
+def _comparable_settings(stage: str, entry: ComparedRun) -> dict[str, Any]:
     return {key: value for key, value in entry.settings[stage].items() if key != _BATCH}
 
 
-def _label(groups: Sequence[tuple[Entry, ...]]) -> tuple[Contender, ...]:
+def _label(groups: Sequence[tuple[ComparedRun, ...]]) -> tuple[Contender, ...]:
     """Contenders by what tells them apart: the model where they have several, then mixing or
     subset, then other settings where these are the same."""
     firsts = [group[0] for group in groups]
@@ -194,11 +197,11 @@ def _label(groups: Sequence[tuple[Entry, ...]]) -> tuple[Contender, ...]:
     return tuple(Contender(*each) for each in zip(labels, groups, strict=True))
 
 
-def _model_of(entry: Entry) -> str:
+def _model_of(entry: ComparedRun) -> str:
     return "PC-DARTS network" if entry.result["of"] == "network" else entry.config.scorer.model
 
 
-def _describe(entry: Entry) -> str:
+def _describe(entry: ComparedRun) -> str:
     config = entry.config
     if entry.result["of"] == "scorer":
         weights = config.scorer.weights
@@ -207,7 +210,7 @@ def _describe(entry: Entry) -> str:
     return f"searched on {series}, t = {config.subset.fraction:g}"
 
 
-def _describe_images(entry: Entry) -> str:
+def _describe_images(entry: ComparedRun) -> str:
     data = entry.config.target if entry.result["of"] == "network" else entry.config.data
     name = data.kind if data.root is None or data.kind != "folder" else data.root.name
     classes = "" if data.classes is None else f", {data.classes} classes"

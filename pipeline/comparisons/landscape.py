@@ -5,13 +5,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.landscape_figures import landscape_figures
-from evaluate.landscape_mean import RISE, half_width, mean_landscape, sharpness
-from evaluate.published import PAPER
-from evaluate.published_robustness import FIGURE_3
-from pipeline.comparisons.comparison import Comparison, Entry
-from pipeline.comparisons.numbers import Key, Values, columns_of, describe_means
+from evaluate.figures.landscape import landscape_figures
+from evaluate.landscape.mean import RISE, half_width, mean_landscape, sharpness
+from evaluate.published.rows import FIGURE_3
+from evaluate.published.tables import PAPER
+from pipeline.comparisons.comparison import ComparedRun, Comparison
+from pipeline.comparisons.numbers import Values, columns_of, describe_means
 from pipeline.reports.page import fill, markdown_table
+from pipeline.reports.robustness_sections import Key
 
 PAGE = "figure3.md"
 
@@ -21,7 +22,7 @@ _TRACE: Key = ("Hessian", "trace")
 _WIDTH: Key = ("line", "half-width (α)")
 
 
-def values_of(entry: Entry) -> Values:
+def values_of(entry: ComparedRun) -> Values:
     """By part and column; None where a loss is not finite, or the line ends too soon."""
     result = entry.result
     found: dict[Key, float | None] = {

@@ -6,13 +6,13 @@ from statistics import mean
 from typing import Any
 
 from evaluate.statistics import paired_difference, summarise_seeds
-from pipeline.comparisons.comparison import Comparison, Contender, Entry
-from pipeline.comparisons.seed_groups import spread
+from pipeline.comparisons.comparison import ComparedRun, Comparison, Contender
 from pipeline.reports.results import hours_of
+from pipeline.reports.robustness_sections import Key
+from pipeline.reports.seed_groups import spread
 
-Key = tuple[str, str]  # a part of the tables, and a column in it
 Values = Mapping[Key, float | None]
-ValuesOf = Callable[[Entry], Values]
+ValuesOf = Callable[[ComparedRun], Values]
 
 CLASSIFIER, SEEDS = "classifier", "n"  # titles of the first two columns
 

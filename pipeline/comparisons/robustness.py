@@ -6,26 +6,20 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.published import PAPER
-from evaluate.published_robustness import DATASET, NETWORK, TABLE_4, TABLE_5
-from evaluate.robustness import describe_attack, describe_epsilon, named_attacks
-from evaluate.robustness_figure import compared_curves
-from pipeline.comparisons.comparison import Comparison, Entry
-from pipeline.comparisons.numbers import Key, Values, columns_of, describe_means
+from evaluate.figures.robustness import compared_curves
+from evaluate.published.rows import DATASET, NETWORK, TABLE_4, TABLE_5
+from evaluate.published.tables import PAPER
+from evaluate.robustness.measure import describe_attack, describe_epsilon, named_attacks
+from pipeline.comparisons.comparison import ComparedRun, Comparison
+from pipeline.comparisons.numbers import Values, columns_of, describe_means
 from pipeline.reports.page import fill, markdown_table
+from pipeline.reports.robustness_sections import AUPR, SHIFT, Key, chance_aupr
 
 _CLEAN: Key = ("white-box", "clean")  # shown beside the white-box attacks
-_AUPR, _TOP1 = "AUPR (%)", "top-1 accuracy (%)"
-# By what `shift` of a result calls them; and the field of the value.
-SHIFT: dict[str, tuple[Key, str]] = {
-    "imagenet_a": (("ImageNet-A", _TOP1), "top1_accuracy"),
-    "imagenet_o": (("ImageNet-O", _AUPR), "aupr"),
-    "out_of_distribution": (("other dataset", _AUPR), "aupr"),
-}
 _NOT_MEASURED = "**Published figures**, the paper's, not measured here"
 
 
-def values_of(entry: Entry) -> Values:
+def values_of(entry: ComparedRun) -> Values:
     """Percent, by part of the tables and column."""
     result, steps = entry.result, entry.settings["robustness"]["steps"]
     found: dict[Key, float | None] = {_CLEAN: 100 * result["clean"]["accuracy"]}
@@ -45,7 +39,7 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
     every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
     keys = list(dict.fromkeys(key for values in every for key in values))
     parts = {part: [key for key in keys if key[0] == part] for part, _ in keys}
-    strange = {part: found for part, found in parts.items() if found[0][1] == _AUPR}
+    strange = {part: found for part, found in parts.items() if found[0][1] == AUPR}
     attacked = {part: found for part, found in parts.items() if part not in strange}
     pages = {"table4.md": _table_4(comparison, strange)} if strange else {}
     return pages | {"table5.md": _table_5(comparison, attacked, pictures)}
@@ -67,11 +61,6 @@ def published() -> dict[str, Any]:
         "table_4": [vars(row) for row in TABLE_4],
         "table_5": [vars(row) for row in TABLE_5],
     }
-
-
-def chance_aupr(shift: Mapping[str, Any]) -> float:
-    """Percent that scores which tell nothing would have in place of an AUPR."""
-    return float(100 * shift["images"] / (shift["images"] + shift["known_images"]))
 
 
 def _table_5(
@@ -110,7 +99,7 @@ def _table_5(
 
 
 def _table_4(comparison: Comparison, parts: Mapping[str, Sequence[Key]]) -> str:
-    titles = {keys[0]: f"{part} {_AUPR}" for part, keys in parts.items()}
+    titles = {keys[0]: f"{part} {AUPR}" for part, keys in parts.items()}
     chance = {
         name: chance_aupr(shift)
         for contender in comparison.contenders
@@ -139,7 +128,7 @@ def _table_4(comparison: Comparison, parts: Mapping[str, Sequence[Key]]) -> str:
         markdown_table(
             {
                 "classifier (published)": [row.method for row in TABLE_4],
-                f"ImageNet-O {_AUPR}": [f"{row.aupr:.2f}" for row in TABLE_4],
+                f"ImageNet-O {AUPR}": [f"{row.aupr:.2f}" for row in TABLE_4],
             }
         ),
     ]

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from classification.datasets import ImageDataset
-from classification.files import FileLoader, ImageFiles, default_workers
-from classification.images import Images, ImageSet
-from classification.loaders import Batch, DeviceLoader, Loader, batch_images
-from classification.world import ALONE, World
+from classification.data.datasets import ImageDataset
+from classification.data.files import FileLoader, ImageFiles, default_workers
+from classification.data.loaders import Batch, DeviceLoader, Images, ImageSet, Loader, batch_images
+from classification.distributed import ALONE, World
 
 T = TypeVar("T")
 

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classification.datasets import ImageDataset
-from classification.mapped_array import save_array
+from classification.data.datasets import ImageDataset
+from classification.persistence.arrays import save_array
+from classification.persistence.workspace import Workspace, finished_steps, silent_log
 from classification.seeding import make_generator
-from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
-from classification.workspace import Workspace, finished_steps, unheard
-from pcdarts.genotype import Genotype
-from pcdarts.sampling import random_genotype
+from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+from pcdarts.genotype import Genotype, random_genotype
 from pipeline.device import device_kind
 from pipeline.estimates.brief_images import Meter
 from pipeline.estimates.trial import (
@@ -143,7 +142,7 @@ class _Trials:
             return StageEstimate(name, step.action, 0.0, note=f"{cost} when it was made")
         if name in _NOT_TRIED:
             return StageEstimate(name, step.action, None, note=_NOT_TRIED[name])
-        runner.console.say(f"{name:8} measuring")
+        runner.console.log(f"{name:8} measuring")
         if runner.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(runner.device)
         try:
@@ -248,7 +247,7 @@ class _Trials:
             {need: self._artifacts[need] for need in needs if need not in SOURCES},
             Workspace(self._root / folder),
             runner.device,
-            unheard,
+            silent_log,
         )
 
     def _stand_in(self, name: str, folder: str) -> Artifact:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from classification.scorer_config import SUPERNET, ScorerConfig
-from classification.workspace import Workspace
+from classification.config import SUPERNET, ClassifierConfig
+from classification.persistence.workspace import Workspace
 from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
 from pipeline.graph import Context, Stage
@@ -103,7 +103,7 @@ def try_training(stage: Stage, context: Context, meter: Meter) -> Trial:
         context.inputs,
         Workspace(context.workspace.directory, timer),
         context.device,
-        context.say,
+        context.log,
     )
     stage.run(brief)
     return Trial(tuple(timer.epochs), timer.lap())
@@ -192,7 +192,7 @@ def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     return -(-images // batches[stage])
 
 
-def _brief_classifier(config: ScorerConfig) -> ScorerConfig:
+def _brief_classifier(config: ClassifierConfig) -> ClassifierConfig:
     return config.model_copy(
         update={
             "epochs": _GROUP,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classification.workspace import read_metrics
+from classification.persistence.workspace import read_metrics
 from evaluate.complexity import measure_complexity
 from evaluate.retrain import summarise_accuracy
 from pipeline.exports.network import TrainedNetwork

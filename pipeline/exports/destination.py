@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from classification.errors import ConfigError
-from classification.storage import writable
+from classification.persistence.storage import writable
 
 _BY_PYTHON = "__pycache__"  # what importing an exported module leaves beside it
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 from torch import nn
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
+from classification.data.files import evaluation_side
 from classification.errors import ArtifactError
-from classification.files import evaluation_side
 from classification.models import MODELS, build_classifier
 from classification.models.weights import load_classifier_weights, save_classifier_weights
 from evaluate.retrain import build_network

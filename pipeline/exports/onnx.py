@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from classification.errors import WorkError
-from classification.training_step import logits_of
+from classification.training.step import logits_of
 from pipeline.exports.network import NetworkConfig, TrainedNetwork, trained_network
 from pipeline.exports.recorded_run import RecordedRun
 

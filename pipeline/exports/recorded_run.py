@@ -7,7 +7,7 @@ from typing import Literal
 
 import networkx as nx
 
-from classification.datasets import ImageDataset, load_dataset
+from classification.data.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph, stage_order

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from classification.datasets import DataConfig, ImageDataset
-from classification.scorer_config import ScorerConfig
-from classification.workspace import read_metrics
-from evaluate.figures import learning_curves, save_figure
-from evaluate.published_errors import published_tables
-from evaluate.published_rows import PublishedError, PublishedTable, Setting
+from classification.config import ClassifierConfig
+from classification.data.datasets import DataConfig, ImageDataset
+from classification.persistence.workspace import read_metrics
+from evaluate.figures.training import learning_curves, save_figure
+from evaluate.published.error_rates import published_tables
+from evaluate.published.rows import PublishedError, PublishedTable, Setting
 from pipeline.config import PipelineConfig
 from pipeline.reports.classification_results import collect_classification
-from pipeline.reports.extras import collect_extras, show_extras
 from pipeline.reports.html.run_page import write_run_page
 from pipeline.reports.page import best_label, cost_row, describe_dataset, fill, write_page
+from pipeline.reports.robustness_sections import collect_extras, show_extras
 from pipeline.reports.training_time import TrainingTime, training_time, twin_commands
 from pipeline.run_folder import RunFolder
 from pipeline.stages.scorer import WEIGHTS
@@ -75,7 +75,7 @@ def describe_augmentation(config: DataConfig, data: ImageDataset) -> str:
     return ", ".join(parts) or "none"
 
 
-def describe_optimizer(scorer: ScorerConfig) -> str:
+def describe_optimizer(scorer: ClassifierConfig) -> str:
     """The optimizer and the course of its learning rate, in words."""
     return (
         f"SGD, learning rate {scorer.learning_rate:g} {_course(scorer)}, momentum "
@@ -84,7 +84,7 @@ def describe_optimizer(scorer: ScorerConfig) -> str:
     )
 
 
-def _course(scorer: ScorerConfig) -> str:
+def _course(scorer: ClassifierConfig) -> str:
     if scorer.schedule == "one_cycle":
         return "at the peak of one cycle"
     if scorer.schedule == "cosine":

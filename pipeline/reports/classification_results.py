@@ -5,22 +5,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from classification.datasets import ImageDataset
+from classification.config import ClassifierConfig
+from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
 from classification.models import build_classifier
-from classification.scorer_config import ScorerConfig
-from classification.workspace import read_metrics
+from classification.persistence.untrusted_files import read_object
+from classification.persistence.workspace import read_metrics
 from evaluate.complexity import measure_complexity
-from evaluate.published_errors import published_row
-from evaluate.published_rows import Setting, published_dataset
+from evaluate.published.error_rates import published_row
+from evaluate.published.rows import Setting, published_dataset
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
 from pipeline.reports.page import describe_dataset
-from pipeline.reports.results import hours_of, read_json
+from pipeline.reports.results import hours_of
 from pipeline.reports.training_time import TrainingTime, devices_of
 from pipeline.stages.scorer import training_settings
+from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Cost, last_making, software_of
-from pipeline.store.seal import unseal
 from pipeline.store.store import Artifact, Store
 
 _SECONDS_DIGITS = 4
@@ -80,14 +81,14 @@ def read_classification(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
-    results = unseal(read_json(path), path)
+    results = verify_checksum(read_object(path), path)
     if results.get("goal") != "classifier":
         raise ConfigError(
             f"RUN: {results.get('name', path)} did not train a classifier alone; allowed: runs "
             "with `goal: classifier`"
         )
     try:
-        ScorerConfig.model_validate(results["scorer"])
+        ClassifierConfig.model_validate(results["scorer"])
     except (KeyError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{path}: not results that this version reads ({reason})") from error

@@ -6,12 +6,12 @@ from functools import cached_property
 from statistics import mean
 from typing import Any
 
+from classification.config import ClassifierConfig
 from classification.errors import ConfigError
-from classification.scorer_config import ScorerConfig
-from evaluate.published_errors import published_row
-from evaluate.published_rows import Setting
-from pipeline.comparisons.seed_groups import group_by_setting, setting_key, spread, varied
+from evaluate.published.error_rates import published_row
+from evaluate.published.rows import Setting
 from pipeline.reports.page import BEST_IS_OPTIMISTIC, markdown_table
+from pipeline.reports.seed_groups import group_by_setting, setting_key, spread, varied
 from pipeline.reports.training_time import VANILLA, vanilla
 from pipeline.stages.scorer import training_settings
 
@@ -29,8 +29,8 @@ class _Row:
     runs: tuple[Results, ...]
 
     @cached_property
-    def scorer(self) -> ScorerConfig:
-        return ScorerConfig.model_validate(self.runs[0]["scorer"])
+    def scorer(self) -> ClassifierConfig:
+        return ClassifierConfig.model_validate(self.runs[0]["scorer"])
 
     @cached_property
     def setting(self) -> Setting:

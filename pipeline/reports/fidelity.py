@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from classification.errors import ConfigError
-from classification.storage import writable
+from classification.persistence.storage import writable
+from classification.persistence.untrusted_files import read_objects
 from evaluate.fidelity import RankCorrelation, rank_correlation
-from evaluate.fidelity_figure import fidelity_scatter
-from evaluate.figures import save_figure
+from evaluate.figures.fidelity import fidelity_scatter
+from evaluate.figures.training import save_figure
 from pipeline.config import PipelineConfig
 from pipeline.reports.page import write_page
 from pipeline.reports.parts import show_hours
-from pipeline.reports.results import SERIES, describe_subset, hours_of, read_rows, selection_cost
+from pipeline.reports.results import SERIES, describe_subset, hours_of, selection_cost
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
@@ -47,7 +48,7 @@ class Ranking:
         costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in made.items()}
         attempts = store.ledger.attempts([artifact.fingerprint for artifact in made.values()])
         devices = frozenset(attempt.device for attempt in attempts)
-        rows = read_rows(made["ranking"].path / RANKING)
+        rows = read_objects(made["ranking"].path / RANKING)
         return cls(config, rows, describe_subset(made), costs, devices)
 
 

@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classification.datasets import ImageDataset
-from classification.workspace import read_metrics
+from classification.data.datasets import ImageDataset
+from classification.persistence.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
-from evaluate.figures import (
+from evaluate.figures.training import (
     architecture_trajectories,
     learning_curves,
     save_figure,
 )
-from evaluate.published import TABLE_6
+from evaluate.published.tables import TABLE_6
 from pcdarts.drawing import draw_genotype
 from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
-from pipeline.reports.extras import collect_extras, show_extras, without_extras
 from pipeline.reports.html.run_page import write_run_page
 from pipeline.reports.page import best_label, describe_dataset, write_page
 from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
 from pipeline.reports.results import SELECTION, SERIES, collect_results
+from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store.ledger import format_hours

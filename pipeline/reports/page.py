@@ -8,12 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from classification.checkpoint import write_atomically
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
+from classification.persistence.checkpoint import write_atomically
+from pipeline.run_folder import REPORT, RESULTS
+from pipeline.store.checksum import add_checksum
 from pipeline.store.ledger import Attempt, Cost, format_hours
-from pipeline.store.seal import seal
 
-REPORT, RESULTS = "report.md", "results.json"
 BEST_IS_OPTIMISTIC = "lowest test error seen: optimistic, nothing was chosen by it"
 
 
@@ -23,7 +23,7 @@ def write_page(
     """Write report.md, which is `template` filled with `values`, and results.json, sealed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, fill_template(template, values))
-    text = json.dumps(seal(results), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(add_checksum(results), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / RESULTS, text + "\n")
 
 

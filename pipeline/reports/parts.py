@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from classification.datasets import ImageDataset
-from classification.mapped_array import read_array
-from evaluate.cost_figures import cost_bars
-from evaluate.figures import cv_histogram, save_figure, subset_gallery
+from classification.data.datasets import ImageDataset
+from classification.persistence.arrays import read_array
+from evaluate.figures.cost import cost_bars
+from evaluate.figures.training import cv_histogram, save_figure, subset_gallery
 from pipeline.config import PipelineConfig
 from pipeline.reports.page import cost_row
 from pipeline.stages import scores, subset

@@ -5,24 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classification import regular_file
 from classification.errors import ArtifactError, ConfigError
-from evaluate.cost_figures import CostPoint
+from classification.persistence.untrusted_files import read_object
+from evaluate.figures.cost import CostPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.subset import SUBSET
+from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
-from pipeline.store.seal import unseal
 from pipeline.store.store import Artifact, Store
 from subsample.selection import Subset
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
-_MAX_BYTES = 1 << 26  # of a JSON file
 _OTHER_GOALS = {
     "classifier": "trained a classifier",
     "subset": "trained a classifier on its subset",
@@ -44,7 +43,7 @@ def collect_results(
     """
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
     subset = describe_subset(artifacts)
-    network = read_json(artifacts["retrain"].path / SUMMARY)
+    network = read_object(artifacts["retrain"].path / SUMMARY)
     attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
     return {
         "name": config.name,
@@ -69,7 +68,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise ArtifactError(f"{path}: not there; the run has no report yet")
-    results = unseal(read_json(path), path)
+    results = verify_checksum(read_object(path), path)
     goal = str(results.get("goal", "network"))
     if goal != "network":
         instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
@@ -102,29 +101,6 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
 def selection_cost(costs: Mapping[str, Cost]) -> Cost:
     """What the subset has cost, from the costs of the stages: all that comes before its use."""
     return sum((costs[name] for name in SELECTION if name in costs), Cost())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ArtifactError, naming the file, if it holds none."""
-    value = _json(path)
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{path}: found {type(value).__name__}, allowed: a JSON object")
-    return value
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """A JSON list of objects from a file. Raises ArtifactError, naming it, if it holds none."""
-    value = _json(path)
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise ArtifactError(f"{path}: found something else; allowed: a JSON list of objects")
-    return value
-
-
-def _json(path: Path) -> Any:
-    try:
-        return regular_file.read_json(path, _MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error})") from error
 
 
 def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
@@ -224,7 +200,7 @@ def _measured_basis(attempts: list[Attempt]) -> str:
 def _reliability(artifacts: Mapping[str, Artifact]) -> dict[str, Any] | None:
     if "scores" not in artifacts:
         return None
-    return read_json(artifacts["scores"].path / RELIABILITY)
+    return read_object(artifacts["scores"].path / RELIABILITY)
 
 
 def _round(hours: float) -> float:

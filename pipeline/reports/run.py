@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
 from pipeline.reports.classification import write_classification_report
 from pipeline.reports.html.page import PAGE
 from pipeline.reports.network import write_report
-from pipeline.reports.page import REPORT
 from pipeline.reports.subset import write_subset_report
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import REPORT, RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.store import Artifact, Store
@@ -30,8 +29,8 @@ def write_run_report(
     """Write the report under `folder`, and say what it comes to. Returns results.json's content,
     or None for a ranking, which has no report of its own."""
     if config.goal == "ranking":  # one ranking says nothing by itself
-        console.say(f"ranking     {artifacts['ranking'].path / RANKING}")
-        console.say("            beside that on all images: python run_pipeline.py fidelity CONFIG")
+        console.log(f"ranking     {artifacts['ranking'].path / RANKING}")
+        console.log("            beside that on all images: python run_pipeline.py fidelity CONFIG")
         return None
     if config.goal == "classifier":
         results = write_classification_report(folder, config, datasets["data"], artifacts, store)
@@ -51,12 +50,12 @@ def write_run_report(
             f"cost        {cost['search_alone']} {cost['unit']} search alone",
             f"            {cost['total']} {cost['unit']} with all that went before it",
         ]
-    console.say("")
-    console.say(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
+    console.log("")
+    console.log(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
     for line in costs:
-        console.say(line)
-    console.say(f"report      {folder.report / REPORT}")
-    console.say(f"            {folder.report / PAGE}")
+        console.log(line)
+    console.log(f"report      {folder.report / REPORT}")
+    console.log(f"            {folder.report / PAGE}")
     return results
 
 

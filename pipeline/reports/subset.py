@@ -5,24 +5,18 @@ results.json.
 from collections.abc import Mapping
 from typing import Any
 
-from classification.datasets import ImageDataset
-from classification.workspace import read_metrics
-from evaluate.figures import learning_curves, save_figure
-from evaluate.published_rows import Setting
+from classification.data.datasets import ImageDataset
+from classification.persistence.untrusted_files import read_object
+from classification.persistence.workspace import read_metrics
+from evaluate.figures.training import learning_curves, save_figure
+from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
 from pipeline.reports.classification import describe_augmentation, describe_optimizer
-from pipeline.reports.extras import collect_extras, show_extras, without_extras
 from pipeline.reports.html.run_page import write_run_page
 from pipeline.reports.page import best_label, describe_dataset, write_page
 from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
-from pipeline.reports.results import (
-    SELECTION,
-    SERIES,
-    describe_subset,
-    hours_of,
-    read_json,
-    selection_cost,
-)
+from pipeline.reports.results import SELECTION, SERIES, describe_subset, hours_of, selection_cost
+from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
 from pipeline.run_folder import RunFolder
 from pipeline.stages.probe import SUMMARY
 from pipeline.stages.scorer import training_settings
@@ -94,7 +88,7 @@ def collect_probe(
         "seed": config.seed,
         "subset": describe_subset(artifacts),
         "probe": training_settings(config.probed),
-        "accuracy": read_json(artifacts["probe"].path / SUMMARY)["accuracy"],
+        "accuracy": read_object(artifacts["probe"].path / SUMMARY)["accuracy"],
         "cost": {
             "unit": sum(costs.values(), Cost()).unit,
             "stages": {name: hours_of(cost) for name, cost in costs.items()},

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from classification.config import ClassifierConfig
 from classification.mixing import MixingConfig
-from classification.scorer_config import ScorerConfig
-from evaluate.published_rows import Setting
+from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
 from pipeline.graph import fingerprints
 from pipeline.run_folder import RunFolder
@@ -18,7 +18,7 @@ from pipeline.stages import STAGES
 from pipeline.store.ledger import Attempt, last_making
 from pipeline.store.store import Store
 
-VANILLA = Setting(MixingConfig(kind="none"))  # its fields are ScorerConfig's
+VANILLA = Setting(MixingConfig(kind="none"))  # its fields are ClassifierConfig's
 _LONGEST_NAME = 100 - len("-vanilla")  # of a run that a twin is named after
 
 
@@ -35,7 +35,7 @@ class TrainingTime:
     """Whether training the twin would measure the ratio."""
 
 
-def vanilla(scorer: ScorerConfig) -> ScorerConfig:
+def vanilla(scorer: ClassifierConfig) -> ClassifierConfig:
     """The same training without mixing and without the regularisers that stand in its place."""
     return scorer.model_copy(update=vars(VANILLA))
 

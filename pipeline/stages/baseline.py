@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from classification.images import ImageSet
-from classification.mapped_array import save_array
+from classification.data.loaders import ImageSet
 from classification.models.network import Classifier
+from classification.persistence.arrays import save_array
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.scorer import load_trained

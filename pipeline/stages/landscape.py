@@ -4,16 +4,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classification.checkpoint import write_atomically
+from classification.config import SUPERNET
 from classification.errors import ConfigError
-from classification.scorer_config import SUPERNET
-from evaluate.figures import save_figure
-from evaluate.landscape import landscape
-from evaluate.landscape_config import LandscapeConfig, check_landscape
-from evaluate.landscape_figures import landscape_figures
+from classification.persistence.checkpoint import write_atomically
+from evaluate.figures.landscape import landscape_figures
+from evaluate.figures.training import save_figure
+from evaluate.landscape.config import LandscapeConfig, check_landscape
+from evaluate.landscape.measure import landscape
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.trained import (
+from pipeline.stages.evaluated_network import (
     Trained,
     check_of,
     dataset_of,

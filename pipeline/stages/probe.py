@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classification.checkpoint import write_atomically
 from classification.classifier import train_classifier
-from classification.workspace import read_metrics
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage

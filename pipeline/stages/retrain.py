@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classification.checkpoint import write_atomically
 from classification.models.weights import save_classifier_weights
-from classification.workspace import read_metrics
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.workspace import read_metrics
 from evaluate.complexity import complexity_warning
 from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype
@@ -23,12 +23,12 @@ def run(context: Context) -> None:
     target = context.datasets["target"]
     genotype = Genotype.load(context.input("search", GENOTYPE))
     complexity = network_complexity(genotype, config.retrain, target)
-    context.say(
+    context.log(
         f"network: {complexity.parameters:,} parameters, {complexity.multiply_adds:,} multiply-adds"
     )
     warning = complexity_warning(complexity)
     if warning:
-        context.say(f"warning: {warning}")
+        context.log(f"warning: {warning}")
     network = retrain(
         genotype,
         target,

@@ -8,22 +8,22 @@ from typing import Any
 
 from torch import nn
 
-from classification.checkpoint import write_atomically
-from classification.datasets import ImageDataset
+from classification.config import SUPERNET
+from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.models import build_classifier
-from classification.scorer_config import SUPERNET
-from classification.trainer import place
-from evaluate.attacks import PixelModel, check_installed
-from evaluate.distribution_shift import check_shift, shift_measures
-from evaluate.figures import save_figure
-from evaluate.robustness import RobustnessConfig, Source, choose_images, measure_robustness
-from evaluate.robustness_figure import robustness_curves
-from evaluate.substitute import load_substitute
+from classification.persistence.checkpoint import write_atomically
+from classification.training.trainer import to_device
+from evaluate.figures.robustness import robustness_curves
+from evaluate.figures.training import save_figure
+from evaluate.robustness.attacks import PixelModel, check_installed
+from evaluate.robustness.distribution_shift import check_shift, shift_measures
+from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness
+from evaluate.robustness.substitute import load_substitute
 from pcdarts.search import build_supernet
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
-from pipeline.stages.trained import (
+from pipeline.stages.evaluated_network import (
     Trained,
     check_of,
     dataset_of,
@@ -50,8 +50,8 @@ def run(context: Context) -> None:
         model = load_substitute(substitute, _builder(context), dataset.num_classes, key)
         architecture = substitute.model or _architecture(config)
         kind = substitute.kind(_architecture(config))
-        context.say(f"{kind}: adversarial images from {substitute.weights} ({architecture})")
-        source = PixelModel(place(model, context.device), dataset.normalization)
+        context.log(f"{kind}: adversarial images from {substitute.weights} ({architecture})")
+        source = PixelModel(to_device(model, context.device), dataset.normalization)
         sources.append(Source(kind, architecture, source))
     result = measure_robustness(
         sources,

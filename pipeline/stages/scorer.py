@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from classification.checkpoint import save_checkpoint
 from classification.classifier import load_scorer, train_classifier
+from classification.config import SUPERNET, ClassifierConfig
 from classification.models.weights import save_classifier_weights
-from classification.scorer_config import SUPERNET, ScorerConfig
-from classification.trainer import place
+from classification.persistence.checkpoint import save_checkpoint
+from classification.training.trainer import to_device
 from pcdarts.warm_up import load_supernet, warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
@@ -37,7 +37,7 @@ def run(context: Context) -> None:
     model: nn.Module
     if config.scorer.weights is not None:
         model = load_scorer(config.scorer, data.num_classes, config.scorer.weights)
-        context.say(f"scorer loaded from {config.scorer.weights}; its training is not counted here")
+        context.log(f"scorer loaded from {config.scorer.weights}; its training is not counted here")
     elif config.scorer.model == SUPERNET:
         model, state = warm_up(
             data,
@@ -65,7 +65,7 @@ def load_trained(context: Context) -> nn.Module:
     """The scorer that this stage made, on the device."""
     num_classes = context.datasets["data"].num_classes
     model = load_from(context.input("scorer", WEIGHTS), context.config, num_classes)
-    return place(model, context.device)
+    return to_device(model, context.device)
 
 
 def load_from(path: Path, config: PipelineConfig, num_classes: int) -> nn.Module:
@@ -89,12 +89,12 @@ def settings(config: PipelineConfig) -> Mapping[str, Any]:
     return {"scorer": training_settings(scorer), "seed": config.seed, **augmentation}
 
 
-def training_settings(scorer: ScorerConfig) -> dict[str, Any]:
+def training_settings(scorer: ClassifierConfig) -> dict[str, Any]:
     """Of a scorer's config what decides its weights, and what is recorded of its training."""
     return scorer.model_dump(mode="json", exclude=_without_effect(scorer))
 
 
-def _without_effect(scorer: ScorerConfig) -> dict[str, Any]:
+def _without_effect(scorer: ClassifierConfig) -> dict[str, Any]:
     """Fields that decide nothing. Those that came later are named where they are used alone, so
     that scorers trained before keep their names."""
     unused: dict[str, Any] = {"cuda_graph": True, "checkpoint_steps": True}

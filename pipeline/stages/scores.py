@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from classification.checkpoint import write_atomically
-from classification.mapped_array import save_array
-from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+from classification.persistence.arrays import save_array
+from classification.persistence.checkpoint import write_atomically
+from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.scorer import load_trained
-from subsample.recorded import recorded_losses
 from subsample.reliability import reliability_warning, split_half_reliability
-from subsample.uncertainty import measure_losses, summarise, write_scores_csv
+from subsample.uncertainty import measure_losses, recorded_losses, summarise, write_scores_csv
 
 LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 
@@ -32,7 +31,7 @@ def run(context: Context) -> None:
     reliability = split_half_reliability(losses, config.scores)
     warning = reliability_warning(reliability, config.scores)
     if warning:
-        context.say(f"warning: {warning}")
+        context.log(f"warning: {warning}")
     record = {
         "correlation": reliability.correlation,
         "spearman_brown": reliability.spearman_brown,

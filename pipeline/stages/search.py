@@ -2,9 +2,9 @@
 
 import torch
 
-from classification.checkpoint import load_checkpoint
-from classification.scorer_config import SUPERNET
-from classification.workspace import read_metrics
+from classification.config import SUPERNET
+from classification.persistence.checkpoint import load_checkpoint
+from classification.persistence.workspace import read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import halve, search, search_warnings
 from pipeline.config import PipelineConfig
@@ -42,7 +42,7 @@ def run(context: Context) -> None:
         load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
     )
     for warning in search_warnings(read_metrics(context.workspace.directory), data.num_classes):
-        context.say(f"warning: {warning}")
+        context.log(f"warning: {warning}")
     genotype.save(context.workspace.path(GENOTYPE))
 
 

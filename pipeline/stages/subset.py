@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from classification.mapped_array import read_array
+from classification.persistence.arrays import read_array
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage
 from pipeline.stages.baseline import VALUES

@@ -17,7 +17,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from classification.errors import ArtifactError
-from classification.storage import storing
+from classification.persistence.storage import storing
 
 Outcome = Literal["done", "interrupted", "failed", "killed"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, StorageError
+from classification.persistence.checkpoint import write_atomically
 from pipeline.store.ledger import Attempt, Ledger, Outcome
 
 RECORD = "attempt.json"
@@ -69,7 +69,7 @@ class Stopwatch:
         from where the next one books it.
         """
         attempt = self.stop(outcome)
-        book_attempt(self._ledger, self._folder)
+        record_attempt(self._ledger, self._folder)
         return attempt
 
     def give_up(self, outcome: Outcome) -> Attempt:
@@ -118,7 +118,7 @@ def open_attempt(folder: Path) -> Attempt | None:
         raise ArtifactError(f"{path}: not an attempt record ({error})") from error
 
 
-def book_attempt(ledger: Ledger, folder: Path) -> None:
+def record_attempt(ledger: Ledger, folder: Path) -> None:
     """Give the attempt whose record is in `folder` its line, if there is one, and drop the record.
 
     May be called again, by another process too: an attempt never has two lines.
@@ -129,7 +129,7 @@ def book_attempt(ledger: Ledger, folder: Path) -> None:
         (folder / RECORD).unlink(missing_ok=True)
 
 
-def book_killed_attempt(ledger: Ledger, folder: Path) -> None:
+def record_killed_attempt(ledger: Ledger, folder: Path) -> None:
     """Book what a killed process left in a workspace, which the caller has locked.
 
     What it called done was not published, so it was killed in between.

@@ -20,12 +20,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from classification.checkpoint import write_atomically
 from classification.errors import ArtifactError, PipelineError
-from classification.storage import writable
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import writable
+from classification.persistence.untrusted_files import read_object
+from pipeline.store.checksum import add_checksum, checksum, verify_checksum
 from pipeline.store.ledger import Ledger
-from pipeline.store.seal import checksum, read_object, seal, unseal
-from pipeline.store.stopwatch import RECORD, book_attempt
+from pipeline.store.stopwatch import RECORD, record_attempt
 
 MANIFEST = "artifact.json"
 _FORMAT = 1  # of manifests; one that names none is of this one
@@ -129,7 +130,7 @@ class Store:
                 f"{found['format']!r}); allowed: {_FORMAT}; go on with that version, or "
                 "name another store with --artifacts"
             )
-        manifest = unseal(found, path)
+        manifest = verify_checksum(found, path)
         if (manifest.get("stage"), manifest.get("fingerprint")) != (stage, key):
             raise ArtifactError(f"{path}: damaged; it describes another artifact")
         if not isinstance(manifest.get("files"), dict):
@@ -150,7 +151,7 @@ class Store:
         for result in results:
             _sync(result)
         manifest = {"stage": stage, "fingerprint": key, **description, "files": files}
-        text = json.dumps(seal(manifest), indent=1, sort_keys=True)
+        text = json.dumps(add_checksum(manifest), indent=1, sort_keys=True)
         write_atomically(work / MANIFEST, text + "\n")
         retired = self.put_aside(path, key)
         work.rename(path)
@@ -174,7 +175,7 @@ class Store:
         for file in leftovers(path):
             if file.name != RECORD:
                 discard(file)
-        book_attempt(self.ledger, path)
+        record_attempt(self.ledger, path)
 
 
 def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:

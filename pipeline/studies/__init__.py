@@ -1,1 +1,1 @@
-"""Grids of runs: their cells, what makes them, what they came to."""
+"""Grids of runs: their trials, what makes them, what they came to."""

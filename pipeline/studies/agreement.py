@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from classification.classifier import load_scorer
-from classification.datasets import ImageDataset
-from classification.images import ImageSet
-from classification.mapped_array import read_array
+from classification.config import SUPERNET
+from classification.data.datasets import ImageDataset
+from classification.data.loaders import ImageSet
 from classification.models.network import Classifier
-from classification.scorer_config import SUPERNET
-from classification.trainer import evaluating, place
-from pipeline.reports.results import read_json
+from classification.persistence.arrays import read_array
+from classification.persistence.untrusted_files import read_object
+from classification.training.trainer import evaluating, to_device
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scorer import WEIGHTS
 from pipeline.stages.scores import LOSSES, RELIABILITY
 from pipeline.stages.subset import SUBSET
-from pipeline.studies.results import CellResult, by_setting, counterpart
+from pipeline.studies.results import TrialResult, by_setting, counterpart
 from subsample.agreement import (
     confused_share,
     confusion_concentration,
@@ -49,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "confusion_concentration": "two of these confuse the same classes",
     "scoring_seconds": "seconds of scoring",
 }
-"""What is told of each cell; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
+"""What is told of each trial; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
 
 OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
 """Those that are one figure for all seeds of a setting."""
@@ -57,19 +57,19 @@ OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What a cell made of the training images."""
+    """What a trial made of the training images."""
 
     values: np.ndarray | None  # [N], the higher the more wanted
     indices: np.ndarray
 
 
 def add_agreement(
-    results: Sequence[CellResult],
-    datasets_of: Callable[[CellResult], ImageDataset],
+    results: Sequence[TrialResult],
+    datasets_of: Callable[[TrialResult], ImageDataset],
     device: torch.device,
     reference: str | None,
 ) -> None:
-    """Fill in `agreement` of every cell that has a subset; keys are those of COLUMNS."""
+    """Fill in `agreement` of every trial that has a subset; keys are those of COLUMNS."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
     traits = cache(partial(_traits, datasets_of=datasets_of, device=device))
     across = _across_seeds(results, ranked)
@@ -91,9 +91,9 @@ def add_agreement(
         result.agreement.update(found)
 
 
-def _ranking(result: CellResult) -> _Ranking:
+def _ranking(result: TrialResult) -> _Ranking:
     indices = np.array(Subset.load(result.artifacts["subset"].path / SUBSET).indices)
-    config = result.cell.config
+    config = result.trial.config
     if "baseline" in result.artifacts:
         return _Ranking(read_array(result.artifacts["baseline"].path / VALUES, 1), indices)
     if "scores" not in result.artifacts:
@@ -109,7 +109,7 @@ def _ranking(result: CellResult) -> _Ranking:
 
 
 def _across_seeds(
-    results: Sequence[CellResult], ranked: Mapping[int, _Ranking]
+    results: Sequence[TrialResult], ranked: Mapping[int, _Ranking]
 ) -> dict[tuple[str, str], dict[str, float | None]]:
     """Of each setting, the mean over pairs of seeds."""
     found = {}
@@ -130,11 +130,11 @@ def _across_seeds(
     return found
 
 
-def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, float | None]:
-    """What the losses of a cell say of its own ranking."""
+def _own(result: TrialResult, mine: _Ranking, data: ImageDataset) -> dict[str, float | None]:
+    """What the losses of a trial say of its own ranking."""
     if "scores" not in result.artifacts:
         return {}
-    path, config = result.artifacts["scores"].path, result.cell.config
+    path, config = result.artifacts["scores"].path, result.trial.config
     easy: Measure = "mean_low"
     easiest = select(
         data.train.labels.numpy(),
@@ -144,7 +144,7 @@ def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, fl
     )
     cost = result.costs["scores"]
     return {
-        "split_half": read_json(path / RELIABILITY)["spearman_brown"],
+        "split_half": read_object(path / RELIABILITY)["spearman_brown"],
         "overlap_mean_low": overlap(mine.indices, easiest),
         "scoring_seconds": 3600 * (cost.gpu_hours + cost.cpu_hours),
     }
@@ -152,10 +152,10 @@ def _own(result: CellResult, mine: _Ranking, data: ImageDataset) -> dict[str, fl
 
 @dataclass(frozen=True, eq=False)
 class _ByFiles:
-    """A cell whose scorer looks at another's subset; the same as any of the same two files."""
+    """A trial whose scorer looks at another's subset; the same as any of the same two files."""
 
-    viewer: CellResult
-    seen: CellResult
+    viewer: TrialResult
+    seen: TrialResult
 
     @property
     def _files(self) -> tuple[Path, Path]:
@@ -168,28 +168,28 @@ class _ByFiles:
         return hash(self._files)
 
 
-def _viewer(result: CellResult, results: Sequence[CellResult]) -> CellResult | None:
-    """The cell whose scorer tells what a subset's images are like: its own or, where it has none
+def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult | None:
+    """The trial whose scorer tells what a subset's images are like: its own or, where it has none
     that is a classifier, the first of its seed."""
-    same_seed = [other for other in results if other.cell.seed == result.cell.seed]
+    same_seed = [other for other in results if other.trial.seed == result.trial.seed]
     return next(
         (
             other
             for other in (result, *same_seed)
-            if "scorer" in other.artifacts and other.cell.config.scorer.model != SUPERNET
+            if "scorer" in other.artifacts and other.trial.config.scorer.model != SUPERNET
         ),
         None,
     )
 
 
 def _traits(
-    pair: _ByFiles, datasets_of: Callable[[CellResult], ImageDataset], device: torch.device
+    pair: _ByFiles, datasets_of: Callable[[TrialResult], ImageDataset], device: torch.device
 ) -> dict[str, float | None]:
     """What a scorer sees in a subset."""
-    config, data = pair.viewer.cell.config, datasets_of(pair.seen)
+    config, data = pair.viewer.trial.config, datasets_of(pair.seen)
     weights = pair.viewer.artifacts["scorer"].path / WEIGHTS
     model = load_scorer(config.scorer, data.num_classes, weights)
-    place(model, device)
+    to_device(model, device)
     subset = Subset.load(pair.seen.artifacts["subset"].path / SUBSET)
     images = data.in_memory().take(torch.tensor(subset.indices)).to(device)
     features = extract_features(model, images.images, data.normalization, config.scores.batch_size)

@@ -3,7 +3,7 @@
 name: figure5a-small
 base: small.yaml                      # relative to the study
 seeds: 3
-set: {goal: subset}                   # in every cell
+set: {goal: subset}                   # in every trial
 x: subset.fraction                    # a dotted key, or cost
 grid: {subset.fraction: [0.05, 0.1]}  # of every series that has none of its own
 series:
@@ -22,10 +22,10 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
 
 
 class SeriesConfig(BaseModel, frozen=True, extra="forbid"):
-    """One curve: what its cells have in common, and the points along it."""
+    """One curve: what its trials have in common, and the points along it."""
 
     name: str = Field(min_length=1, max_length=60, description="in figures and tables")
-    set: Settings = Field(default_factory=dict, description="dotted key: value, in all its cells")
+    set: Settings = Field(default_factory=dict, description="dotted key: value, in all its trials")
     points: list[Settings] | None = Field(None, description="settings of each point")
     grid: dict[str, list[Any]] | None = Field(
         None, description="dotted key: values; the points are all combinations"
@@ -42,9 +42,9 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     """Many runs over one store, and the figure they are for."""
 
     name: str = Field(pattern=_NAME, description="of the folder under runs/")
-    base: Path = Field(description="the config that every cell starts from; beside the study")
-    seeds: int = Field(3, ge=1, le=100, description="of each cell, from the base's seed upwards")
-    set: Settings = Field(default_factory=dict, description="dotted key: value, in every cell")
+    base: Path = Field(description="the config that every trial starts from; beside the study")
+    seeds: int = Field(3, ge=1, le=100, description="of each trial, from the base's seed upwards")
+    set: Settings = Field(default_factory=dict, description="dotted key: value, in every trial")
     x: str = Field(COST, description="the figure's axis: a dotted key that holds a number, or cost")
     panels: str | None = Field(
         None, description="a dotted key; each of its values gets a figure of its own"
@@ -58,7 +58,7 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     agreement: bool = Field(
         False, description="tell how alike rankings and subsets are, and what the subsets are like"
     )
-    table_6: bool = Field(False, description="put the cells beside the published rows of Table 6")
+    table_6: bool = Field(False, description="put the trials beside the published rows of Table 6")
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyConfig":

@@ -90,7 +90,7 @@ def check_ray(option: str, address: str | None) -> None:
 
 
 @contextmanager
-def joined(address: str | None, jobs: int) -> Iterator[None]:
+def connected(address: str | None, jobs: int) -> Iterator[None]:
     """Ray in this process: the cluster at `address`, or one started here for `jobs` stages.
 
     What was started ends with the block. The caller's handler of SIGTERM stays.

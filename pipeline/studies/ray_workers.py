@@ -1,11 +1,16 @@
 """Stages as Ray tasks: side by side, on one machine or many; what dies takes its own down alone."""
 
+import contextlib
+import ctypes
+import os
 import pickle
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
@@ -14,11 +19,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from classification.errors import InterruptedRunError
 from pipeline.console import Console
+from pipeline.device import keep_freed_memory
 from pipeline.studies.ray_cluster import ROOT, Share
-from pipeline.studies.ray_task import STOPPED
-from pipeline.studies.tasks import Key, Task
-from pipeline.studies.workers import in_a_line
+from pipeline.studies.tasks import StageKey, Task, in_a_line, make
 
 _RESTARTS = 3  # of one stage, whose nodes die under it
 _PATIENCE_SECONDS = 30.0  # for a stage that was asked to stop to write down what it has
@@ -35,11 +40,11 @@ class RayWorkers:
         self, jobs: int | None, share: Share, device: str, artifacts: Path, console: Console
     ) -> None:
         self._jobs, self._share, self._console = jobs, share, console
-        log = console.log.absolute() if console.log else None
-        self._start = (device, artifacts.absolute(), log, share.threads)
+        log_file = console.log_file.absolute() if console.log_file else None
+        self._start = (device, artifacts.absolute(), log_file, share.threads)
         self._work = _remote()
         self._busy: dict[Any, Task] = {}
-        self._deaths: Counter[Key] = Counter()
+        self._deaths: Counter[StageKey] = Counter()
 
     @property
     def has_room(self) -> bool:
@@ -53,7 +58,7 @@ class RayWorkers:
         return bool(self._busy)
 
     @property
-    def at_work(self) -> set[Key]:
+    def at_work(self) -> set[StageKey]:
         """The keys of the tasks that are being made."""
         return {task.key for task in self._busy.values()}
 
@@ -81,7 +86,7 @@ class RayWorkers:
             count = self._deaths[task.key]
             if count > _RESTARTS:
                 return task, f"{error}, {count} times"
-            self._console.say(
+            self._console.log(
                 f"{task.stage:8} {error}; begins again ({count} of {_RESTARTS})  {task.fingerprint}"
             )
             self.begin(task)
@@ -135,8 +140,44 @@ def _remote() -> Any:
         os.chdir(folder)  # configs name data relative to where the sweep was started
         if root not in sys.path:
             sys.path.insert(0, root)
-        from pipeline.studies.ray_task import work
+        from pipeline.studies.ray_workers import work
 
         return work(*pickle.loads(order))
 
     return ray.remote(max_retries=0)(work)
+
+
+STOPPED = "stopped from outside"
+_PR_SET_PDEATHSIG = 1  # Linux's name, from its prctl.h
+
+
+def work(
+    task: Task, device: str, artifacts: Path, log_file: Path | None, num_threads: int
+) -> str | None:
+    """Make a task. Returns what went wrong, in a line, or None; STOPPED if its node is to go."""
+    before = signal.signal(signal.SIGTERM, _stop)  # what a node gets before it is taken away
+    try:
+        _end_with_the_node()
+        torch.set_num_threads(num_threads)
+        keep_freed_memory()
+        # What goes on inside a stage goes to the log alone: lines of several would mix.
+        with Path(os.devnull).open("w") as nowhere:
+            return make(task, device, artifacts, Console(nowhere, log_file))
+    except (KeyboardInterrupt, InterruptedRunError):
+        return STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_the_node() -> None:
+    """Die when Ray's own process on this node does; elsewhere than on Linux Ray sees to it.
+
+    Ray waits for process 1 to become its parent, which under a subreaper (systemd's, a container's)
+    never comes: the stage would go on, and its process stay behind.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stop(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The page of a study: report.md, its figures and results.json, from what its cells left."""
+"""The page of a study: report.md, its figures and results.json, from what its trials left."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.figures import save_figure
-from evaluate.published import PAPER, TABLE_6
+from evaluate.figures.study import LOG_RANGE, StudyPoint, curves, two_cost_axes
+from evaluate.figures.training import save_figure
+from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, paired_difference, summarise_seeds
-from evaluate.study_figures import LOG_RANGE, StudyPoint, curves, two_cost_axes
 from pipeline.reports.page import write_page
 from pipeline.reports.results import break_even
 from pipeline.store.ledger import Cost, format_hours
 from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
 from pipeline.studies.config import COST
-from pipeline.studies.results import CellResult, as_json, by_setting, counterpart
-from pipeline.studies.study import Cell, Study
+from pipeline.studies.results import TrialResult, as_json, by_setting, counterpart
+from pipeline.studies.study import Study, Trial
 
 _ERROR = "top-1 error, percent"
 _AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
@@ -28,9 +28,9 @@ _END = {
 
 
 def write_study_report(
-    folder: Path, study: Study, results: Sequence[CellResult], total: Cost, command: str
+    folder: Path, study: Study, results: Sequence[TrialResult], total: Cost, command: str
 ) -> dict[str, Any]:
-    """Write the study's page from cells that are whole or not; return its results."""
+    """Write the study's page from trials that are whole or not; return its results."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = _draw(folder, study, results)
     settings = by_setting(results)
@@ -39,9 +39,9 @@ def write_study_report(
         "study": study.config.model_dump(mode="json"),
         "cost": str(total),
         "settings": [
-            _setting_json(key, cells, results, reference) for key, cells in settings.items()
+            _setting_json(key, trials, results, reference) for key, trials in settings.items()
         ],
-        "cells": [as_json(result) for result in results],
+        "trials": [as_json(result) for result in results],
     }
     values = {
         "name": study.config.name,
@@ -49,16 +49,16 @@ def write_study_report(
         "command": command,
         "end": _END[study.goal],
         "whole": sum(result.top1_error is not None for result in results),
-        "cells": len(results),
-        "failed": [(str(r.cell), r.error, str(_spent(r))) for r in results if r.error],
-        "missing": [str(r.cell) for r in results if r.top1_error is None and not r.error],
+        "trials": len(results),
+        "failed": [(str(r.trial), r.error, str(_spent(r))) for r in results if r.error],
+        "missing": [str(r.trial) for r in results if r.top1_error is None and not r.error],
         "total": str(total),
         "units": ", ".join(sorted({_spent(result).unit for result in results})),
         "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
         "figures": figures,
         "settings": [
-            _setting_row(key, cells, results, reference) for key, cells in settings.items()
+            _setting_row(key, trials, results, reference) for key, trials in settings.items()
         ],
         "searched": study.goal == "network",
         "columns": list(COLUMNS.values()) if study.config.agreement else [],
@@ -71,22 +71,22 @@ def write_study_report(
     return record
 
 
-def _draw(folder: Path, study: Study, results: Sequence[CellResult]) -> list[str]:
-    """The figures that the cells so far allow, one a panel; their file names."""
+def _draw(folder: Path, study: Study, results: Sequence[TrialResult]) -> list[str]:
+    """The figures that the trials so far allow, one a panel; their file names."""
     whole = [result for result in results if result.top1_error is not None]
     names = []
-    for panel in dict.fromkeys(result.cell.panel for result in whole):
-        figure = _figure_of(study, [result for result in whole if result.cell.panel == panel])
+    for panel in dict.fromkeys(result.trial.panel for result in whole):
+        figure = _figure_of(study, [result for result in whole if result.trial.panel == panel])
         if figure is not None:
             names.append(f"figure{'-' if panel else ''}{panel.replace('=', '-')}.png")
             save_figure(figure, folder / names[-1])
     return names
 
 
-def _figure_of(study: Study, whole: Sequence[CellResult]) -> Figure | None:
-    title = whole[0].cell.panel
+def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
+    title = whole[0].trial.panel
     if study.config.x != COST:
-        points = [_point(result, result.cell.x or 0.0, "") for result in whole]
+        points = [_point(result, result.trial.x or 0.0, "") for result in whole]
         ticks = sorted({point.x for point in points})
         return curves(
             points,
@@ -101,48 +101,48 @@ def _figure_of(study: Study, whole: Sequence[CellResult]) -> Figure | None:
     if "+" in unit:
         return None  # CPU-hours and GPU-hours have no common axis
     if study.goal == "network":
-        alone = [_point(r, r.search_alone.hours or 0.0, r.cell.label) for r in whole]
-        total = [_point(r, r.total.hours or 0.0, r.cell.label) for r in whole]
+        alone = [_point(r, r.search_alone.hours or 0.0, r.trial.label) for r in whole]
+        total = [_point(r, r.total.hours or 0.0, r.trial.label) for r in whole]
         return two_cost_axes(alone, total, unit, _ERROR)
-    points = [_point(r, r.selection.hours or 0.0, r.cell.label) for r in whole]
+    points = [_point(r, r.selection.hours or 0.0, r.trial.label) for r in whole]
     what = "scorer" if study.goal == "classifier" else "scorer + scores + subset"
     return curves(points, f"{unit}, {what}", _ERROR, title=title)
 
 
-def _point(result: CellResult, x: float, label: str) -> StudyPoint:
+def _point(result: TrialResult, x: float, label: str) -> StudyPoint:
     assert result.top1_error is not None
-    return StudyPoint(result.cell.series, x, result.top1_error, result.cell.seed, label)
+    return StudyPoint(result.trial.series, x, result.top1_error, result.trial.seed, label)
 
 
 def _setting_row(
     key: tuple[str, str],
-    cells: Sequence[CellResult],
-    results: Sequence[CellResult],
+    trials: Sequence[TrialResult],
+    results: Sequence[TrialResult],
     reference: str | None,
 ) -> dict[str, str]:
-    whole = [cell for cell in cells if cell.top1_error is not None]
-    error, difference = _error(whole), _difference(cells, results, reference)
+    whole = [trial for trial in trials if trial.top1_error is not None]
+    error, difference = _error(whole), _difference(trials, results, reference)
     return {
         "series": key[0],
         "label": key[1] or "–",
         "n": str(len(whole)),
         "error": _with_interval(error),
         "difference": _with_interval(difference, signed=True),
-        "selection": _mean_cost([cell.selection for cell in cells]),
-        "search": _mean_cost([cell.search_alone for cell in cells]),
-        "total": _mean_cost([cell.total for cell in cells]),
-        "break_even": _break_even(cells, results),
+        "selection": _mean_cost([trial.selection for trial in trials]),
+        "search": _mean_cost([trial.search_alone for trial in trials]),
+        "total": _mean_cost([trial.total for trial in trials]),
+        "break_even": _break_even(trials, results),
     }
 
 
 def _setting_json(
     key: tuple[str, str],
-    cells: Sequence[CellResult],
-    results: Sequence[CellResult],
+    trials: Sequence[TrialResult],
+    results: Sequence[TrialResult],
     reference: str | None,
 ) -> dict[str, Any]:
-    error = _error([cell for cell in cells if cell.top1_error is not None])
-    difference = _difference(cells, results, reference)
+    error = _error([trial for trial in trials if trial.top1_error is not None])
+    difference = _difference(trials, results, reference)
     return {
         "series": key[0],
         "label": key[1],
@@ -151,65 +151,65 @@ def _setting_json(
     }
 
 
-def _error(whole: Sequence[CellResult]) -> Summary | None:
-    errors = [cell.top1_error for cell in whole if cell.top1_error is not None]
+def _error(whole: Sequence[TrialResult]) -> Summary | None:
+    errors = [trial.top1_error for trial in whole if trial.top1_error is not None]
     return summarise_seeds(errors) if errors else None
 
 
 def _difference(
-    cells: Sequence[CellResult], results: Sequence[CellResult], reference: str | None
+    trials: Sequence[TrialResult], results: Sequence[TrialResult], reference: str | None
 ) -> Summary | None:
-    """Error less that of the reference's cell of the same seed; None for the reference itself."""
+    """Error less that of the reference's trial of the same seed; None for the reference itself."""
     mine, theirs = {}, {}
-    for cell in cells:
-        other = counterpart(cell, reference, results)
-        if other is None or other is cell or cell.top1_error is None or other.top1_error is None:
+    for trial in trials:
+        other = counterpart(trial, reference, results)
+        if other is None or other is trial or trial.top1_error is None or other.top1_error is None:
             continue
-        mine[cell.cell.seed], theirs[cell.cell.seed] = cell.top1_error, other.top1_error
+        mine[trial.trial.seed], theirs[trial.trial.seed] = trial.top1_error, other.top1_error
     return paired_difference(mine, theirs) if mine else None
 
 
-def _break_even(cells: Sequence[CellResult], results: Sequence[CellResult]) -> str:
+def _break_even(trials: Sequence[TrialResult], results: Sequence[TrialResult]) -> str:
     """Searches after which the subset has paid for itself against the study's full-data search of
     as many epochs and the same seed; the mean over seeds of what each would need."""
     needed = []
-    for cell in cells:
-        full = next((other for other in results if _is_full_twin(other.cell, cell.cell)), None)
-        if cell.cell.config.subset.measure == "full" or full is None:
+    for trial in trials:
+        full = next((other for other in results if _is_full_twin(other.trial, trial.trial)), None)
+        if trial.trial.config.subset.measure == "full" or full is None:
             return "–"
-        hours = (cell.selection.hours, cell.search_alone.hours, full.search_alone.hours)
+        hours = (trial.selection.hours, trial.search_alone.hours, full.search_alone.hours)
         needed.append(break_even(*hours))
     if any(each is None for each in needed):
         return "never"
     return f"{sum(each for each in needed if each is not None) / len(needed):.3g}"
 
 
-def _is_full_twin(other: Cell, cell: Cell) -> bool:
+def _is_full_twin(other: Trial, trial: Trial) -> bool:
     return (
         other.config.subset.measure == "full"
-        and other.seed == cell.seed
-        and other.config.search == cell.config.search
+        and other.seed == trial.seed
+        and other.config.search == trial.config.search
     )
 
 
 def _agreement_rows(
-    settings: Mapping[tuple[str, str], Sequence[CellResult]],
+    settings: Mapping[tuple[str, str], Sequence[TrialResult]],
 ) -> list[tuple[str, list[str]]]:
     rows = []
-    for (series, label), cells in settings.items():
+    for (series, label), trials in settings.items():
         columns = []
         for column in COLUMNS:
-            values = [v for cell in cells if (v := cell.agreement.get(column)) is not None]
+            values = [v for trial in trials if (v := trial.agreement.get(column)) is not None]
             shown = values[:1] if column in OF_ALL_SEEDS else values
             columns.append(_figure(summarise_seeds(shown)) if shown else "–")
         rows.append((", ".join(filter(None, (series, label))), columns))
     return rows
 
 
-def _table_6(settings: Mapping[tuple[str, str], Sequence[CellResult]]) -> list[dict[str, str]]:
+def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[dict[str, str]]:
     rows = []
-    for (series, label), cells in settings.items():
-        whole = [c for c in cells if c.accuracy is not None and c.network is not None]
+    for (series, label), trials in settings.items():
+        whole = [c for c in trials if c.accuracy is not None and c.network is not None]
         if not whole:
             continue
         top5 = [float(c.accuracy["top5_error_last"]) for c in whole if c.accuracy]
@@ -230,7 +230,7 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[CellResult]]) -> list[d
     return rows
 
 
-def _spent(result: CellResult) -> Cost:
+def _spent(result: TrialResult) -> Cost:
     return sum(result.costs.values(), Cost())
 
 

@@ -1,4 +1,4 @@
-"""A study: a base config, a grid of settings in named series, and seeds; each point a cell."""
+"""A study: a base config, a grid of settings in named series, and seeds; each point a trial."""
 
 import itertools
 import math
@@ -16,14 +16,14 @@ from pipeline.config import PipelineConfig, describe_invalid, load_config
 from pipeline.documents import Document
 from pipeline.studies.config import COST, SeriesConfig, Settings, StudyConfig
 
-_MAX_CELLS = 10_000
+_MAX_TRIALS = 10_000
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One config of a study.
 
-    `x` is None where the figure's axis is the cost; `point` are the settings that tell the cell
+    `x` is None where the figure's axis is the cost; `point` are the settings that tell the trial
     from the others of its series; `panel` says in which part of the figure it is drawn.
     """
 
@@ -41,22 +41,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's settings and all its cells, in the order in which they stand in the file."""
+    """A study's settings and all its trials, in the order in which they stand in the file."""
 
     config: StudyConfig
-    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
 
     @property
     def goal(self) -> str:
-        """What every cell is after."""
-        return self.cells[0].config.goal
+        """What every trial is after."""
+        return self.trials[0].config.goal
 
 
 def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
-    """Read a study; `overrides` (`KEY=VALUE`) win in every cell, `seeds` over the file's number.
+    """Read a study; `overrides` (`KEY=VALUE`) win in every trial, `seeds` over the file's number.
 
     Raises ConfigError in one line that names file, line and key: an unknown key, a value that is
-    not allowed, a series without points, two cells that are the same.
+    not allowed, a series without points, two trials that are the same.
     """
     document = Document.read(path)
     try:
@@ -72,27 +72,27 @@ def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = No
         Document.read(path.parent / config.base)
     except ConfigError as error:
         raise ConfigError(f"{document.where('base')}: base: {error}") from error
-    cells: list[Cell] = []
-    seen: dict[str, tuple[Cell, str]] = {}
-    for place in _places(config):
+    trials: list[Trial] = []
+    seen: dict[str, tuple[Trial, str]] = {}
+    for point in _all_points(config):
         for index in range(config.seeds):
-            cell = _cell(config, place, index, document, overrides)
-            where = document.where(*place.location)
-            described = cell.config.model_copy(update={"name": "-"}).model_dump_json()
+            trial = _trial(config, point, index, document, overrides)
+            where = document.where(*point.location)
+            described = trial.config.model_copy(update={"name": "-"}).model_dump_json()
             if described in seen:
                 other, first = seen[described]
                 raise ConfigError(
-                    f"{where}: the cell {cell} is the same as {other} of {first}; allowed: each "
+                    f"{where}: the trial {trial} is the same as {other} of {first}; allowed: each "
                     "setting once"
                 )
-            seen[described] = (cell, where)
-            cells.append(cell)
-    _check_goals(cells, path)
-    return Study(config, tuple(cells))
+            seen[described] = (trial, where)
+            trials.append(trial)
+    _check_goals(trials, path)
+    return Study(config, tuple(trials))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Point:
     """A point of a series: its settings, and where in the file they stand."""
 
     series: int
@@ -114,26 +114,26 @@ def _check_series(config: StudyConfig, document: Document) -> None:
                 f"{where}: series {series.name!r} has no points; allowed: points or a grid, its "
                 "own or the study's, with at least one"
             )
-        if number > _MAX_CELLS:
+        if number > _MAX_TRIALS:
             raise ConfigError(
                 f"{where}: series {series.name!r}: found {number:,} points; allowed: at most "
-                f"{_MAX_CELLS:,}"
+                f"{_MAX_TRIALS:,}"
             )
-    cells = config.seeds * sum(_num_points(config, index) for index in range(len(names)))
-    if cells > _MAX_CELLS:
+    trials = config.seeds * sum(_num_points(config, index) for index in range(len(names)))
+    if trials > _MAX_TRIALS:
         raise ConfigError(
-            f"{document.where('seeds')}: seeds: found {config.seeds}, which makes {cells:,} cells; "
-            f"allowed: at most {_MAX_CELLS:,}"
+            f"{document.where('seeds')}: seeds: found {config.seeds}, so {trials:,} trials; "
+            f"allowed: at most {_MAX_TRIALS:,}"
         )
 
 
-def _places(config: StudyConfig) -> list[_Place]:
+def _all_points(config: StudyConfig) -> list[_Point]:
     places = []
     for index in range(len(config.series)):
         points, location = _points(config, index)
         for number, settings in enumerate(points):
             here = (*location, number) if location[-1] == "points" else location
-            places.append(_Place(index, settings, here))
+            places.append(_Point(index, settings, here))
     return places
 
 
@@ -165,17 +165,17 @@ def _points(config: StudyConfig, index: int) -> tuple[list[Settings], tuple[str 
     return [], ("series", index)
 
 
-def _cell(
-    config: StudyConfig, place: _Place, index: int, document: Document, overrides: Sequence[str]
-) -> Cell:
-    series = config.series[place.series]
-    settings = config.set | series.set | place.settings
+def _trial(
+    config: StudyConfig, point: _Point, index: int, document: Document, overrides: Sequence[str]
+) -> Trial:
+    series = config.series[point.series]
+    settings = config.set | series.set | point.settings
     base = document.path.parent / config.base
-    label = ", ".join(f"{_last(key)}={_short(value)}" for key, value in place.settings.items())
+    label = ", ".join(f"{_last(key)}={_short(value)}" for key, value in point.settings.items())
     try:
         resolved = load_config(base, overrides, config.name, settings)
     except ConfigError as error:
-        where = _blame(str(error), config, place, document)
+        where = _blame(str(error), config, point, document)
         message = str(error).removeprefix(f"{base}: ")
         raise ConfigError(f"{where}: {message}") from error
     seed = resolved.seed + index
@@ -190,15 +190,15 @@ def _cell(
     if config.panels is not None:
         value = _number(resolved, "panels", config.panels, document)
         panel = f"{_last(config.panels)}={_short(value)}"
-    return Cell(series.name, label, seed, x, panel, place.settings, resolved)
+    return Trial(series.name, label, seed, x, panel, point.settings, resolved)
 
 
-def _blame(message: str, config: StudyConfig, place: _Place, document: Document) -> str:
+def _blame(message: str, config: StudyConfig, point: _Point, document: Document) -> str:
     """Where the setting stands that a message is about: the innermost that names its key."""
-    series = ("series", place.series, "set")
+    series = ("series", point.series, "set")
     places: list[tuple[Mapping[str, Any], tuple[str | int, ...]]] = [
-        (place.settings, place.location),
-        (config.series[place.series].set, series),
+        (point.settings, point.location),
+        (config.series[point.series].set, series),
         (config.set, ("set",)),
     ]
     # A validator of a whole section names the field without its section.
@@ -208,7 +208,7 @@ def _blame(message: str, config: StudyConfig, place: _Place, document: Document)
                 named = key if pattern.startswith("(") else _last(key)
                 if re.search(pattern.format(re.escape(named)), message):
                     return document.where(*location, key)
-    return document.where(*place.location)
+    return document.where(*point.location)
 
 
 def value_at(config: PipelineConfig, key: str) -> Any:
@@ -230,11 +230,11 @@ def _number(config: PipelineConfig, use: str, key: str, document: Document) -> f
     return float(value)
 
 
-def _check_goals(cells: Sequence[Cell], path: Path) -> None:
-    goals = sorted({cell.config.goal for cell in cells})
+def _check_goals(trials: Sequence[Trial], path: Path) -> None:
+    goals = sorted({trial.config.goal for trial in trials})
     if len(goals) > 1:
         raise ConfigError(
-            f"{path}: goal: found {' and '.join(goals)}; allowed: one for all cells, whose errors "
+            f"{path}: goal: found {' and '.join(goals)}; allowed: one for all trials, whose errors "
             "are compared"
         )
     if goals[0] == "ranking":

@@ -14,30 +14,29 @@ from pipeline.console import Console
 from pipeline.inputs import check_inputs
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
-from pipeline.studies.ray_cluster import Share, joined, share_of
+from pipeline.studies.ray_cluster import Share, connected, share_of
 from pipeline.studies.study import Study
-from pipeline.studies.tasks import Task, Tasks
-from pipeline.studies.workers import datasets_of, make
+from pipeline.studies.tasks import Task, Tasks, datasets_of, make
 
 if TYPE_CHECKING:
     from pipeline.studies.ray_workers import RayWorkers
 
 
 def plan(study: Study, device: torch.device, artifacts: Path, console: Console) -> Tasks:
-    """All that the cells need, and what of it stands.
+    """All that the trials need, and what of it stands.
 
-    Raises PipelineError, naming the cell, for what one of its stages could not do.
+    Raises PipelineError, naming the trial, for what one of its stages could not do.
     """
     datasets, checked = [], set()
-    for cell in study.cells:
-        images = datasets_of(cell.config)
+    for trial in study.trials:
+        images = datasets_of(trial.config)
         # Seeds differ in nothing that is checked.
-        described = cell.config.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
+        described = trial.config.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
         if described not in checked:
-            check_inputs(cell.config, images, device)
+            check_inputs(trial.config, images, device)
             checked.add(described)
         datasets.append(images)
-    return Tasks(STAGES, study.cells, datasets, Store(artifacts), device, console)
+    return Tasks(STAGES, study.trials, datasets, Store(artifacts), device, console)
 
 
 def make_all(
@@ -81,30 +80,30 @@ class _Board:
     def __init__(self, tasks: Tasks, console: Console) -> None:
         self._tasks, self._console = tasks, console
         self._begin, self._done = time.monotonic(), 0
-        cells = len(tasks.of_cell)
-        console.say(
-            f"{cells} cells, {len(tasks.tasks)} stages: {tasks.count('reused')} stand, "
+        trials = len(tasks.of_trial)
+        console.log(
+            f"{trials} trials, {len(tasks.tasks)} stages: {tasks.count('reused')} stand, "
             f"{tasks.count('open')} to be made"
         )
 
     def begin(self, task: Task) -> None:
-        self._console.say(f"{task.stage:8} begins   {task.fingerprint}  for {task.cell}")
+        self._console.log(f"{task.stage:8} begins   {task.fingerprint}  for {task.trial}")
 
     def end(self, task: Task, error: str | None) -> None:
         self._done += 1
         left = self._tasks.count("open")
         seconds = (time.monotonic() - self._begin) / self._done * left
         if error:
-            self._console.say(f"{task.stage:8} FAILED   {task.fingerprint}  {error}")
-        self._console.say(f"{self.standing()}  left about {timedelta(seconds=round(seconds))}")
+            self._console.log(f"{task.stage:8} FAILED   {task.fingerprint}  {error}")
+        self._console.log(f"{self.standing()}  left about {timedelta(seconds=round(seconds))}")
 
     def standing(self) -> str:
         tasks = self._tasks
-        whole = sum(tasks.is_whole(cell) for cell in range(len(tasks.of_cell)))
-        failed = sum(tasks.error_of(cell) is not None for cell in range(len(tasks.of_cell)))
+        whole = sum(tasks.is_whole(trial) for trial in range(len(tasks.of_trial)))
+        failed = sum(tasks.error_of(trial) is not None for trial in range(len(tasks.of_trial)))
         stand = tasks.count("reused", "done")
         return (
-            f"cells {whole}/{len(tasks.of_cell)}{f', {failed} failed' if failed else ''}  "
+            f"trials {whole}/{len(tasks.of_trial)}{f', {failed} failed' if failed else ''}  "
             f"stages {stand}/{len(tasks.tasks)}"
         )
 
@@ -150,7 +149,7 @@ def _maker(
         yield _Here(device, artifacts, console)
         return
     threads, on_gpu = torch.get_num_threads(), device.type == "cuda"
-    with joined(ray_address, jobs or 1):
+    with connected(ray_address, jobs or 1):
         # Takes a second to import, and not everyone has it.
         import ray
 
@@ -162,7 +161,7 @@ def _maker(
             share = share_of(ray.nodes(), on_gpu, threads)
         room = share.rooms(ray.nodes())
         if jobs is not None and room < jobs:
-            console.say(f"--jobs {jobs}: there is room for {room} at once now; the others wait")
+            console.log(f"--jobs {jobs}: there is room for {room} at once now; the others wait")
         workers = RayWorkers(jobs, share, str(device), artifacts, console)
         try:
             yield workers

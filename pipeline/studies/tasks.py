@@ -1,66 +1,70 @@
-"""What a study has to make: every stage of every cell once, whatever the number that share it."""
+"""What a study has to make: every stage of every trial once, whatever the number that share it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import networkx as nx
 import torch
 
-from classification.datasets import ImageDataset
-from classification.errors import ArtifactError
+from classification.data.datasets import DataConfig, ImageDataset, load_dataset
+from classification.errors import ArtifactError, InterruptedRunError, PipelineError
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import Stage
-from pipeline.runner import Runner
+from pipeline.inputs import load_datasets
+from pipeline.runner import Runner, Selection
+from pipeline.stages import STAGES
 from pipeline.store.store import Artifact, Store
-from pipeline.studies.study import Cell
+from pipeline.studies.study import Trial
 
-Key = tuple[str, str]  # a stage and its fingerprint
+StageKey = tuple[str, str]  # a stage and its fingerprint
 State = Literal["reused", "open", "done", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A stage to be made, under the config of the first cell that needs it."""
+    """A stage to be made, under the config of the first trial that needs it."""
 
     stage: str
     fingerprint: str
     config: PipelineConfig
-    cell: str
+    trial: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> StageKey:
         """What tells it from all other tasks."""
         return self.stage, self.fingerprint
 
 
 class Tasks:
-    """The tasks of all cells as a graph, each edge from what is needed to what needs it."""
+    """The tasks of all trials as a graph, each edge from what is needed to what needs it."""
 
     def __init__(
         self,
         stages: Mapping[str, Stage],
-        cells: Sequence[Cell],
+        trials: Sequence[Trial],
         datasets: Sequence[Mapping[str, ImageDataset]],
         store: Store,
         device: torch.device,
         console: Console,
     ) -> None:
-        self.graph: nx.DiGraph[Key] = nx.DiGraph()
-        self.tasks: dict[Key, Task] = {}
-        self.of_cell: list[list[Key]] = []
-        self.states: dict[Key, State] = {}
-        self.errors: dict[Key, str] = {}
-        for cell, images in zip(cells, datasets, strict=True):
-            runner = Runner(stages, cell.config, images, store, device, console)
+        self.graph: nx.DiGraph[StageKey] = nx.DiGraph()
+        self.tasks: dict[StageKey, Task] = {}
+        self.of_trial: list[list[StageKey]] = []
+        self.states: dict[StageKey, State] = {}
+        self.errors: dict[StageKey, str] = {}
+        for trial, images in zip(trials, datasets, strict=True):
+            runner = Runner(stages, trial.config, images, store, device, console)
             keys = [(name, runner.keys[name]) for name in runner.order]
-            self.of_cell.append(keys)
+            self.of_trial.append(keys)
             for name, key in zip(runner.order, keys, strict=True):
                 if key not in self.tasks:
-                    self.tasks[key] = Task(*key, cell.config, str(cell))
+                    self.tasks[key] = Task(*key, trial.config, str(trial))
                     self.graph.add_node(key)
-                for need in stages[name].needs(cell.config):
+                for need in stages[name].needs(trial.config):
                     if need in runner.keys:
                         self.graph.add_edge((need, runner.keys[need]), key)
         found = {key: _find(key, store) for key in self.tasks}
@@ -68,14 +72,14 @@ class Tasks:
             self.states[key] = self._first_state(key, found)
 
     def ready(self) -> list[Task]:
-        """Open tasks all of whose needs stand, in the order of the cells."""
+        """Open tasks all of whose needs stand, in the order of the trials."""
         return [
             task
             for key, task in self.tasks.items()
             if self.states[key] == "open" and all(map(self._stands, self.graph.predecessors(key)))
         ]
 
-    def finish(self, key: Key, error: str | None) -> None:
+    def finish(self, key: StageKey, error: str | None) -> None:
         """Note how a task ended; after a failure all that needed it is skipped."""
         self.states[key] = "failed" if error else "done"
         if error:
@@ -83,23 +87,23 @@ class Tasks:
             for other in nx.descendants(self.graph, key):
                 self.states[other] = "skipped"
 
-    def error_of(self, cell: int) -> str | None:
-        """Why a cell is not whole: the first of its stages that failed, and its message."""
-        failed = (key for key in self.of_cell[cell] if key in self.errors)
+    def error_of(self, trial: int) -> str | None:
+        """Why a trial is not whole: the first of its stages that failed, and its message."""
+        failed = (key for key in self.of_trial[trial] if key in self.errors)
         return next((f"{key[0]}: {self.errors[key]}" for key in failed), None)
 
-    def is_whole(self, cell: int) -> bool:
-        """Whether all stages of a cell stand."""
-        return all(map(self._stands, self.of_cell[cell]))
+    def is_whole(self, trial: int) -> bool:
+        """Whether all stages of a trial stand."""
+        return all(map(self._stands, self.of_trial[trial]))
 
     def count(self, *states: State) -> int:
         """How many tasks are in one of these states."""
         return sum(state in states for state in self.states.values())
 
-    def _stands(self, key: Key) -> bool:
+    def _stands(self, key: StageKey) -> bool:
         return self.states[key] in ("reused", "done")
 
-    def _first_state(self, key: Key, found: Mapping[Key, Artifact | None]) -> State:
+    def _first_state(self, key: StageKey, found: Mapping[StageKey, Artifact | None]) -> State:
         """Whether a stage's artifact stands; one made from other inputs does not."""
         artifact = found[key]
         if artifact is None:
@@ -112,9 +116,49 @@ class Tasks:
         return "reused"
 
 
-def _find(key: Key, store: Store) -> Artifact | None:
+def _find(key: StageKey, store: Store) -> Artifact | None:
     """What stands; a damaged artifact, which its stage will make again, does not."""
     try:
         return store.find(*key)
     except ArtifactError:
         return None
+
+
+@cache
+def load_once(config: DataConfig, key: str) -> ImageDataset:
+    """The images of a config, read once a process: trials of a study share them."""
+    return load_dataset(config, key)
+
+
+def datasets_of(config: PipelineConfig) -> dict[str, ImageDataset]:
+    """What a trial's stages read."""
+    return load_datasets(config, load_once)
+
+
+def make(task: Task, device: str, artifacts: Path, console: Console) -> str | None:
+    """Make a task's stage. Returns what went wrong, in a line, or None.
+
+    Raises InterruptedRunError when the person stops it; anything else ends this task alone.
+    """
+    try:
+        runner = Runner(
+            STAGES,
+            task.config,
+            datasets_of(task.config),
+            Store(artifacts),
+            torch.device(device),
+            console,
+        )
+        runner.run(Selection(only=task.stage))
+    except InterruptedRunError:
+        raise
+    except PipelineError as error:
+        return in_a_line(error)
+    except Exception as error:  # a bug, or a device that failed, must not end the other trials
+        return f"{type(error).__name__}: {in_a_line(error)}"
+    return None
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())

@@ -3,15 +3,17 @@ import torch
 from pydantic import ValidationError
 
 from classification.classifier import check_scorer, load_scorer, train_classifier
-from classification.datasets import DataConfig, load_dataset
+from classification.config import ClassifierConfig
+from classification.data.datasets import DataConfig, load_dataset
 from classification.errors import ArtifactError, ConfigError
 from classification.mixing import MixingConfig
 from classification.models.weights import save_classifier_weights
-from classification.scorer_config import ScorerConfig
-from classification.trainer import place
-from classification.workspace import Workspace
+from classification.persistence.workspace import Workspace
+from classification.training.trainer import to_device
 
-TINY = ScorerConfig(model="resnet8", epochs=6, batch_size=32, learning_rate=0.1, schedule="cosine")
+TINY = ClassifierConfig(
+    model="resnet8", epochs=6, batch_size=32, learning_rate=0.1, schedule="cosine"
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +54,10 @@ def test_mixed_labels_keep_the_training_loss_above_that_of_plain_ones(digits, tm
 )
 def test_what_a_recipe_adds_changes_the_training_and_repeats(digits, tmp_path, settings):
     plain = TINY.model_dump() | {"epochs": 1, "mixing": {"kind": "none"}}
-    changed = ScorerConfig.model_validate(plain | settings)
+    changed = ClassifierConfig.model_validate(plain | settings)
     runs = [
         train(digits, config, tmp_path / name)[1][0]
-        for name, config in (("a", changed), ("b", changed), ("c", ScorerConfig(**plain)))
+        for name, config in (("a", changed), ("b", changed), ("c", ClassifierConfig(**plain)))
     ]
     assert runs[0] == runs[1]
     assert runs[0]["loss"] != runs[2]["loss"]
@@ -84,7 +86,7 @@ def test_an_interrupted_training_with_every_regulariser_ends_the_same(digits, tm
 def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
     model, _ = train(digits, TINY.model_copy(update={"epochs": 1}), tmp_path)
     save_classifier_weights(model, tmp_path / "s.safetensors")
-    loaded = place(load_scorer(TINY, 3, tmp_path / "s.safetensors"), torch.device("cpu"))
+    loaded = to_device(load_scorer(TINY, 3, tmp_path / "s.safetensors"), torch.device("cpu"))
     images = digits.normalization(digits.test.images)
     assert torch.equal(model.eval()(images), loaded.eval()(images))
 
@@ -102,7 +104,7 @@ def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
 )
 def test_settings_out_of_range_are_refused(settings, expected):
     with pytest.raises(ValidationError, match=expected):
-        ScorerConfig(**settings)
+        ClassifierConfig(**settings)
 
 
 def test_a_batch_larger_than_the_training_images_is_refused(digits):

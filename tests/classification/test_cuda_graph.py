@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from classification.cuda_graph import ReplayedStep, replayed
+from classification.acceleration import ReplayedStep, replayed
 from classification.errors import DeviceError
 
 

@@ -4,10 +4,10 @@ import torch
 from pydantic import ValidationError
 from scipy.stats import kendalltau
 
-from classification.datasets import DataConfig, load_dataset
+from classification.data.datasets import DataConfig, load_dataset
 from classification.errors import ConfigError
+from classification.persistence.workspace import Workspace
 from classification.seeding import derive_seed
-from classification.workspace import Workspace
 from evaluate import fidelity
 from evaluate.fidelity import (
     FidelityConfig,
@@ -17,7 +17,7 @@ from evaluate.fidelity import (
     sample_architectures,
     train_architectures,
 )
-from evaluate.fidelity_figure import fidelity_scatter
+from evaluate.figures.fidelity import fidelity_scatter
 
 TINY = {
     "architectures": 3,

@@ -2,11 +2,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from classification.datasets import ImageDataset
+from classification.data.datasets import ImageDataset
+from classification.data.loaders import ImageSet
+from classification.data.transforms import Normalization
 from classification.errors import ConfigError
-from classification.images import ImageSet
-from classification.transforms import Normalization
-from classification.workspace import Workspace
+from classification.persistence.workspace import Workspace
 from evaluate.retrain import (
     RetrainConfig,
     build_network,

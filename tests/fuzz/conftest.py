@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sklearn.datasets
 
-from classification.memory_limit import memory_limit
+from classification.persistence.untrusted_files import memory_limit
 from run_pipeline import main
 
 MEMORY = 3 << 30  # bytes, that a case may take

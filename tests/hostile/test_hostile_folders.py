@@ -15,7 +15,7 @@ import scipy.io
 import torch
 from PIL import Image
 
-from classification.datasets import DataConfig, load_dataset
+from classification.data.datasets import DataConfig, load_dataset
 from classification.errors import ConfigError, DataError
 from run_pipeline import main
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classification.errors import ArtifactError
-from classification.mapped_array import read_array
+from classification.persistence.arrays import read_array
 from pcdarts.genotype import GENOTYPES, Genotype
 from run_pipeline import main
 from subsample.selection import Subset

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from pcdarts.conversion import to_merged, to_plain
+from pcdarts.plain_supernet import PlainSupernet
 from pcdarts.supernet import Supernet
-from tests.pcdarts.plain_supernet import PlainSupernet
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pcdarts.network import (
     CifarNetwork,
     ImageNetNetwork,
     drop_path,
-    minimum_image_size,
+    smallest_network_input,
 )
 
 # Parameters for CIFAR-10, CIFAR-100 and ImageNet without auxiliary head, then multiply-adds
@@ -101,7 +101,7 @@ def test_auxiliary_head_pools_as_the_reference_where_it_can(side: int, stride: i
     ("kind", "network"), [("cifar", CifarNetwork), ("imagenet", ImageNetNetwork)]
 )
 def test_the_smallest_images_leave_maps_of_2x2(kind: str, network: type[CifarNetwork]) -> None:
-    side = minimum_image_size(kind)
+    side = smallest_network_input(kind)
     model = network(GENOTYPES["darts-v2"], 5, channels=4, cells=3)
     shapes = []
     model.cells[-1].register_forward_hook(lambda *hook: shapes.append(hook[2].shape[2:]))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from pcdarts.genotype import NUM_EDGES
 from pcdarts.operations import CANDIDATES, OPERATIONS
-from tests.pcdarts.plain_supernet import MixedOperation, PlainSupernet
+from pcdarts.plain_supernet import MixedOperation, PlainSupernet
 
 
 def _skip_only() -> torch.Tensor:

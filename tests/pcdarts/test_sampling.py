@@ -3,9 +3,8 @@ from collections import Counter
 import pytest
 import torch
 
-from pcdarts.genotype import Genotype
+from pcdarts.genotype import Genotype, random_genotype
 from pcdarts.operations import CANDIDATES
-from pcdarts.sampling import random_genotype
 
 DRAWS = 2000
 

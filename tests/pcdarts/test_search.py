@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from classification.cuda_graph import ReplayedStep
+from classification.acceleration import ReplayedStep
+from classification.data.loaders import ImageSet
+from classification.data.transforms import Augmentation, Normalization
 from classification.errors import PipelineError
-from classification.images import ImageSet
-from classification.transforms import Augmentation, Normalization
-from classification.workspace import METRICS, Workspace, read_metrics
+from classification.persistence.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import halve, search, search_warnings, split_halves
 from pcdarts.search_config import SearchConfig
@@ -95,7 +95,7 @@ def test_replayed_steps_lead_to_the_same_bits(
         return made
 
     monkeypatch.setattr("pcdarts.search.replayed", replayed)
-    monkeypatch.setattr("classification.cuda_graph._PLAIN_CALLS", 1)
+    monkeypatch.setattr("classification.acceleration._PLAIN_CALLS", 1)
     genotype, directory = uninterrupted
     assert _search(tmp_path) == genotype
     assert _digest(tmp_path) == _digest(directory)

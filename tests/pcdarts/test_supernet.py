@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from classification.schedules import make_sgd
+from classification.training.schedules import make_sgd
 from pcdarts.architect import Architect
 from pcdarts.conversion import to_merged, to_plain
 from pcdarts.network import NetworkKind
+from pcdarts.plain_supernet import PlainSupernet
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
-from tests.pcdarts.plain_supernet import PlainSupernet
 
 
 class CountOperations(TorchDispatchMode):

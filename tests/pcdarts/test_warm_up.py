@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from classification.checkpoint import State, load_checkpoint, save_checkpoint
-from classification.datasets import DataConfig, ImageDataset, load_dataset
+from classification.data.datasets import DataConfig, ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError, PipelineError
 from classification.mixing import MixingConfig
 from classification.models.weights import save_classifier_weights
-from classification.workspace import METRICS, Workspace, read_metrics
+from classification.persistence.checkpoint import State, load_checkpoint, save_checkpoint
+from classification.persistence.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import build_supernet, halve, search
 from pcdarts.search_config import SearchConfig

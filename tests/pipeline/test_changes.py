@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.data_config import DataConfig
-from classification.datasets import load_dataset
+from classification.data.config import DataConfig
+from classification.data.datasets import load_dataset
 from pipeline.changes import changed_settings
 from pipeline.stages import STAGES
 from pipeline.store import ledger, stopwatch

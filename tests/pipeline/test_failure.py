@@ -11,7 +11,7 @@ from pipeline.failure import failure_of
 from pipeline.stages import scorer
 from pipeline.store.ledger import Attempt
 from run_pipeline import main
-from tests.pipeline.test_full_disk import contents, run
+from tests.pipeline.store.test_full_disk import contents, run
 
 ON_GPU = Attempt(
     "search", "abc", "run", "2026-01-01", 1.0, "A100", "gpu", 1, "failed", 3, 9, "epoch"

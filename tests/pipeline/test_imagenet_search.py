@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import pcdarts.search
-from classification.cuda_graph import ReplayedStep
+from classification.acceleration import ReplayedStep
 from pcdarts.genotype import Genotype
 from pcdarts.search_config import SearchConfig
 from pipeline.config import load_config
@@ -119,7 +119,7 @@ def test_steps_on_images_in_files_can_be_replayed(
         return made
 
     monkeypatch.setattr(pcdarts.search, "replayed", replayed)
-    monkeypatch.setattr("classification.cuda_graph._PLAIN_CALLS", 1)
+    monkeypatch.setattr("classification.acceleration._PLAIN_CALLS", 1)
     place = Place(tmp_path, root)
     assert place.run() == 0
     assert [len(step._graphs) for step in made] == [1, 1]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from classification.folder_survey import FolderSurvey
+from classification.data.folder_survey import FolderSurvey
 from pipeline.config import load_config
 from pipeline.initial_config import fraction_of, initial_config
 from run_pipeline import main

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluate.published_errors import PUBLISHED_TABLES
-from evaluate.published_rows import Setting
+from evaluate.published.error_rates import PUBLISHED_TABLES
+from evaluate.published.rows import Setting
 from pipeline.config import load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES

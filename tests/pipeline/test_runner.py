@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from classification.errors import ArtifactError, ConfigError, InterruptedRunError
+from pipeline.commands.status import stage_state
 from pipeline.console import Console
 from pipeline.graph import Stage
 from pipeline.runner import Runner, Selection
-from pipeline.status import stage_state
 from pipeline.store.store import Store
 
 

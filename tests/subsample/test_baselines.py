@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from classification.data.transforms import Normalization
 from classification.errors import ConfigError, DataError, PipelineError
 from classification.models import build_classifier
 from classification.models.network import Classifier
 from classification.seeding import seeded
-from classification.transforms import Normalization
 from subsample.baselines import (
     DropoutConfig,
     dropout_uncertainty,

@@ -3,9 +3,9 @@ import pytest
 from pydantic import ValidationError
 
 from classification.errors import PipelineError
-from classification.training_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
-from subsample.recorded import recorded_losses
-from subsample.scores_config import ScoresConfig
+from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+from subsample.config import ScoresConfig
+from subsample.uncertainty import recorded_losses
 
 
 def write_record(folder, losses, entropies):

@@ -4,12 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from classification.transforms import Normalization
-from classification.workspace import Workspace
+from classification.data.transforms import Normalization
+from classification.persistence.workspace import Workspace
 from subsample import uncertainty
-from subsample.redrawn import losses_of, mixed_images, redraw_mixes
-from subsample.scores_config import ScoresConfig
-from subsample.uncertainty import measure_losses
+from subsample.config import ScoresConfig
+from subsample.uncertainty import losses_of, measure_losses, mixed_images, redraw_mixes
 
 
 @pytest.mark.parametrize("common", [False, True])

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from subsample.config import ScoresConfig
 from subsample.reliability import (
     Reliability,
     draws_for,
@@ -12,7 +13,6 @@ from subsample.reliability import (
     spearman_brown,
     split_half_reliability,
 )
-from subsample.scores_config import ScoresConfig
 
 CONFIG = ScoresConfig()
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from classification.errors import ArtifactError, ConfigError
+from subsample.config import SubsetConfig
 from subsample.selection import Subset, check_selection, class_histogram, select
-from subsample.subset_config import SubsetConfig
 from subsample.uncertainty import Scores
 
 MEASURES = ("cv", "mean_high", "mean_low", "std", "random")

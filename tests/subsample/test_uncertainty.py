@@ -10,12 +10,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from classification.data.transforms import Normalization
 from classification.errors import DataError, PipelineError
-from classification.transforms import Normalization
-from classification.workspace import Workspace
+from classification.persistence.workspace import Workspace
 from subsample import uncertainty
+from subsample.config import ScoresConfig
 from subsample.mixes import draw_mixes
-from subsample.scores_config import ScoresConfig
 from subsample.uncertainty import (
     LOSSES,
     Scores,
@@ -260,7 +260,7 @@ def test_losses_that_rotted_before_work_went_on_are_measured_again(
     rotten[3, 2] += 1e-3
     rotten.flush()
     said: list[str] = []
-    again = Workspace(tmp_path / "cut", say=said.append)
+    again = Workspace(tmp_path / "cut", log=said.append)
     arguments = (small_network(), images, torch.tensor(labels), 3, PLAIN, ScoresConfig(draws=5), 1)
     measure_losses(*arguments, again)
     assert again.path(LOSSES).read_bytes() == (tmp_path / "whole" / LOSSES).read_bytes()

@@ -9,10 +9,9 @@ from pcdarts.genotype import Genotype
 from pipeline.reports.html.cell_picture import cell_pictures
 from pipeline.reports.html.chart import Chart, Series, line_chart
 from pipeline.reports.html.page import is_page, write_html
-from pipeline.reports.page import RESULTS
 from pipeline.reports.parts import show_hours
 from pipeline.reports.results import SERIES, cost_point, read_results
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import RESULTS, RunFolder
 
 COMPARISON = "comparison.html"
 _AXES = {"search": "search alone", "total": "search and all that went before it"}

@@ -15,18 +15,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from classification.datasets import ImageDataset
-from classification.mapped_array import read_array
-from classification.trainer import place
+from classification.data.datasets import ImageDataset
+from classification.persistence.arrays import read_array
+from classification.training.trainer import to_device
 from pipeline.config import PipelineConfig
 from pipeline.reports.html.chart import Chart, histogram
 from pipeline.stages import scores, subset
 from pipeline.stages.scorer import WEIGHTS, load_from
 from pipeline.store.store import Artifact
 from subsample.mixes import Mixes
-from subsample.redrawn import losses_of, mixed_images, redraw_mixes
 from subsample.selection import Subset
-from subsample.uncertainty import Scores, summarise
+from subsample.uncertainty import Scores, losses_of, mixed_images, redraw_mixes, summarise
 
 MOST_CLASSES, MOST_MIXES = 3, 6
 _MOST_PIXELS = 96  # of a tile's longer side
@@ -119,7 +118,7 @@ def _find_mixes(
         if not open_:
             break
         device = torch.device(name)
-        place(model, device)
+        to_device(model, device)
         images, labels = train.images.to(device), train.labels.to(device)
         for index in open_:
             mixes = _some(redraw_mixes(index, images, config.scores, config.seed), losses[index])

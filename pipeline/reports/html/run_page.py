@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from classification.datasets import ImageDataset
-from classification.workspace import read_metrics
+from classification.data.datasets import ImageDataset
+from classification.persistence.workspace import read_metrics
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.reports.html.cell_picture import cell_pictures

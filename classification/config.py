@@ -1,0 +1,175 @@
+"""How a scorer, or any classifier, is trained: the recipes of Tables 1 and 2."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+
+from classification.acceleration import GraphMode, Precision
+from classification.mixing import MixingConfig
+from classification.models import MODELS
+from classification.training.schedules import Schedule, cosine_decay, one_cycle, step_decay
+
+SUPERNET = "supernet"  # as a scorer's name: the search's own network after its warm-up
+
+# Fields whose place the search's config takes under a supernet.
+_DECIDED_BY_SEARCH = (
+    "weights", "epochs", "stop_epoch", "batch_size", "learning_rate", "momentum", "weight_decay",
+    "schedule", "milestones", "stochastic_depth", "drop_block", "precision", "record_losses",
+)  # fmt: skip
+
+
+class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
+    """The network whose losses rank the images, and how it is trained.
+
+    The defaults are the CutMix setting for PyramidNet (Yun et al. 2019), which is that of Table 1.
+    """
+
+    model: str = Field(
+        "pyramidnet110",
+        description="name of the classifier; or supernet: the search's own network, trained on all "
+        "images for the search's warm-up, from where the search then goes on",
+    )
+    weights: Path | None = Field(
+        None, description="load this trained scorer (safetensors or a torch checkpoint) instead"
+    )
+    mixing: MixingConfig = Field(MixingConfig(), description="image mixing during training")
+    epochs: int = Field(300, gt=0, description="passes over the training images")
+    stop_epoch: int | None = Field(
+        None,
+        gt=0,
+        description="stop after this many epochs of the schedule, which stays that of all epochs",
+    )
+    batch_size: int = Field(64, gt=1, description="images")
+    learning_rate: float = Field(0.25, gt=0, description="of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
+    weight_decay: float = Field(1e-4, ge=0, description="of SGD; 4e-5 in the authors' recipe")
+    schedule: Literal["step", "cosine", "one_cycle"] = Field(
+        "step", description="course of the learning rate"
+    )
+    milestones: tuple[float, ...] = Field(
+        (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="training only, never scoring")
+    stochastic_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability of dropping the last residual branch, of the others in "
+        "proportion to their depth (Huang et al. 2016)",
+    )
+    drop_block: float = Field(
+        0.0, ge=0, lt=1, description="share of the last two stages' maps that DropBlock drops"
+    )
+    drop_block_size: int = Field(7, gt=0, description="side of its blocks (Ghiasi et al. 2018)")
+    precision: Precision = Field(
+        "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
+    )
+    cuda_graph: GraphMode = Field(
+        "auto",
+        description="replay the training step as a CUDA graph: where possible, always or never; "
+        "the result is the same",
+    )
+    checkpoint_steps: int | None = Field(
+        None,
+        gt=0,
+        description="steps from one checkpoint within an epoch to the next; none: after epochs "
+        "alone. Decides nothing of the result",
+    )
+    test_every: int = Field(
+        1, gt=0, description="epochs from one test to the next; the last epoch is always tested"
+    )
+    record_losses: bool = Field(
+        False,
+        description="keep each training image's loss in every epoch: that of the mix of which it "
+        "is the canvas, image i of the batch. The steps are then not captured as CUDA graphs",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        if model not in MODELS and model != SUPERNET:
+            raise ValueError(f"unknown classifier; allowed: {', '.join([*MODELS, SUPERNET])}")
+        return model
+
+    @field_validator(*_DECIDED_BY_SEARCH)
+    @classmethod
+    def _left_to_search(cls, value: Any, info: ValidationInfo) -> Any:
+        # Compared with the default, so that a config that names every key loads again.
+        default = cls.model_fields[str(info.field_name)].default
+        if info.data.get("model") == SUPERNET and value != default:
+            raise ValueError(
+                "the supernet's warm-up is trained as `search` says; allowed: none of it with "
+                "model supernet"
+            )
+        return value
+
+    @field_validator("mixing")
+    @classmethod
+    def _mixable(cls, mixing: MixingConfig, info: ValidationInfo) -> MixingConfig:
+        if info.data.get("model") == SUPERNET and mixing.kind == "manifold_mixup":
+            raise ValueError(
+                "kind manifold_mixup mixes what enters a classifier's stages, and a supernet has "
+                "none; allowed: any other kind with model supernet"
+            )
+        return mixing
+
+    @field_validator("stop_epoch")
+    @classmethod
+    def _within(cls, stop: int | None, info: ValidationInfo) -> int | None:
+        epochs = info.data.get("epochs")
+        if stop is not None and epochs is not None and stop > epochs:
+            raise ValueError(f"the schedule ends before; allowed: 1 to epochs ({epochs})")
+        return stop
+
+    @field_validator("record_losses")
+    @classmethod
+    def _trained_here(cls, record: bool, info: ValidationInfo) -> bool:
+        if record and info.data.get("weights") is not None:
+            raise ValueError("with weights nothing is trained; allowed: false")
+        if record and info.data.get("checkpoint_steps") is not None:
+            raise ValueError("kept by whole epochs; allowed: false with checkpoint_steps")
+        return record
+
+    @field_validator("drop_block_size")
+    @classmethod
+    def _centred(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("a block has a centre; allowed: 1, 3, 5, 7, …")
+        return size
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "ClassifierConfig":
+        shares = self.milestones
+        if list(shares) != sorted(shares) or not all(0 < share < 1 for share in shares):
+            raise ValueError(f"milestones {shares} must ascend between 0 and 1")
+        return self
+
+    @model_validator(mode="after")
+    def _capturable(self) -> "ClassifierConfig":
+        if self.cuda_graph != "on" or self.graph_mode == "on":
+            return self
+        why = (
+            "that records its losses keeps tensors from call to call"
+            if self.mixing.capturable
+            else f"with {self.mixing.kind} waits for the CPU"
+        )
+        raise ValueError(
+            f"cuda_graph on: a step {why}, so it cannot be captured; allowed: auto, off"
+        )
+
+    @property
+    def trained_epochs(self) -> int:
+        """How many of the schedule's epochs are trained."""
+        return self.epochs if self.stop_epoch is None else self.stop_epoch
+
+    @property
+    def graph_mode(self) -> GraphMode:
+        """`cuda_graph`, but off where the step cannot be captured."""
+        return self.cuda_graph if self.mixing.capturable and not self.record_losses else "off"
+
+    def make_schedule(self) -> Schedule:
+        """The learning rate's course over the epochs, as a share of `learning_rate`."""
+        if self.schedule == "step":
+            return step_decay(self.epochs, self.milestones)
+        return cosine_decay(self.epochs) if self.schedule == "cosine" else one_cycle(self.epochs)

@@ -1,0 +1,1 @@
+"""Image datasets: which images, reading them, batches of them, augmentation."""

@@ -1,0 +1,294 @@
+"""Image datasets as uint8 tensors: digits, CIFAR-10 and CIFAR-100, image folders.
+
+Every dataset has a train and a test split. Test images choose nothing; where something is to be
+chosen, `split_validation` holds a part of train out.
+"""
+
+import hashlib
+import http.client
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from classification.data.config import DataConfig as DataConfig
+from classification.data.decoding import decode_images, native_size
+from classification.data.files import IMAGENET_NORMALIZATION, ImageFiles
+from classification.data.folders import ImageFolder, list_images
+from classification.data.loaders import Images, ImageSet
+from classification.data.transforms import Augmentation, Normalization
+from classification.errors import ConfigError, DataError
+
+_CIFAR_ROOT = Path(".data")
+_DIGITS_LEVELS = 16  # the scans count dark pixels in blocks of 4×4
+_DIGITS_TEST_EVERY = 5
+_PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
+MAX_BYTES = 8 << 30
+_RESIZE_CHUNK = 1024  # images
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Both splits, what the labels mean, and how training sees the images."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    test: Images
+    normalization: Normalization  # of the train split
+    crop_padding: int
+    flip: bool
+    lighting: float = 0.0
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return self.train.image_size
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256, in hex, over the class names and both splits' images and labels."""
+        parts = [*self.classes, self.train.digest(), self.test.digest()]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def in_memory(self) -> ImageSet:
+        """The training images as one tensor. Raises ConfigError if they stay in files."""
+        if isinstance(self.train, ImageSet):
+            return self.train
+        raise ConfigError(
+            "data.storage: found files; what is scored is held on the device, allowed: memory"
+        )
+
+    def with_train(self, indices: Sequence[int]) -> "ImageDataset":
+        """The same dataset with these training images alone, by their place in the split.
+
+        The normalization stays that of the whole split, so that an image looks the same to a
+        network whichever others it is trained with.
+        """
+        return replace(self, train=self.train.take(torch.tensor(indices, dtype=torch.int64)))
+
+    def augmentation(self, cutout: int = 0) -> Augmentation:
+        """Crop, flip, lighting, normalise and, with a side in pixels, Cutout."""
+        return Augmentation(self.normalization, self.crop_padding, self.flip, cutout, self.lighting)
+
+
+def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -> ImageDataset:
+    """Read the images that `config` names, on the CPU.
+
+    `key` is where `config` stands in the whole configuration; it opens messages about settings.
+    Raises DataError for images that are missing or unreadable, ConfigError for settings that these
+    images cannot honour.
+    """
+    if config.in_files:
+        return _leave_in_files(config, key)
+    if config.kind == "folder":
+        classes, train, test = _read_folder(config, key)
+    elif config.kind == "digits":
+        classes, train, test = _read_digits(config, key)
+    else:
+        classes, train, test = _read_cifar(config, key, download)
+    side = train.image_size
+    return ImageDataset(
+        name=_name(config),
+        classes=classes,
+        train=train,
+        test=test,
+        normalization=Normalization.of(train.images),
+        crop_padding=side // _PADDING_SHARE if config.crop_padding is None else config.crop_padding,
+        flip=config.flips,
+        lighting=config.lighting,
+    )
+
+
+def split_validation(
+    labels: Tensor, fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Hold out `fraction` of every class, at least one image of each: (train, validation) indices.
+
+    `labels` is int64 [N] on the CPU; the results are ascending, int64, disjoint and cover all N.
+    Raises DataError if a class would keep no training image.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        number = max(1, round(fraction * len(members)))
+        if number >= len(members):
+            raise DataError(
+                f"validation: class {int(label)} has {len(members)} images, of which {number} are "
+                "to be held out; allowed: to leave at least one for training"
+            )
+        held_out[members[:number]] = True
+    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def first_of_each_class(labels: Tensor, classes: int | None, images: int | None) -> Tensor:
+    """Places in `labels`, int64 [N], of the first `images` of each of the first `classes`.
+
+    Ascending int64; None is all of them.
+    """
+    kept = torch.ones(len(labels), dtype=torch.bool) if classes is None else labels < classes
+    if images is not None:
+        kept &= _rank_in_class(labels) < images
+    return kept.nonzero().flatten()
+
+
+def split_digits(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the train and the test scans among all, int64: every fifth of a class is test."""
+    is_test = _rank_in_class(labels) % _DIGITS_TEST_EVERY == _DIGITS_TEST_EVERY - 1
+    return (~is_test).nonzero().flatten(), is_test.nonzero().flatten()
+
+
+def open_cifar(config: DataConfig, key: str, download: bool = True) -> tuple[Any, Any]:
+    """torchvision's datasets of both splits, whole. Raises DataError if they cannot be had."""
+    from torchvision import datasets  # slow to import, and needed for these kinds alone
+
+    kind = datasets.CIFAR10 if config.kind == "cifar10" else datasets.CIFAR100
+    root = config.root or _CIFAR_ROOT
+    try:
+        with warnings.catch_warnings():
+            # The files of 2009 describe their arrays in a way that some numpy versions deprecate.
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            train, test = (kind(root, train=train, download=download) for train in (True, False))
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{key}.root: {config.kind} is not in {root} and cannot be fetched ({reason}); "
+            f"allowed: a folder that holds {kind.base_folder}"
+        ) from error
+    return train, test
+
+
+_Splits = tuple[tuple[str, ...], ImageSet, ImageSet]
+
+
+def _read_digits(config: DataConfig, key: str) -> _Splits:
+    """scikit-learn's scans in its order, 1,442 for training and 355 for testing."""
+    from sklearn.datasets import load_digits  # slow to import, and needed for this kind alone
+
+    digits = load_digits()
+    scaled = np.rint(digits.images * (255 / _DIGITS_LEVELS)).astype(np.uint8)  # [N, 8, 8]
+    images = torch.from_numpy(scaled)[:, None].repeat(1, 3, 1, 1)
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    everything = ImageSet(images, labels)
+    train, test = (everything.take(part) for part in split_digits(labels))
+    return _reduce(tuple(map(str, digits.target_names)), train, test, config, key)
+
+
+def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
+    train, test = open_cifar(config, key, download)
+    train_set, test_set = (
+        ImageSet(torch.from_numpy(split.data).permute(0, 3, 1, 2), torch.tensor(split.targets))
+        for split in (train, test)
+    )
+    return _reduce(tuple(train.classes), train_set, test_set, config, key)
+
+
+def _read_folder(config: DataConfig, key: str) -> _Splits:
+    found = _list(config, key)
+    resize = config.image_size is not None
+    side = config.image_size or native_size(found.train.path(0))
+    _check_memory(len(found.train) + len(found.test), side, key)
+    train, test = (
+        ImageSet(decode_images(files.paths, side, resize), files.labels)
+        for files in (found.train, found.test)
+    )
+    return found.classes, train, test
+
+
+def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
+    """The folder's index; workers crop and flip, so the device jitters colours and normalises."""
+    assert config.image_size is not None  # DataConfig's validator
+    found = _list(config, key)
+    train, test = (
+        ImageFiles(
+            files,
+            config.image_size,
+            workers=config.workers,
+            flip=config.flips,
+            max_unreadable=config.max_unreadable,
+            key=key,
+        )
+        for files in (found.train, found.test)
+    )
+    return ImageDataset(
+        _name(config),
+        found.classes,
+        train,
+        test,
+        IMAGENET_NORMALIZATION,
+        crop_padding=0,
+        flip=False,
+        lighting=config.lighting,
+    )
+
+
+def _list(config: DataConfig, key: str) -> ImageFolder:
+    assert config.root is not None  # DataConfig's validator
+    return list_images(
+        config.root,
+        key,
+        config.classes,
+        config.images_per_class,
+        config.val_labels,
+        config.follow_links,
+    )
+
+
+def _name(config: DataConfig) -> str:
+    return config.root.resolve().name if config.kind == "folder" and config.root else config.kind
+
+
+def _reduce(
+    classes: tuple[str, ...], train: ImageSet, test: ImageSet, config: DataConfig, key: str
+) -> _Splits:
+    """The first classes and images that `config` asks for, at its image size."""
+    number = len(classes) if config.classes is None else config.classes
+    if number > len(classes):
+        raise ConfigError(
+            f"{key}.classes: found {number}, allowed: at most {config.kind}'s {len(classes)}"
+        )
+    train = train.take(first_of_each_class(train.labels, number, config.images_per_class))
+    test = test.take((test.labels < number).nonzero().flatten())
+    side = config.image_size or train.images.shape[-1]
+    _check_memory(len(train) + len(test), side, key)
+    return classes[:number], _resize(train, side), _resize(test, side)
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """How many earlier images share each image's class, int64 [N]."""
+    order = labels.argsort(stable=True)
+    starts = labels.bincount().cumsum(0).roll(1)
+    starts[0] = 0
+    return torch.empty_like(labels).scatter_(0, order, torch.arange(len(labels))) - starts[labels]
+
+
+def _resize(split: ImageSet, side: int) -> ImageSet:
+    if split.images.shape[-1] == side:
+        return ImageSet(split.images.contiguous(), split.labels)
+    chunks = [
+        F.interpolate(chunk, size=(side, side), mode="bilinear", antialias=True)
+        for chunk in split.images.split(_RESIZE_CHUNK)
+    ]
+    return ImageSet(torch.cat(chunks), split.labels)
+
+
+def _check_memory(images: int, side: int, key: str) -> None:
+    needed = images * 3 * side * side
+    if needed > MAX_BYTES:
+        raise ConfigError(
+            f"{key}: {images:,} images of {side}×{side} pixels take {needed / (1 << 30):.1f} GiB, "
+            f"allowed: at most {MAX_BYTES >> 30}; lower image_size, classes or images_per_class"
+        )

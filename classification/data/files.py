@@ -1,0 +1,304 @@
+"""Images too large or too many to hold: paths, decoded by worker processes batch by batch."""
+
+import hashlib
+import math
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional
+
+from classification.data.augmentation import (
+    NUM_COLOUR_DRAWS,
+    NUM_CROP_DRAWS,
+    draw_colours,
+    jitter_colours,
+    random_box,
+)
+from classification.data.decoding import opened, strict_pillow, to_rgb
+from classification.data.file_index import FileIndex
+from classification.data.loaders import Batch, batch_starts
+from classification.data.transforms import Normalization
+from classification.distributed import ALONE, World
+from classification.errors import DataError
+from classification.seeding import make_generator
+
+# Of ImageNet's training images, as torchvision's models assume.
+IMAGENET_NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_RESIZE = 256 / 224  # the shorter side before the centre crop, by the side of the crop
+_PREFETCHED = 4  # batches a worker
+_MAX_WORKERS = 16
+_NAMED = 3  # unreadable files in a message
+
+Keys = tuple[int, list[int]]  # the epoch's seed; indices of a batch's images
+Failures = list[tuple[int, str]]  # index and message of what could not be read
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """One split of an image folder, shown as squares of side `image_size`, pixels.
+
+    `max_unreadable` files may turn out to be no images before a loader raises DataError; `key` is
+    where the split's settings stand, for that message.
+    """
+
+    files: FileIndex
+    image_size: int
+    workers: int | None = None
+    flip: bool = True
+    max_unreadable: int = 0
+    key: str = "data"
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices, int64 [N]."""
+        return self.files.labels
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: Tensor) -> "ImageFiles":
+        """The files at `indices`, int64 [n], in that order."""
+        return replace(self, files=self.files.take(indices))
+
+    def loader(
+        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+    ) -> "FileLoader":
+        """Batches for training (random resized crop, flip, colour jitter) or evaluation."""
+        return FileLoader(self, batch_size, device, training, world)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, over names, sizes in bytes and labels; reading every byte of ImageNet
+        would take longer than many a stage. `image_size` counts, since it decides the pixels.
+        """
+        digest = hashlib.sha256(f"{self.image_size}\n".encode())
+        for path, size, label in self.files.entries():
+            digest.update(b"%s\t%d\t%d\n" % (path, size, label))
+        return digest.hexdigest()
+
+
+class FileLoader:
+    """Decodes in worker processes; what reaches the device is a uint8 batch [B, 3, S, S].
+
+    What becomes of an image in an epoch follows from the epoch's generator and the image's index,
+    whatever the number of workers. Workers last as long as the loader. An image that cannot be
+    read is named in `unreadable`, of this process's share, and the next one of the split that can
+    be read stands in for it.
+    """
+
+    sharded = True
+
+    def __init__(
+        self,
+        files: ImageFiles,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+    ) -> None:
+        self.files, self.batch_size, self.device = files, batch_size, device
+        self.training, self._world = training, world
+        self.num_images = len(files)
+        self._failures: dict[int, str] = {}
+        self._idle: _Pool | None = None
+
+    def __len__(self) -> int:
+        return len(batch_starts(self.num_images, self.batch_size, self.training, self._world))
+
+    @property
+    def unreadable(self) -> tuple[Path, ...]:
+        """The files that could not be read so far."""
+        return tuple(self.files.files.path(index) for index in self._failures)
+
+    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
+        """One pass; `generator` is a CPU generator that orders it, or None for the files' order.
+
+        Raises DataError when more files have turned out to be unreadable than may.
+        """
+        if generator is None:
+            seed, order = 0, torch.arange(self.num_images)
+        else:
+            seed = generator.initial_seed()
+            order = torch.randperm(self.num_images, generator=generator)
+        batches = order.split(self.batch_size)[first : len(self)]
+        # A last batch of an evaluation may have nothing for this process.
+        shares = ((seed, share.tolist()) for share in map(self._world.share, batches) if len(share))
+        # A pass that begins while another is under way has workers of its own.
+        pool, self._idle = self._idle or _Pool(self), None
+        try:
+            for images, labels, draws, failures in pool.epoch(shares):
+                self._note(failures)
+                yield self._on_device(images, draws), labels.to(self.device, non_blocking=True)
+        except GeneratorExit:
+            self._idle = pool
+            raise
+        self._idle = pool
+
+    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
+        """The batches themselves, on the device."""
+        return self.epoch(generator, first)
+
+    def gather(self, *handle: Tensor) -> Batch:
+        """The batch that is the handle."""
+        images, labels = handle
+        return images, labels
+
+    def _on_device(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The images on the device, their colours jittered if they are for training."""
+        images = images.to(self.device, non_blocking=True)
+        if not self.training:
+            return images
+        return jitter_colours(images, draws.to(self.device, non_blocking=True))
+
+    def _note(self, failures: Failures) -> None:
+        for index, message in failures:
+            self._failures.setdefault(index, message)
+        limit, count = self.files.max_unreadable, len(self._failures)
+        if count > limit or count == self.num_images:
+            setting = f"{self.files.key}.max_unreadable"
+            if count == 1:
+                raise DataError(f"{next(iter(self._failures.values()))}, or {setting} above 0")
+            names = ", ".join(map(str, self.unreadable[:_NAMED]))
+            raise DataError(
+                f"{names}{', …' if count > _NAMED else ''}: {count} unreadable images, allowed: at "
+                f"most {limit} ({setting})"
+            )
+
+
+class _Pool:
+    """Worker processes and the loader that feeds them, for one epoch after the other."""
+
+    def __init__(self, loader: FileLoader) -> None:
+        files, self._shares = loader.files, _Shares()
+        workers = default_workers(loader._world) if files.workers is None else files.workers
+        # A forked child inherits the locks of threads it does not have, and may wait forever.
+        context = multiprocessing.get_context("forkserver") if workers else None
+        if context is not None:
+            # Imported once, before any of its children: they start sooner and share its memory.
+            context.set_forkserver_preload([__name__])
+        self._loader = DataLoader(
+            _Decoder(files, loader.training),
+            batch_sampler=self._shares,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            multiprocessing_context=context,
+            pin_memory=loader.device.type == "cuda",
+            prefetch_factor=_PREFETCHED if workers else None,
+            persistent_workers=workers > 0,
+        )
+
+    def epoch(self, shares: Iterable[Keys]) -> Iterator[Any]:
+        self._shares.current = shares
+        return iter(self._loader)
+
+
+class _Shares:
+    """A batch sampler whose batches are set anew for every epoch."""
+
+    current: Iterable[Keys] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.current)
+
+
+class _Decoder(Dataset[Any]):
+    """Decodes, crops and flips a batch at a time in a worker process."""
+
+    def __init__(self, files: ImageFiles, training: bool) -> None:
+        self._files, self._training = files, training
+
+    def __getitems__(self, keys: Keys) -> tuple[Tensor, Tensor, Tensor, Failures]:
+        """Images uint8 [B, 3, S, S], labels int64 [B], colour draws float32 [B, 4], failures."""
+        seed, indices = keys
+        size = self._files.image_size
+        images = torch.zeros(len(indices), 3, size, size, dtype=torch.uint8)
+        draws = torch.zeros(len(indices), NUM_COLOUR_DRAWS)
+        labels: list[Tensor] = []
+        failures: Failures = []
+        with strict_pillow():
+            for row, index in enumerate(indices):
+                numbers = self._numbers(seed, index) if self._training else ()
+                image, used = self._first_readable(index, numbers, failures)
+                if image is not None:
+                    images[row] = image
+                labels.append(self._files.labels[used])
+                if self._training:
+                    draws[row] = torch.tensor(draw_colours(numbers[1:]))
+        return images, torch.stack(labels), draws, failures
+
+    def _first_readable(
+        self, index: int, numbers: Sequence[float], failures: Failures
+    ) -> tuple[Tensor | None, int]:
+        """The image, or the next that can be read, and its index.
+
+        Gives up, with None, once there are more failures than may be: the loader raises then.
+        """
+        count = len(self._files)
+        for used in range(index, index + min(count, self._files.max_unreadable + 1)):
+            path = self._files.files.path(used % count)
+            try:
+                return self._decode(path, numbers), used % count
+            except DataError as error:
+                failures.append((used % count, str(error)))
+        return None, index
+
+    def _numbers(self, seed: int, index: int) -> list[float]:
+        """Uniform numbers of an image: the flip's, the colours', the crop's."""
+        count = 1 + NUM_COLOUR_DRAWS + NUM_CROP_DRAWS
+        generator = make_generator(seed, "image", index)
+        return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
+
+    def _decode(self, path: Path, numbers: Sequence[float]) -> Tensor:
+        """One image, uint8 [3, S, S], or [1, S, S] if it is gray."""
+        size = self._files.image_size
+        with opened(path) as image:
+            if self._training:
+                crop = _random_crop(image, size, numbers[1 + NUM_COLOUR_DRAWS :])
+                pixels = functional.resize(crop, [size, size], antialias=True)
+                return pixels.flip(-1) if self._files.flip and numbers[0] < 0.5 else pixels
+            side = evaluation_side(size)
+            image.draft(None, (side, side))
+            pixels = functional.resize(_pixels(image), [side], antialias=True)
+            return functional.center_crop(pixels, [size, size])
+
+
+def _random_crop(image: Image.Image, size: int, numbers: Sequence[float]) -> Tensor:
+    """A random part, of a JPEG decoded at the least fraction that leaves `size` pixels of it."""
+    whole = image.size
+    left, top, width, height = random_box(whole, numbers)
+    image.draft(None, (math.ceil(whole[0] * size / width), math.ceil(whole[1] * size / height)))
+    if image.size != whole:
+        left, top, width, height = random_box(image.size, numbers)
+    return _pixels(image, (left, top, left + width, top + height))
+
+
+def _pixels(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
+    plain = image if image.mode in ("L", "RGB") else to_rgb(image)
+    return functional.pil_to_tensor(plain if box is None else plain.crop(box))
+
+
+def evaluation_side(image_size: int) -> int:
+    """Pixels to which the shorter side is brought before the middle is cut out for evaluation."""
+    return round(image_size * _RESIZE)
+
+
+def default_workers(world: World = ALONE) -> int:
+    """A worker for every core but the one that feeds the device, at most 16.
+
+    Processes of `world` on the same machine share its cores; torchrun says how many they are.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 2
+    here = world.size if world.alone else int(os.environ.get("LOCAL_WORLD_SIZE", world.size))
+    return max(1, min(_MAX_WORKERS, cores // max(1, here) - 1))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

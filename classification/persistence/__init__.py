@@ -1,0 +1,1 @@
+"""Files: checkpoints, workspaces, arrays, untrusted files, full disks."""

@@ -1,0 +1,147 @@
+"""Nested state of tensors and plain values in one file: atomic, verified, readable without pickle.
+
+The file is a safetensors file. Tensors of one type lie in it end to end as one, so that a thousand
+small ones leave a device in one copy. Its header metadata holds the nesting as JSON, in which each
+tensor stands as (type, offset, shape), and the SHA-256 of that JSON and of all the bytes.
+"""
+
+import hashlib
+import json
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from classification.errors import ArtifactError
+from classification.persistence.storage import storing
+
+State = dict[str, Any]
+_TENSOR, _ITEMS, _TUPLE = "__tensor__", "__items__", "__tuple__"
+
+
+def save_checkpoint(path: Path, state: State) -> None:
+    """Write `state` (dicts, lists, tuples, tensors, JSON values) so that `path` is whole or absent.
+
+    A dict's keys may be strings or integers, not both. Of a tensor its values are stored, not its
+    device or its strides.
+    """
+    piles: dict[str, _Pile] = {}
+    tree = json.dumps(_pack(state, piles), sort_keys=True)
+    tensors = {kind: torch.cat(pile.tensors).cpu() for kind, pile in piles.items()}
+    metadata = {"tree": tree, "sha256": _digest(tree, tensors)}
+    write_atomically(path, _in_order(save(tensors, metadata)))
+
+
+def load_checkpoint(path: Path) -> State:
+    """Read what `save_checkpoint` wrote, tensors on the CPU.
+
+    Raises ArtifactError if the file is missing, damaged or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tree = metadata["tree"]
+        if metadata["sha256"] != _digest(tree, tensors):
+            raise ArtifactError(f"{path}: checksum differs; the file is damaged")
+        state = _unpack(json.loads(tree), tensors)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ArtifactError(f"{path}: not a readable checkpoint ({error})") from error
+    if not isinstance(state, dict):
+        raise ArtifactError(f"{path}: not a checkpoint (expected a mapping)")
+    return state
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole.
+
+    Raises StorageError, naming `path`, if the disk refuses; what had been written makes room again.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with storing(path, len(data)):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()  # an empty folder in the file's place; one that is not is refused
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+class _Pile:
+    """Tensors of one type and device, end to end."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.length = 0
+
+    def add(self, tensor: Tensor) -> int:
+        """Lay `tensor` on the end; returns where it begins."""
+        offset = self.length
+        self.tensors.append(tensor.detach().reshape(-1))
+        self.length += tensor.numel()
+        return offset
+
+
+def _pack(value: Any, piles: dict[str, _Pile]) -> Any:
+    if isinstance(value, Tensor):
+        kind = f"{value.dtype} {value.device}"
+        offset = piles.setdefault(kind, _Pile()).add(value)
+        return {_TENSOR: [kind, offset, list(value.shape)]}
+    if isinstance(value, dict):
+        # In the keys' order, so that equal states are equal bytes however they were put together.
+        items = {key: _pack(value[key], piles) for key in sorted(value)}
+        if all(isinstance(key, str) for key in items):
+            return items
+        return {_ITEMS: [[key, item] for key, item in items.items()]}
+    if isinstance(value, list | tuple):
+        packed = [_pack(item, piles) for item in value]
+        return {_TUPLE: packed} if isinstance(value, tuple) else packed
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {_TENSOR}:
+        kind, offset, shape = value[_TENSOR]
+        end = offset + math.prod(shape)
+        return tensors[kind][offset:end].view(shape).clone()
+    if set(value) == {_TUPLE}:
+        return tuple(_unpack(item, tensors) for item in value[_TUPLE])
+    if set(value) == {_ITEMS}:
+        return {key: _unpack(item, tensors) for key, item in value[_ITEMS]}
+    return {key: _unpack(item, tensors) for key, item in value.items()}
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header's keys in order, so that equal states are equal bytes.
+
+    The library writes metadata in an order that differs from process to process and call to call.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format's alignment
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(content)[end:]])
+
+
+def _digest(tree: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].view(torch.uint8).numpy().data)
+    return digest.hexdigest()

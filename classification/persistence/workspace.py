@@ -1,0 +1,173 @@
+"""A folder in which long work leaves its checkpoints and metrics, and from which it resumes."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from classification.distributed import ALONE, World
+from classification.errors import ArtifactError
+from classification.persistence.checkpoint import (
+    State,
+    load_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from classification.persistence.storage import storing
+
+METRICS = "metrics.jsonl"
+_KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
+_CHECKPOINT = re.compile(r"checkpoint-\d+(-\d+)?\.safetensors")
+
+
+class Progress(Protocol):
+    """Called as work advances; must not touch the work's tensors."""
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        """`done` of `total` units (epochs, batches, …) are finished; `metrics` are for showing."""
+
+
+def silent(done: int, total: int, unit: str, **metrics: float) -> None:
+    """A progress that shows nothing."""
+
+
+def silent_log(message: str) -> None:
+    """A message that nobody is told."""
+
+
+class Workspace:
+    """Checkpoints numbered by finished steps, and one metrics row a step.
+
+    A checkpoint holds the rows up to it: `resume` writes the metrics file again from the one it
+    returns, so a killed run leaves the same metrics as an uninterrupted one, whatever became of the
+    file. Rows therefore hold nothing that differs between two runs of the same work, such as times.
+
+    A checkpoint that is damaged is named to `log`, and the one before it returned.
+
+    Long steps may be recorded in parts. Of several processes of a `world` each has a directory of
+    its own; the first one's holds what counts, and the others resume from what it finds there.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        progress: Progress = silent,
+        log: Callable[[str], None] = silent_log,
+        world: World = ALONE,
+    ) -> None:
+        self.directory = directory
+        self.progress, self.log, self.world = progress, log, world
+        self._lines: list[str] = []  # of the metrics file
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where the result called `name` belongs."""
+        return self.directory / name
+
+    def resume(self) -> tuple[int, State]:
+        """(finished steps, state) of the newest whole step's checkpoint; (0, {}) without one."""
+        step, _, state = self._resume_at(parts=False)
+        return step, state
+
+    def resume_part(self) -> tuple[int, int, State]:
+        """(finished steps, finished parts of the next one, state) of the newest checkpoint."""
+        return self._resume_at(parts=True)
+
+    def save(self, step: int, state: State, row: Mapping[str, Any] | None = None) -> None:
+        """Record that `step` steps are finished, with what is needed to go on from there."""
+        if row is not None:
+            self._lines.append(json.dumps(row) + "\n")
+            path, line = self.path(METRICS), self._lines[-1]
+            with storing(path, len(line)), path.open("a") as file:
+                file.write(line)
+        self._save(step, 0, state)
+
+    def save_part(self, step: int, part: int, state: State) -> None:
+        """Record that beside `step` steps `part` parts of the next one are finished."""
+        self._save(step, part, state)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metrics so far, one mapping a step."""
+        return read_metrics(self.directory)
+
+    def discard_checkpoints(self) -> None:
+        """Remove the checkpoints; the work is finished and its results stand beside them."""
+        for path in self.directory.glob("checkpoint-*"):
+            path.unlink()
+
+    def _save(self, step: int, part: int, state: State) -> None:
+        if not self.world.is_first:
+            return
+        ending = f"-{part:06d}" if part else ""
+        content = {"place": [step, part], "metrics": "".join(self._lines), "state": state}
+        save_checkpoint(self.path(f"checkpoint-{step:06d}{ending}.safetensors"), content)
+        standing = checkpoints(self.directory)
+        kept = {*standing[-_KEPT:], *[path for path in standing if not _place(path)[1]][-_KEPT:]}
+        for old in set(standing) - kept:
+            old.unlink()
+
+    def _resume_at(self, parts: bool) -> tuple[int, int, State]:
+        step, part, state, self._lines = self.world.from_first(lambda: self._find(parts))
+        if self._lines or self.path(METRICS).exists():
+            write_atomically(self.path(METRICS), "".join(self._lines))
+        return step, part, state
+
+    def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
+        """The newest whole checkpoint, and the metrics up to it."""
+        damaged: list[ArtifactError] = []
+        found: tuple[int, int, State, list[str]] = 0, 0, {}, []
+        beginning = "its work begins anew"
+        for path in reversed(checkpoints(self.directory)):
+            if _place(path)[1] and not parts:
+                continue
+            try:
+                found = _read(path)
+            except ArtifactError as error:
+                damaged.append(error)
+                continue
+            beginning = f"goes on from {path.name}"
+            break
+        for reason in damaged:
+            self.log(f"warning: {reason}; {beginning}")
+        return found
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """The files of a work's checkpoints, oldest first; none has been looked into."""
+    named = (p for p in directory.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name))
+    return sorted(named, key=_place)
+
+
+def finished_steps(directory: Path) -> int:
+    """Of the newest checkpoint, by its name."""
+    return max((_place(path)[0] for path in checkpoints(directory)), default=0)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise ArtifactError, naming the file, unless `resume` could go on from it."""
+    _read(path)
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The rows of a finished or running work's metrics file; none if it has not written any."""
+    path = directory / METRICS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """How many steps, and parts of the next one, are finished at a checkpoint."""
+    step, _, part = path.stem.removeprefix("checkpoint-").partition("-")
+    return int(step), int(part or 0)
+
+
+def _read(path: Path) -> tuple[int, int, State, list[str]]:
+    """Finished steps, finished parts of the next, state, and the lines of the metrics."""
+    content = load_checkpoint(path)
+    try:
+        (step, part), metrics, state = (content[key] for key in ("place", "metrics", "state"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}: made by another version of this code") from error
+    if (step, part) != _place(path):
+        raise ArtifactError(f"{path}: the checkpoint of another place, {step} and {part}")
+    return step, part, state, metrics.splitlines(keepends=True)

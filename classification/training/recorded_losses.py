@@ -1,0 +1,130 @@
+"""The record: each training image's loss in every epoch, kept while a classifier trains."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from classification.data.loaders import DeviceLoader
+from classification.persistence.arrays import create_array, open_array
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.workspace import Workspace, finished_steps
+from classification.training.step import Objective, logits_of
+from classification.training.trainer import epoch_order
+
+TRAINING_LOSSES = "training_losses.npy"
+TRAINING_ENTROPIES = "training_entropies.npy"
+_DIGESTS = ".training_losses.json"  # of each epoch's column in each file, while they grow
+
+
+class TrainingLosses:
+    """Losses and label entropies of N images over E epochs, in two files of the workspace.
+
+    An image's loss is the cross-entropy of the mix of which it is the canvas, image i of the batch,
+    against the mixed label: of the very forward pass that trains, so in training mode and from
+    before the step, without label smoothing. `training_losses.npy` holds it and
+    `training_entropies.npy` the mixed label's entropy, both float32 [N, E] in nats, NaN for an
+    image that sat out the epoch. An epoch is on disk before its checkpoint, so a training that was
+    killed leaves the same bytes as one that was not.
+
+    `order` turns an epoch (from 0) into the rows of the images as it saw them, int64 [n].
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        num_images: int,
+        epochs: int,
+        order: Callable[[int], Tensor],
+    ) -> None:
+        self._order = order
+        self._digests_path = workspace.path(_DIGESTS)
+        paths = [workspace.path(name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)]
+        shape = (num_images, epochs)
+        self._digests = _read_digests(self._digests_path)
+        self._arrays = [array for path in paths if (array := open_array(path, shape)) is not None]
+        begun = finished_steps(workspace.directory)
+        if not self._vouched_for(begun, len(paths)):
+            # Without its record a training begun before cannot go on.
+            if begun:
+                workspace.log(
+                    f"warning: {paths[0]}: the record of the training's losses is damaged; "
+                    "the training begins anew"
+                )
+            workspace.discard_checkpoints()
+            self._digests = []
+            self._arrays = [create_array(path, shape) for path in paths]
+        self._waiting: list[Tensor] = []  # [2, B], on the device, so that no step waits
+
+    def watching(self, objective: Objective) -> Objective:
+        """`objective`, its value unchanged, that notes each image's loss as it is called."""
+
+        def watched(output: Tensor, targets: Tensor) -> Tensor:
+            self._waiting.append(measure(logits_of(output).detach(), targets))
+            return objective(output, targets)
+
+        return watched
+
+    def store(self, epoch: int) -> None:
+        """Write what was noted in `epoch` (from 0); on disk when this returns."""
+        noted = torch.cat(self._waiting, 1).cpu().numpy()
+        self._waiting.clear()
+        rows = self._order(epoch).cpu().numpy()
+        if len(self._digests) > epoch:  # an epoch done before, of which no checkpoint was left
+            self._vouch(self._digests[:epoch])
+        digests = []
+        for array, values in zip(self._arrays, noted, strict=True):
+            column = np.full(len(array), np.nan, np.float32)
+            column[rows] = values
+            array[:, epoch] = column
+            array.flush()
+            digests.append(_digest(column))
+        self._vouch([*self._digests, digests])
+
+    def _vouch(self, digests: list[list[str]]) -> None:
+        self._digests = digests
+        write_atomically(self._digests_path, json.dumps(digests))
+
+    def _vouched_for(self, epochs: int, files: int) -> bool:
+        """Whether both files stand and hold what was written in the first `epochs`."""
+        if len(self._arrays) < files or len(self._digests) < epochs:
+            return False
+        return all(
+            self._digests[epoch] == [_digest(array[:, epoch]) for array in self._arrays]
+            for epoch in range(epochs)
+        )
+
+
+def _digest(column: np.ndarray) -> str:
+    return hashlib.sha256(column.tobytes()).hexdigest()
+
+
+def _read_digests(path: Path) -> list[list[str]]:
+    """None if the file is not there or damaged: then nothing vouches for the arrays."""
+    with suppress(OSError, ValueError):
+        digests = json.loads(path.read_bytes())
+        return digests if isinstance(digests, list) else []
+    return []
+
+
+def rows_in_order(train: DeviceLoader, seed: int, stream: str, epoch: int) -> Tensor:
+    """The rows of the images as an epoch of `fit` (from 0) sees them, int64 [n] on the device."""
+    return torch.cat([rows for (rows,) in train.handles(epoch_order(seed, stream, epoch))])
+
+
+@torch.no_grad()
+def measure(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy and the label's entropy of each image, float32 [2, B], nats.
+
+    `targets` are labels int64 [B] or soft [B, L].
+    """
+    losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    if targets.ndim == 1:
+        return torch.stack([losses, torch.zeros_like(losses)])
+    return torch.stack([losses, -torch.special.xlogy(targets, targets).sum(1)])

@@ -1,0 +1,1 @@
+"""What reports and studies draw, with matplotlib."""

@@ -1,0 +1,282 @@
+"""Figures of loss landscapes, one or several models in each.
+
+They take results as `evaluate.landscape` describes them, or the means of several seeds that
+`evaluate.landscape_mean` makes, by the models' names. Style and saving are those of
+`evaluate.figures`. A loss that is not finite is left out of a curve, and stands at the
+highest finite one in a contour or a surface. A loss axis is logarithmic where the losses span more
+than a factor of 10. The caption says which images were seen and how BatchNorm was treated.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from evaluate.figures.study import LOG_RANGE
+from evaluate.figures.training import PALETTE, STYLE, WIDTH, label_accuracy, legend_below
+
+Result = Mapping[str, Any]
+
+_LEVELS = 14  # of a contour
+_SHARES = np.linspace(0, 1, _LEVELS)
+_FLOOR = 1e-6  # nats; a loss of 0 has no logarithm
+_COLOURS = "viridis"
+_PER_ROW = 2  # surfaces
+_MARGIN = 1.3  # under the lowest loss of a logarithmic axis
+_LINES = ("-", "--", ":", "-.")
+_NAME_LENGTH = 34  # characters over a surface before a name wraps
+
+
+def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
+    """All figures that `results` have the values for, by the names of their files.
+
+    A contour is of one model, so that with several there is none.
+    """
+    figures = {"landscape-line": loss_line(results)}
+    noisy = {name: result for name, result in results.items() if result["noise"]}
+    planar = {name: result for name, result in results.items() if result["plane"]}
+    if noisy:
+        figures["landscape-noise"] = noise_curve(noisy)
+    if planar:
+        figures["landscape-surface"] = loss_surface(planar)
+    if len(planar) == len(results) == 1:
+        figures["landscape-contour"] = loss_contour(next(iter(planar.values())))
+    return figures
+
+
+@rc_context(STYLE)
+def loss_line(results: Mapping[str, Result]) -> Figure:
+    """Loss (left) and top-1 accuracy (right) along each model's random direction.
+
+    A band is ± one standard deviation over seeds. Raises ValueError if there are no results.
+    """
+    figure, left, right = _two_panels(results)
+    for index, (name, result) in enumerate(results.items()):
+        line, seeds = result["line"], result.get("seeds")
+        label, look = f"{name} (n = {seeds})" if seeds else name, _look(index)
+        _curve(left, line["alphas"], line["losses"], line.get("loss_deviations"), label, look)
+        accuracies, spread = line["accuracies"], line.get("accuracy_deviations")
+        _curve(right, line["alphas"], accuracies, spread, label, look, factor=100)
+    for axes in (left, right):
+        axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
+    _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
+    if any("seeds" in result for result in results.values()):
+        _explain(figure, "mean ± one standard deviation over n seeds, each with its own direction")
+    return figure
+
+
+@rc_context(STYLE)
+def noise_curve(results: Mapping[str, Result]) -> Figure:
+    """Loss (left) and top-1 accuracy (right) under Gaussian noise of growing σ.
+
+    The curves begin at the trained weights, σ = 0; a band is ± one standard deviation over the
+    draws, or over the seeds of a mean. Raises ValueError if there are no results, or if they mix
+    the scales of noise.
+    """
+    scales = {result["noise"]["scale"] for result in results.values()}
+    if len(scales) > 1:
+        raise ValueError(f"σ is of the scales {', '.join(sorted(scales))}; allowed: one for all")
+    figure, left, right = _two_panels(results)
+    averaged = any("seeds" in result for result in results.values())
+    for index, (name, result) in enumerate(results.items()):
+        noise, look = result["noise"], _look(index)
+        number = f"{result['seeds']} seeds" if "seeds" in result else f"{noise['draws']} draws"
+        label = f"{name} (n = {number if averaged else noise['draws']})"
+        for axes, key, factor in ((left, "loss", 1), (right, "accuracy", 100)):
+            means = [result["trained"][key], *noise[f"{key}_means"]]
+            spread = [result["trained"].get(f"{key}_deviation"), *noise[f"{key}_deviations"]]
+            _curve(axes, [0.0, *noise["sigmas"]], means, spread, label, look, factor)
+    unit = "1: its filter's root mean square" if scales == {"filter"} else "absolute"
+    for axes in (left, right):
+        axes.set_xlabel(f"noise on each weight, σ\n({unit})")
+    losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
+    _finish(figure, left, right, results, losses)
+    _explain(figure, f"mean ± one standard deviation over n{'' if averaged else ' draws'}")
+    return figure
+
+
+@rc_context(STYLE)
+def loss_contour(result: Result) -> Figure:
+    """Loss over the plane of the Hessian's two top eigenvectors. Raises ValueError without one."""
+    plane = _plane(result)
+    losses = _clipped([plane["losses"]])[0]
+    norm, levels = _scale([losses])
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    axes = figure.subplots()
+    # Losses run [alpha, beta]; the horizontal axis is alpha.
+    filled = axes.contourf(
+        plane["alphas"], plane["betas"], losses.T, levels, norm=norm, cmap=_COLOURS
+    )
+    axes.contour(
+        plane["alphas"], plane["betas"], losses.T, levels, norm=norm, colors="white",
+        linewidths=0.6, alpha=0.7,
+    )  # fmt: skip
+    axes.plot([0], [0], marker="x", color="white", markersize=8, linestyle="")
+    axes.set(xlabel=_along(result, 0), ylabel=_along(result, 1), aspect="equal")
+    axes.locator_params(nbins=5)
+    axes.grid(visible=False)
+    bar = figure.colorbar(filled, ax=axes, label="loss (nats)")
+    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    bar.set_ticks([float(level) for level in levels[::2]])
+    _caption(figure, [result])
+    return figure
+
+
+@rc_context(STYLE)
+def loss_surface(results: Mapping[str, Result]) -> Figure:
+    """The same as a surface in three dimensions, a panel for each model, all of one height.
+
+    Raises ValueError if there are no results, or one without a plane.
+    """
+    if not results:
+        raise ValueError("no landscapes to draw; allowed: at least 1")
+    planes = [_plane(result) for result in results.values()]
+    heights = _clipped([plane["losses"] for plane in planes])
+    norm, levels = _scale(heights)
+    wide, lowest, highest = isinstance(norm, LogNorm), levels[0], levels[-1]
+    columns = min(_PER_ROW, len(planes))
+    rows = -(-len(planes) // columns)
+    size = WIDTH / columns if columns > 1 else 5.0
+    figure = Figure(figsize=(WIDTH, 0.95 * size * rows + 0.5), layout="constrained")
+    for number, (name, plane, losses) in enumerate(zip(results, planes, heights, strict=True), 1):
+        axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
+        alphas, betas = np.meshgrid(plane["alphas"], plane["betas"], indexing="ij")
+        # Axes in three dimensions have no logarithmic scale of their own.
+        heights_drawn = np.log10(losses) if wide else losses
+        low, high = (np.log10(end) if wide else end for end in (lowest, highest))
+        axes.plot_surface(
+            alphas, betas, heights_drawn, cmap=_COLOURS, vmin=low, vmax=high,
+            rstride=1, cstride=1, linewidth=0.2, edgecolor="#ffffff60",
+        )  # fmt: skip
+        axes.set_zlim(low, high)
+        if wide:
+            ticks = _decades(lowest, highest)
+            axes.set_zticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
+        axes.set_title(textwrap.fill(name, _NAME_LENGTH))
+        axes.set_xlabel("α, eigenvector 1")
+        axes.set_ylabel("β, eigenvector 2")
+        axes.set_zlabel("loss (nats)")
+        axes.tick_params(labelsize=7)
+        axes.locator_params(axis="x", nbins=5)
+        axes.locator_params(axis="y", nbins=5)
+        axes.set_box_aspect(None, zoom=0.85)  # or the vertical axis's name is cut off
+    _caption(figure, list(results.values()))
+    return figure
+
+
+def _curve(
+    axes: Axes,
+    places: Sequence[float],
+    means: Sequence[float | None],
+    deviations: Sequence[float | None] | None,
+    label: str,
+    look: dict[str, Any],
+    factor: int = 1,
+) -> None:
+    """A line, and where there are deviations a band around it."""
+    centre = factor * _gaps(means)
+    axes.plot(places, centre, label=label, **look)
+    if deviations is not None:
+        spread = factor * np.nan_to_num(_gaps(deviations))
+        low = np.maximum(centre - spread, _FLOOR if factor == 1 else 0)
+        high = np.minimum(centre + spread, np.inf if factor == 1 else 100)
+        axes.fill_between(places, low, high, color=look["color"], alpha=0.15, lw=0)
+
+
+def _explain(figure: Figure, text: str) -> None:
+    """A line over the legend."""
+    figure.legends[0].set_title(text)
+    figure.legends[0].get_title().set(fontsize=9, color="#404040")
+
+
+def _two_panels(results: Mapping[str, Result]) -> tuple[Figure, Axes, Axes]:
+    if not results:
+        raise ValueError("no landscapes to draw; allowed: at least 1")
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    return figure, left, right
+
+
+def _finish(
+    figure: Figure,
+    left: Axes,
+    right: Axes,
+    results: Mapping[str, Result],
+    losses: Sequence[Sequence[float | None]],
+) -> None:
+    norm, levels = _scale(_clipped(losses))
+    if isinstance(norm, LogNorm):
+        left.set_yscale("log")
+        left.set_ylim(bottom=levels[0] / _MARGIN)  # a band that comes near 0 may not stretch it
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        left.yaxis.set_minor_formatter(NullFormatter())
+    left.set_ylabel("loss (nats)")
+    label_accuracy(right)
+    legend_below(figure, left, right, columns=3)
+    _caption(figure, list(results.values()))
+
+
+def _look(index: int) -> dict[str, Any]:
+    again, place = divmod(index, len(PALETTE))
+    return {"color": PALETTE[place], "linestyle": _LINES[again % len(_LINES)]}
+
+
+def _plane(result: Result) -> Mapping[str, Any]:
+    if not result["plane"]:
+        raise ValueError("a landscape without a plane; allowed: plane_points above 0")
+    plane: Mapping[str, Any] = result["plane"]
+    return plane
+
+
+def _along(result: Result, place: int) -> str:
+    """An axis of the plane: its eigenvector, and the curvature along it where it is known."""
+    name = f"{'αβ'[place]}, along the Hessian's eigenvector {place + 1}"
+    values = result["hessian"]["eigenvalues"] if result["hessian"] else []
+    return f"{name} (λ = {values[place]:.3g})" if len(values) > place else name
+
+
+def _caption(figure: Figure, results: Sequence[Result]) -> None:
+    seen = dict.fromkeys(f"{result['images']:,} {result['split']} images" for result in results)
+    treated = dict.fromkeys(result["batch_norm"] for result in results)
+    figure.suptitle(
+        f"{', '.join(seen)}; BatchNorm in {', '.join(treated)}",
+        fontsize=9, fontweight="normal", color="#404040",
+    )  # fmt: skip
+
+
+def _gaps(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """Not a number where there is no value."""
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _clipped(losses: Sequence[Any]) -> list[NDArray[np.float64]]:
+    """As positive arrays, missing losses at the highest of all."""
+    arrays = [np.array(each, dtype=float) for each in losses]
+    highest = max((float(np.nanmax(a)) for a in arrays if np.isfinite(a).any()), default=1.0)
+    return [np.nan_to_num(a, nan=highest).clip(_FLOOR) for a in arrays]
+
+
+def _scale(losses: Sequence[NDArray[np.float64]]) -> tuple[Normalize, list[float]]:
+    """The common scale of colours and heights, and a contour's levels."""
+    low = min(float(each.min()) for each in losses)
+    high = max(max(float(each.max()) for each in losses), low * (1 + 1e-6))
+    if high / low > LOG_RANGE:
+        return LogNorm(low, high), [float(level) for level in np.geomspace(low, high, _LEVELS)]
+    # As on a bowl at equal distances: closer together near the minimum.
+    return Normalize(low, high), [float(low + (high - low) * s**2) for s in _SHARES]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Ticks 1, 2, 5, 10, … between the ends, or powers of 10 alone where those are many."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if len(powers) < 4 else (1,)
+    return [step * 10.0**p for p in powers for step in steps if low <= step * 10.0**p <= high]

@@ -1,0 +1,134 @@
+"""Accuracy under attack against ε: all attacks on one classifier, or several classifiers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from evaluate.figures.training import PALETTE, STYLE, WIDTH, label_accuracy, legend_below
+from evaluate.robustness.measure import named_attacks
+from evaluate.statistics import CONFIDENCE, summarise_seeds
+
+Result = Mapping[str, Any]  # as `measure_robustness` returns it
+Points = Sequence[Mapping[str, Any]]  # {epsilon, accuracy, correct, images}, rising in ε
+
+_STYLE = STYLE | {"legend.handlelength": 3.2}
+_LINES = {"fgsm": "--", "pgd": "-"}
+_MARKERS = {"white-box": "o", "gray-box": "s", "black-box": "^"}
+_OF_CLASSIFIERS = "os^Dv*PX"
+_AXIS = "ε (1/255 of a pixel's range, L∞)"
+_PANEL = 2.9  # inches high
+_SHIFT = 0.12  # of 1/255: how far apart classifiers stand at one ε, or their bars would overlap
+
+
+@rc_context(_STYLE)
+def robustness_curves(result: Result) -> Figure:
+    """A line for each attack on a classifier, from its clean accuracy at ε = 0 on.
+
+    A colour is whose images they are. Bars are 95 % intervals for n images (Wilson 1927).
+    """
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    axes = figure.subplots()
+    colours: dict[str, str] = {}
+    for (source, name), attack in named_attacks(result).items():
+        colour = colours.setdefault(source, PALETTE[len(colours) % len(PALETTE)])
+        _draw(
+            axes,
+            [_from_clean(result, attack)],
+            label=f"{name.upper()}, {source} (n = {result['images']:,})",
+            color=colour,
+            linestyle=_LINES[name],
+            marker=_MARKERS[attack["kind"]],
+            markerfacecolor="white" if name == "fgsm" else colour,
+        )
+    axes.set_xlabel(_AXIS)
+    _finish([axes])
+    axes.set_title("Accuracy under attack, 95 % intervals", loc="left")
+    legend_below(figure, axes, columns=2)
+    return figure
+
+
+@rc_context(_STYLE)
+def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
+    """A panel for each attack, in it a line for each classifier, from its clean accuracy on.
+
+    `results` maps a classifier's name to the results of its seeds, all under the same attacks; a
+    substitute that only some were attacked from makes a panel of those alone. Bars are ± one sample
+    deviation over seeds, or of one seed as in `robustness_curves`.
+    """
+    attacks = dict.fromkeys(who for seeds in results.values() for r in seeds for who in _names(r))
+    columns = min(2, len(attacks))
+    rows = -(-len(attacks) // columns)
+    figure = Figure(figsize=(WIDTH, _PANEL * rows + 0.3 * len(results)), layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten())
+    for axes, who in zip(panels, attacks, strict=False):
+        for number, (classifier, seeds) in enumerate(results.items()):
+            attacked = [r for r in seeds if who in _names(r)]
+            if attacked:
+                _draw(
+                    axes,
+                    [_from_clean(r, named_attacks(r)[who]) for r in attacked],
+                    shift=_SHIFT * (number - (len(results) - 1) / 2),
+                    label=f"{classifier} (n = {len(seeds)})",
+                    color=PALETTE[number % len(PALETTE)],
+                    marker=_OF_CLASSIFIERS[number % len(_OF_CLASSIFIERS)],
+                )
+        axes.set_title(f"{who[1].upper()}, {who[0]}", loc="left")
+    for axes in panels[len(attacks) :]:
+        axes.remove()
+    shown = panels[: len(attacks)]
+    _finish(shown)
+    for place, axes in enumerate(shown):
+        axes.tick_params(labelbottom=True)
+        if place >= len(attacks) - columns:  # nothing stands below it
+            axes.set_xlabel(_AXIS)
+        if place % columns:
+            axes.set_ylabel("")
+    legend_below(figure, *shown, columns=2)
+    figure.legends[0].set_title(
+        "bars: ± one standard deviation over n seeds; of one seed its 95 % interval"
+    )
+    figure.legends[0].get_title().set(fontsize=9, color="#404040")
+    return figure
+
+
+def _draw(axes: Axes, seeds: Sequence[Points], *, shift: float = 0.0, **look: Any) -> None:
+    """A line through the means of `seeds`, whose points have the same ε."""
+    heights, below, above = zip(*(_bar(at) for at in zip(*seeds, strict=True)), strict=True)
+    axes.errorbar(
+        [255 * point["epsilon"] + shift for point in seeds[0]],
+        heights,
+        yerr=[below, above],
+        markersize=5,
+        capsize=3,
+        elinewidth=1,
+        **look,
+    )
+
+
+def _bar(points: Points) -> tuple[float, float, float]:
+    """Percent at one ε, one point a seed: the mean, and how far its bar goes down and up."""
+    summary = summarise_seeds([100 * point["accuracy"] for point in points])
+    if summary.std is not None:
+        return summary.mean, summary.std, summary.std
+    (point,) = points
+    found = binomtest(point["correct"], point["images"]).proportion_ci(CONFIDENCE, method="wilson")
+    height = summary.mean
+    return height, max(0.0, height - 100 * found.low), max(0.0, 100 * found.high - height)
+
+
+def _finish(panels: Sequence[Axes]) -> None:
+    for axes in panels:
+        label_accuracy(axes)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+
+
+def _from_clean(result: Result, attack: Mapping[str, Any]) -> Points:
+    return [{"epsilon": 0.0, **result["clean"]}, *attack["curve"]]
+
+
+def _names(result: Result) -> list[tuple[str, str]]:
+    return list(named_attacks(result))

@@ -1,0 +1,298 @@
+"""Figures of a study: many runs, a grid of settings, several seeds each."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
+
+from evaluate.figures.labels import label_points
+from evaluate.figures.training import GREY, PALETTE, STYLE, WIDTH, legend_below
+from evaluate.statistics import Summary, summarise_seeds
+
+SEARCH_ALONE = "search alone"
+TOTAL = "scorer + scores + subset + search"
+
+_STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash at either side of a marker
+_INTERVAL = "mean, its 95 % interval (right: ± one standard deviation)"
+_MARKERS = "osD^vPX*"
+_LINES = ("-", "--", ":", "-.")
+LOG_RANGE = 10.0  # values that differ by more than this factor are shown on a logarithmic axis
+_WIDE_RANGE = 5.0  # under this factor a logarithmic axis has too few of 1, 2, 5, 10, … as ticks
+_CHARACTER = 0.068  # inches, of the legend's font, on the wide side
+_HANDLE = 0.8  # inches, of a legend's entry beside its name
+_LEGEND_ROW = 0.19  # inches
+_LONGEST_NAME = 90  # characters in the legend before a name wraps
+_LONGEST_ROW = 44  # characters beside a bar before its name wraps
+
+
+@dataclass(frozen=True)
+class StudyPoint:
+    """One run. Points of a series that share the label, or without one x, are one setting."""
+
+    series: str
+    x: float
+    y: float
+    seed: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class _Setting:
+    label: str
+    x: Summary
+    y: Summary
+
+
+@rc_context(_STYLE)
+def curves(
+    points: Sequence[StudyPoint],
+    x_label: str,
+    y_label: str,
+    *,
+    title: str = "",
+    log_x: bool = False,
+    x_ticks: Sequence[float] | None = None,
+    direct_labels: bool = False,
+) -> Figure:
+    """One curve a series, in the order in which they come, one marker a setting.
+
+    A marker is the mean over the setting's seeds, its bars ± one sample standard deviation of y
+    and, where the seeds' x differ, of x. A series of one setting is a marker alone. The legend
+    states how many seeds the settings have. `direct_labels` writes each setting's label beside its
+    marker, and a series' name at the end of a curve whose settings have none.
+
+    Raises ValueError if there are no points, if one is not finite, if x ≤ 0 on a logarithmic axis,
+    or if a setting has a seed twice.
+    """
+    series = _settings_by_series(points)
+    figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+    axes = figure.subplots()
+    if log_x and min(point.x for point in points) <= 0:
+        raise ValueError("x of 0 or less on a logarithmic axis; allowed: above 0")
+    _scale_x(axes, [point.x for point in points], log_x, x_ticks)
+    _draw(axes, series, _styles(series))
+    axes.margins(x=0.06)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.set_title(title, loc="left")
+    _add_legend(figure, axes)
+    if direct_labels:
+        _label_directly(figure, axes, series)
+    return figure
+
+
+@rc_context(_STYLE)
+def two_cost_axes(
+    points_search: Sequence[StudyPoint],
+    points_total: Sequence[StudyPoint],
+    unit: str,
+    y_label: str,
+) -> Figure:
+    """The same y against two costs in `unit`: of the search alone (left), and of all that led to
+    the genotype (right). A series looks the same in both, and settings' labels stand beside them.
+
+    Markers and bars are those of `curves`. A cost axis is logarithmic where its costs are positive
+    and span more than a factor of 10. Raises ValueError if either has no points, or as `curves`.
+    """
+    panels = {
+        name: (_settings_by_series(points), [point.x for point in points])
+        for name, points in ((SEARCH_ALONE, points_search), (TOTAL, points_total))
+    }
+    figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    styles = _styles({name: None for series, _ in panels.values() for name in series})
+    for axes, (name, (series, costs)) in zip((left, right), panels.items(), strict=True):
+        spread = min(costs) > 0 and max(costs) / min(costs) > LOG_RANGE
+        _scale_x(axes, costs, spread, None)
+        _draw(axes, series, styles)
+        axes.margins(x=0.1)
+        axes.set_xlabel(unit)
+        axes.set_title(name)
+    left.set_ylabel(y_label)
+    _add_legend(figure, left, right)
+    for axes, (series, _) in zip((left, right), panels.values(), strict=True):
+        _label_directly(figure, axes, series, names=False)
+    return figure
+
+
+@rc_context(_STYLE)
+def bars(
+    rows: Sequence[tuple[str, Summary]], x_label: str, reference: float | None = None
+) -> Figure:
+    """Each row's mean with its 95 % interval, the first at the top, its figures at the right.
+
+    A row of one seed, which has no interval, is a hollow marker. `reference` is a dashed line, such
+    as 0 for differences. Raises ValueError if there are no rows.
+    """
+    if not rows:
+        raise ValueError("no rows to draw; allowed: at least 1")
+    names = [textwrap.fill(name, _LONGEST_ROW) for name, _ in rows]
+    lines = sum(name.count("\n") + 1 for name in names)
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.32 * lines), layout="constrained")
+    axes = figure.subplots()
+    if reference is not None:
+        axes.axvline(reference, color=GREY, linestyle="--", linewidth=1.2, zorder=1)
+    for place, (_, summary) in enumerate(rows):
+        ends = [end - summary.mean for end in (summary.low, summary.high) if end is not None]
+        axes.errorbar(
+            [summary.mean],
+            [place],
+            xerr=[[abs(end)] for end in ends] or None,
+            label=_INTERVAL if ends else "one seed",
+            color=PALETTE[0],
+            marker="o",
+            markerfacecolor=PALETTE[0] if ends else "white",
+            linestyle="",
+            capsize=3,
+            elinewidth=1.4,
+        )
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(x_label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    figures = axes.secondary_yaxis("right")
+    digits = _digits(rows)
+    texts = [f"{summary:.{digits}f}".replace("-", "−") for _, summary in rows]
+    figures.set_yticks(range(len(rows)), texts)
+    for side in (axes, figures):
+        side.tick_params(axis="y", length=0)
+    figures.spines["right"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.06)
+    legend_below(figure, axes)
+    return figure
+
+
+def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting]]:
+    """Each series' settings by mean x, the series in the order in which they come."""
+    if not points:
+        raise ValueError("no points to draw; allowed: at least 1")
+    groups: dict[str, dict[str | float, list[StudyPoint]]] = {}
+    for point in points:
+        if not (math.isfinite(point.x) and math.isfinite(point.y)):
+            raise ValueError(f"{point}: not finite")
+        group = groups.setdefault(point.series, {}).setdefault(point.label or point.x, [])
+        if point.seed in (other.seed for other in group):
+            raise ValueError(f"{point}: another point of this setting has its seed")
+        group.append(point)
+    return {
+        series: sorted(
+            (
+                _Setting(
+                    seeds[0].label,
+                    summarise_seeds([point.x for point in seeds]),
+                    summarise_seeds([point.y for point in seeds]),
+                )
+                for seeds in settings.values()
+            ),
+            key=lambda setting: setting.x.mean,
+        )
+        for series, settings in groups.items()
+    }
+
+
+def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A look for each series: past the palette, hollow markers, other lines and other pairs of
+    colour and marker, so that up to 32 differ even where no line is drawn.
+    """
+    styles = {}
+    for index, name in enumerate(series):
+        again, place = divmod(index, len(PALETTE))
+        colour = PALETTE[place]
+        styles[name] = {
+            "color": colour,
+            "marker": _MARKERS[(place + 3 * again) % len(_MARKERS)],
+            "linestyle": _LINES[again % len(_LINES)],
+            "markerfacecolor": "white" if again % 2 else colour,
+        }
+    return styles
+
+
+def _scale_x(axes: Axes, values: Sequence[float], log: bool, ticks: Sequence[float] | None) -> None:
+    """Set the scale before anything is drawn, so that limits follow from it."""
+    if log:
+        axes.set_xscale("log")
+        wide = max(values) / min(values) >= _WIDE_RANGE
+        locator: Locator = LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if ticks is not None:
+        axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+
+
+def _draw(
+    axes: Axes, series: Mapping[str, Sequence[_Setting]], styles: Mapping[str, dict[str, Any]]
+) -> None:
+    for name, settings in series.items():
+        style = styles[name] | ({} if len(settings) > 1 else {"linestyle": ""})
+        x, y = ([getattr(setting, axis).mean for setting in settings] for axis in "xy")
+        label = textwrap.fill(f"{name} ({_seeds(settings)})", _LONGEST_NAME)
+        axes.plot(x, y, label=label, **style)
+        axes.errorbar(
+            *(x, y),
+            # Deviations of NaN draw no bar: of a single seed, and of seeds that share their x.
+            xerr=[setting.x.std or math.nan for setting in settings],
+            yerr=[math.nan if setting.y.std is None else setting.y.std for setting in settings],
+            fmt="none",  # apart from the line, so that the legend shows line and marker alone
+            ecolor=style["color"],
+            capsize=3,
+            elinewidth=1.1,
+        )
+
+
+def _seeds(settings: Sequence[_Setting]) -> str:
+    low, high = (pick(setting.y.n for setting in settings) for pick in (min, max))
+    return f"n = {low}" if low == high else f"n = {low}–{high}"
+
+
+def _add_legend(figure: Figure, *panels: Axes) -> None:
+    """The legend in as many columns as fit, the figure that much higher."""
+    names = {str(name) for axes in panels for name in axes.get_legend_handles_labels()[1]}
+    widest = max(len(line) for name in names for line in name.splitlines())
+    columns = max(1, int((WIDTH - 0.3) / (_HANDLE + _CHARACTER * widest)))
+    rows = math.ceil(len(names) / columns)
+    lines = rows * max(name.count("\n") + 1 for name in names)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * (lines + 1))
+    legend_below(figure, *panels, columns=columns)
+    several = any(not name.endswith("(n = 1)") for name in names)
+    if several:
+        figure.legends[0].set_title("mean ± one standard deviation over n seeds")
+        figure.legends[0].get_title().set(fontsize=9, color="#404040")
+
+
+def _label_directly(
+    figure: Figure, axes: Axes, series: Mapping[str, Sequence[_Setting]], names: bool = True
+) -> None:
+    """Write the settings' labels beside their markers, or a series' name beside its last."""
+    texts, lines = [], []
+    for name, settings in series.items():
+        means = [(setting.x.mean, setting.y.mean) for setting in settings]
+        found = [(s.label, mean) for s, mean in zip(settings, means, strict=True) if s.label]
+        if not found and names:
+            found = [(name, means[-1])]
+            axes.margins(x=0.12)
+        texts += found
+        lines.append(means)
+        for (x, y), setting in zip(means, settings, strict=True):
+            lines += [[(x, y - setting.y.std), (x, y + setting.y.std)]] if setting.y.std else []
+    label_points(figure, axes, texts, lines)
+
+
+def _digits(rows: Sequence[tuple[str, Summary]]) -> int:
+    """Digits behind the point that tell a hundredth of the range drawn."""
+    ends = [end for _, s in rows for end in (s.mean, s.low, s.high) if end is not None]
+    spread = max(ends) - min(ends)
+    return min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread else 1

@@ -1,0 +1,1 @@
+"""Figures that papers publish, labelled as theirs."""

@@ -1,0 +1,1 @@
+"""Accuracy under attacks and on images from other distributions."""

@@ -1,0 +1,256 @@
+"""Images from elsewhere: ImageNet-A, ImageNet-O (Hendrycks et al. 2021), or another dataset's.
+
+ImageNet-A: top-1 accuracy on adversarially filtered images of 200 of ImageNet's classes.
+ImageNet-O: how well low confidence tells images of unknown classes from test images of 200 of
+ImageNet's: the area under the precision-recall curve (AUPR), the unknown being the positive class,
+of the score -max softmax. Logits are sliced to the 200 classes before the softmax, as published.
+With another dataset's images the AUPR is over all of the classifier's classes and test images.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from classification.data.config import DataConfig
+from classification.data.datasets import ImageDataset, load_dataset
+from classification.data.decoding import decode_images
+from classification.data.file_index import FileIndex, FolderFiles
+from classification.data.files import ImageFiles
+from classification.data.folders import SUFFIXES, list_images
+from classification.data.loaders import Batch, Images
+from classification.errors import ConfigError, DataError
+from evaluate.robustness.attacks import PixelModel
+
+NUM_CLASSES = 200  # of ImageNet-A, and of ImageNet-O
+
+Measure = Callable[[], dict[str, Any]]
+
+_KEY = "robustness.shift"
+_OTHER = f"{_KEY}.out_of_distribution"
+_CPU = torch.device("cpu")  # where batches are made, so that a device holds one of them
+
+
+class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
+    """Images that are not of the classifier's dataset; each is measured if it is named."""
+
+    imagenet_a: Path | None = Field(
+        None, description="ImageNet-A: a folder of 200 folders, each named by a WordNet ID"
+    )
+    imagenet_o: Path | None = Field(
+        None, description="ImageNet-O: a folder of 200 folders, each named by a WordNet ID"
+    )
+    out_of_distribution: DataConfig | None = Field(
+        None,
+        description="another dataset, whose test images are of none of the classifier's classes; "
+        "they are shown at the classifier's size",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """What tells the named images from others, as JSON values.
+
+        Of a folder names, sizes in bytes and classes, as of images in files; downloaded datasets
+        are known by name. Raises DataError or ConfigError for folders that cannot be used.
+        """
+        roots = {"imagenet_a": self.imagenet_a, "imagenet_o": self.imagenet_o}
+        found: dict[str, Any] = {
+            name: _digest(_list_classes(root, f"{_KEY}.{name}")[1])
+            for name, root in roots.items()
+            if root is not None
+        }
+        other = self.out_of_distribution
+        if other is None:
+            return found
+        if other.root is None or other.kind != "folder":
+            return found | {"out_of_distribution": {"kind": other.kind, "classes": other.classes}}
+        listed = list_images(
+            other.root, _OTHER, other.classes, None, other.val_labels, other.follow_links
+        )
+        return found | {"out_of_distribution": _digest(listed.test)}
+
+
+def shift_measures(
+    model: PixelModel, dataset: ImageDataset, config: ShiftConfig, batch_size: int
+) -> Mapping[str, Measure]:
+    """What `config` asks for, each by its key and not yet measured.
+
+    imagenet_a gives top1_accuracy, correct, images; the others aupr, images (of the other dataset)
+    and known_images. The model is to be in eval mode. A score an image is all that grows with the
+    number of images.
+    """
+    inputs: Mapping[str, tuple[Callable[..., dict[str, Any]], Any]] = {
+        "imagenet_a": (_imagenet_a, config.imagenet_a),
+        "imagenet_o": (_imagenet_o, config.imagenet_o),
+        "out_of_distribution": (_out_of_distribution, config.out_of_distribution),
+    }
+    return {
+        name: partial(measure, model, dataset, where, batch_size)
+        for name, (measure, where) in inputs.items()
+        if where is not None
+    }
+
+
+def check_shift(config: ShiftConfig, dataset: ImageDataset) -> None:
+    """Raise DataError or ConfigError, naming the setting, for images that cannot be measured."""
+    for name, root in (("imagenet_a", config.imagenet_a), ("imagenet_o", config.imagenet_o)):
+        if root is not None:
+            key = f"{_KEY}.{name}"
+            _places(_list_classes(root, key)[0], dataset, root, key)
+    other = config.out_of_distribution
+    if other is None:
+        return
+    if other.image_size not in (None, dataset.image_size):
+        raise ConfigError(
+            f"{_OTHER}.image_size: found {other.image_size}; allowed: none, or the classifier's "
+            f"{dataset.image_size}"
+        )
+    if _load_other(other, dataset).digest() == dataset.test.digest():
+        raise ConfigError(
+            f"{_OTHER}: found the classifier's own test images; allowed: another dataset"
+        )
+
+
+def out_of_distribution_aupr(known: NDArray[np.floating], unknown: NDArray[np.floating]) -> float:
+    """Area under the precision-recall curve of scores of `known` [N] and `unknown` [M] images.
+
+    The unknown are the positive class, and a higher score says unknown. It is the average precision
+    (no interpolation), in [0, 1]; chance gives M / (N + M).
+    """
+    from sklearn.metrics import average_precision_score  # slow to import
+
+    labels = np.concatenate([np.zeros(len(known)), np.ones(len(unknown))])
+    return float(average_precision_score(labels, np.concatenate([known, unknown])))
+
+
+def unknownness(logits: Tensor) -> Tensor:
+    """-max softmax, float32 [N], of logits [N, L] (Hendrycks & Gimpel 2017)."""
+    return -logits.float().softmax(1).amax(1)
+
+
+def _imagenet_a(
+    model: PixelModel, dataset: ImageDataset, root: Path, batch_size: int
+) -> dict[str, Any]:
+    places, files = _images_of_known_classes(root, dataset, "imagenet_a")
+    correct = 0
+    for images, labels in _batches(files, dataset, batch_size):
+        predicted = _logits(model, images)[:, places].argmax(1).cpu()
+        correct += int((predicted == labels).sum())
+    return {"top1_accuracy": correct / len(files), "correct": correct, "images": len(files)}
+
+
+def _imagenet_o(
+    model: PixelModel, dataset: ImageDataset, root: Path, batch_size: int
+) -> dict[str, Any]:
+    """The known are the test images of the folder's 200 classes."""
+    places, files = _images_of_known_classes(root, dataset, "imagenet_o")
+    rows = torch.isin(dataset.test.labels.cpu(), places).nonzero().flatten()
+    known = _scores(model, _loaded(dataset.test.take(rows), batch_size), places)
+    return _aupr(known, _scores(model, _batches(files, dataset, batch_size), places))
+
+
+def _out_of_distribution(
+    model: PixelModel, dataset: ImageDataset, other: DataConfig, batch_size: int
+) -> dict[str, Any]:
+    known = _scores(model, _loaded(dataset.test, batch_size))
+    return _aupr(known, _scores(model, _loaded(_load_other(other, dataset), batch_size)))
+
+
+def _aupr(known: NDArray[np.float32], unknown: NDArray[np.float32]) -> dict[str, Any]:
+    return {
+        "aupr": out_of_distribution_aupr(known, unknown),
+        "images": len(unknown),
+        "known_images": len(known),
+    }
+
+
+def _scores(
+    model: PixelModel, batches: Iterator[Batch], places: Tensor | None = None
+) -> NDArray[np.float32]:
+    """`unknownness` of all images [N], over the classes `places` or all."""
+    found = []
+    for images, _ in batches:
+        logits = _logits(model, images)
+        found.append(unknownness(logits if places is None else logits[:, places]).cpu())
+    return torch.cat(found).numpy()
+
+
+@torch.no_grad()
+def _logits(model: PixelModel, images: Tensor) -> Tensor:
+    logits: Tensor = model(images.to(model.device).float() / 255)
+    return logits
+
+
+def _loaded(images: Images, batch_size: int) -> Iterator[Batch]:
+    return images.loader(batch_size, _CPU, training=False).epoch()
+
+
+def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterator[Batch]:
+    """The images of a folder, read as the classifier's test images are."""
+    test = dataset.test
+    if isinstance(test, ImageFiles):
+        yield from _loaded(replace(test, files=files, key=_KEY), batch_size)
+        return
+    for rows in torch.arange(len(files)).split(batch_size):
+        part = files.take(rows)
+        yield decode_images(part.paths, test.image_size), part.labels
+
+
+def _load_other(other: DataConfig, dataset: ImageDataset) -> Images:
+    """The other dataset's test images at the classifier's size; of train as few as may be."""
+    settings = {"image_size": dataset.image_size, "images_per_class": 2}
+    return load_dataset(other.model_copy(update=settings), _OTHER).test
+
+
+def _images_of_known_classes(
+    root: Path, dataset: ImageDataset, name: str
+) -> tuple[Tensor, FileIndex]:
+    key = f"{_KEY}.{name}"
+    names, files = _list_classes(root, key)
+    return _places(names, dataset, root, key), files
+
+
+def _places(names: list[str], dataset: ImageDataset, root: Path, key: str) -> Tensor:
+    """Where the folder's classes stand among the classifier's, int64 [200]."""
+    known = {name: index for index, name in enumerate(dataset.classes)}
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise DataError(
+            f"{key}: {root / strange[0]} is none of the classifier's {len(known)} classes (nor are "
+            f"{len(strange) - 1} others); allowed: folders named as those are"
+        )
+    return torch.tensor([known[name] for name in names])
+
+
+def _list_classes(root: Path, key: str) -> tuple[list[str], FileIndex]:
+    """The 200 class folders of `root` in sorted order, and their images."""
+    if not root.is_dir():
+        raise DataError(f"{key}: no folder {root}; allowed: one that holds {NUM_CLASSES} classes")
+    names = [name for name in _visible(root) if (root / name).is_dir()]
+    if len(names) != NUM_CLASSES:
+        raise DataError(f"{key}: {root}: found {len(names)} class folders; allowed: {NUM_CLASSES}")
+    return names, FileIndex.of(root, names, (_files_of(root / name, root, key) for name in names))
+
+
+def _files_of(folder: Path, root: Path, key: str) -> FolderFiles:
+    names = [name for name in _visible(folder) if name.lower().endswith(SUFFIXES)]
+    for path in (folder / name for name in names):
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise DataError(f"{key}: {path} leads out of {root}; allowed: files inside it")
+    if not names:
+        raise DataError(f"{key}: {folder}: found no images; allowed: at least 1 a class")
+    return FolderFiles(names, [(folder / name).stat().st_size for name in names])
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _digest(files: FileIndex) -> str:
+    return ImageFiles(files, image_size=0).digest()

@@ -1,0 +1,247 @@
+"""What adversarial images and images from elsewhere leave of a classifier's accuracy (Jeong et al.
+2023, Tables 4 and 5).
+
+White-box: the attacker has the classifier. Gray-box and black-box: he has a substitute of the same
+architecture, or of another, and hopes that what fools it fools the classifier. Accuracies under
+attack are the shares of attacked images classified rightly, the images that were wrong before the
+attack included.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
+from torch import Tensor
+
+from classification.data.loaders import Images
+from classification.persistence.workspace import Workspace
+from classification.seeding import make_generator
+from evaluate.robustness.attacks import Attack, Attacker, AttackName, PixelModel, untouched
+from evaluate.robustness.distribution_shift import Measure, ShiftConfig
+from evaluate.robustness.substitute import Kind, SubstituteConfig
+
+_CPU = torch.device("cpu")  # where ART takes images from
+
+
+def _fraction(value: Any) -> Any:
+    """8/255 stands for a number."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value))
+    except ZeroDivisionError as error:
+        raise ValueError("a fraction of 0; allowed: such as 8/255") from error
+
+
+Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
+
+
+class RobustnessConfig(BaseModel, frozen=True, extra="forbid"):
+    """How a trained classifier is attacked, and which images from elsewhere it is shown.
+
+    The defaults are FGSM and PGD-10 under L∞ at 8/255 and below, in steps of 2/255.
+    """
+
+    of: Literal["scorer", "network"] | None = Field(
+        None, description="what is attacked; none: the network where that is the goal, else scorer"
+    )
+    attacks: tuple[AttackName, ...] = Field(
+        ("fgsm", "pgd"), min_length=1, description="FGSM alone can reflect masked gradients"
+    )
+    epsilons: tuple[Share, ...] = Field(
+        (2 / 255, 4 / 255, 8 / 255),
+        min_length=1,
+        description="largest change of a pixel, as a share of its range or as in 8/255",
+    )
+    step: Share = Field(2 / 255, description="of PGD, likewise; at most ε is taken of it")
+    steps: int = Field(10, gt=0, le=10_000, description="of PGD")
+    restarts: int = Field(
+        1, gt=0, le=1000, description="random starts of PGD; later ones attack what still stands"
+    )
+    images: int | None = Field(
+        None, gt=0, description="test images to attack, drawn from all; none: all of them"
+    )
+    batch_size: int = Field(250, gt=0, description="images attacked at once")
+    substitutes: tuple[SubstituteConfig, ...] = Field(
+        (), description="from which adversarial images are taken, too"
+    )
+    shift: ShiftConfig = Field(ShiftConfig(), description="images from elsewhere")
+
+    @field_validator("attacks", "epsilons")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("a value stands there twice; allowed: each once")
+        return tuple(sorted(values))
+
+    def attack(self, name: AttackName, epsilon: float) -> Attack:
+        """The attack of that name and strength."""
+        return Attack(name, epsilon, self.step, self.steps, self.restarts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on which adversarial images are made, and what it is to the classifier."""
+
+    kind: Kind
+    architecture: str
+    model: PixelModel
+
+
+def choose_images(images: Images, number: int | None, seed: int) -> Images:
+    """`number` of `images`, drawn without return; all of them for None, or if there are no more."""
+    if number is None or number >= len(images):
+        return images
+    order = torch.randperm(len(images), generator=make_generator(seed, "robustness-images"))
+    return images.take(order[:number].sort().values)
+
+
+def measure_robustness(
+    sources: Sequence[Source],
+    images: Images,
+    num_classes: int,
+    config: RobustnessConfig,
+    measures: Mapping[str, Measure],
+    *,
+    seed: int,
+    workspace: Workspace,
+) -> dict[str, Any]:
+    """Attack the first of `sources`, which is the classifier itself, from each of them.
+
+    Returns `images`, `clean` {accuracy, correct}, `attacks`, a list of {kind, architecture, attack,
+    curve: [{epsilon, accuracy, correct, images}]}, and `shift`, what each of `measures` returns.
+    Resumes from the workspace after any batch of images and any of `measures`, with the same
+    result. The models lie on one device and are afterwards as before; memory does not grow with the
+    number of images.
+    """
+    target = sources[0].model
+    loader = images.loader(config.batch_size, _CPU, training=False)
+    done = _resume(workspace, config, seed)
+    started, first = time.perf_counter(), done
+    with ExitStack() as stack:
+        for source in sources:
+            stack.enter_context(untouched(source.model))
+        attackers = [Attacker(s.model, num_classes, images.image_size) for s in sources]
+        batches = loader.epoch(first=done) if done < len(loader) else iter(())
+        for index, (batch, labels) in enumerate(batches, done):
+            row = _attack_batch(target, attackers, batch.float() / 255, labels, config, seed, index)
+            _save(workspace, index + 1, config, seed, row)
+            seen = min((index + 1) * config.batch_size, len(images))
+            rate = (seen - first * config.batch_size) / (time.perf_counter() - started)
+            workspace.progress(seen, len(images), "image", images_per_second=rate)
+        for number, (name, measure) in enumerate(measures.items(), len(loader) + 1):
+            if number > done:
+                _save(workspace, number, config, seed, {"shift": name, **measure()})
+                workspace.progress(number - len(loader), len(measures), "shift")
+    return _summarise(workspace.rows(), sources, config)
+
+
+def named_attacks(result: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The attacks of what `measure_robustness` returned, by whose images they are and their names:
+    ("white-box", "pgd"), ("gray-box from resnet8", "pgd"); a second substitute alike is numbered.
+    """
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for attack in result["attacks"]:
+        substitute = "" if attack["kind"] == "white-box" else f" from {attack['architecture']}"
+        source, number = attack["kind"] + substitute, 2
+        while (source, attack["attack"]) in found:
+            source = f"{attack['kind']}{substitute} ({number})"
+            number += 1
+        found[source, attack["attack"]] = attack
+    return found
+
+
+def describe_attack(name: str, steps: int) -> str:
+    """FGSM, PGD-10."""
+    return f"PGD-{steps}" if name == "pgd" else name.upper()
+
+
+def describe_epsilon(epsilon: float) -> str:
+    """8/255."""
+    return f"{255 * epsilon:.4g}/255"
+
+
+def _attack_batch(
+    target: PixelModel,
+    attackers: Sequence[Attacker],
+    pixels: Tensor,
+    labels: Tensor,
+    config: RobustnessConfig,
+    seed: int,
+    index: int,
+) -> dict[str, Any]:
+    """How many images the target classifies rightly: clean, and by source, attack and ε."""
+
+    def correct(shown: Tensor) -> int:
+        return int((target.predict(shown) == labels).sum())
+
+    attacked = [
+        {
+            name: [
+                correct(attacker.attack(pixels, labels, config.attack(name, epsilon), seed, *place))
+                for epsilon in config.epsilons
+            ]
+            for name in config.attacks
+        }
+        for attacker, place in ((a, (index, number)) for number, a in enumerate(attackers))
+    ]
+    return {"images": len(labels), "clean": correct(pixels), "attacked": attacked}
+
+
+def _resume(workspace: Workspace, config: RobustnessConfig, seed: int) -> int:
+    """How many batches and measures are done; none of what was begun under other settings."""
+    done, state = workspace.resume()
+    if done and state != _identity(config, seed):
+        workspace.discard_checkpoints()
+        done, _ = workspace.resume()
+    return done
+
+
+def _save(
+    workspace: Workspace, step: int, config: RobustnessConfig, seed: int, row: dict[str, Any]
+) -> None:
+    workspace.save(step, _identity(config, seed), row)
+
+
+def _identity(config: RobustnessConfig, seed: int) -> dict[str, Any]:
+    return {"config": config.model_dump(mode="json"), "seed": seed}
+
+
+def _summarise(
+    rows: Sequence[Mapping[str, Any]], sources: Sequence[Source], config: RobustnessConfig
+) -> dict[str, Any]:
+    batches = [row for row in rows if "attacked" in row]
+    images = sum(row["images"] for row in batches)
+
+    def accuracy(counts: Iterator[int]) -> dict[str, Any]:
+        correct = sum(counts)
+        return {"accuracy": correct / images, "correct": correct, "images": images}
+
+    return {
+        "images": images,
+        "clean": accuracy(row["clean"] for row in batches),
+        "attacks": [
+            {
+                "kind": source.kind,
+                "architecture": source.architecture,
+                "attack": name,
+                "curve": [
+                    {"epsilon": epsilon}
+                    | accuracy(row["attacked"][number][name][place] for row in batches)
+                    for place, epsilon in enumerate(config.epsilons)
+                ],
+            }
+            for number, source in enumerate(sources)
+            for name in config.attacks
+        ],
+        "shift": {
+            row["shift"]: {key: value for key, value in row.items() if key != "shift"}
+            for row in rows
+            if "shift" in row
+        },
+    }

@@ -1,0 +1,1 @@
+"""What lies in a store: its inventory, its verification, its cleaning."""

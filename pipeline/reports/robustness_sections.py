@@ -1,0 +1,195 @@
+"""What a run asked for beside its goal, as its report shows it: attacks and the loss landscape.
+
+What they cost is booked like any stage's, and stands apart: no sum of a report has it in.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classification.persistence.checkpoint import write_atomically
+from classification.persistence.untrusted_files import read_object
+from evaluate.landscape.mean import RISE, half_width, sharpness
+from evaluate.robustness.measure import describe_attack, describe_epsilon, named_attacks
+from pipeline.config import PipelineConfig
+from pipeline.graph import build_graph
+from pipeline.reports.page import cost_row
+from pipeline.reports.results import hours_of
+from pipeline.reports.training_time import devices_of
+from pipeline.stages import STAGES, landscape, robustness
+from pipeline.store.ledger import Cost
+from pipeline.store.store import Artifact, Store
+
+Artifacts = Mapping[str, Artifact]
+Results = dict[str, Any]
+Columns = dict[str, list[str]]
+
+AUPR, TOP1 = "AUPR (%)", "top-1 accuracy (%)"
+Key = tuple[str, str]  # a part of the tables, and a column in it
+# By what `shift` of a result calls them; and the field of the value.
+SHIFT: dict[str, tuple[Key, str]] = {
+    "imagenet_a": (("ImageNet-A", TOP1), "top1_accuracy"),
+    "imagenet_o": (("ImageNet-O", AUPR), "aupr"),
+    "out_of_distribution": (("other dataset", AUPR), "aupr"),
+}
+
+_APART = "beside the goal, in no sum"
+
+
+def without_extras(config: PipelineConfig, artifacts: Artifacts) -> dict[str, Artifact]:
+    """The artifacts of the run's goal: neither extras nor what was made for them alone, as is the
+    scorer that is attacked where the subset is a random one."""
+    wanted = set(build_graph(STAGES, config.without_extras))
+    return {name: artifact for name, artifact in artifacts.items() if name in wanted}
+
+
+def collect_extras(artifacts: Artifacts, store: Store) -> Results:
+    """The figures of each extra that the run has, for results.json, each with its own cost."""
+    found = {}
+    for name in filter(artifacts.__contains__, _COLLECT):
+        attempts = store.ledger.attempts([artifacts[name].fingerprint])
+        cost = Cost.of(attempts)
+        found[name] = _COLLECT[name](artifacts[name]) | {
+            "device": "; ".join(devices_of(attempts)),
+            "cost": {"unit": cost.unit, "hours": hours_of(cost), "attempts": len(attempts)},
+        }
+    return found
+
+
+def show_extras(
+    folder: Path, config: PipelineConfig, artifacts: Artifacts, store: Store, results: Results
+) -> dict[str, Any]:
+    """What templates print of `collect_extras`, which is in `results`: rows of the table of costs,
+    and a section each. Copies the pictures into `folder`."""
+    goal, rows, sections = without_extras(config, artifacts), [], []
+    for name, artifact in artifacts.items():
+        if name in goal:
+            continue
+        attempts = store.ledger.attempts([artifact.fingerprint])
+        cost, row = Cost.of(attempts), cost_row(name, attempts, config.name, [_APART])
+        if cost.unit != results["cost"]["unit"]:
+            row["hours"] = str(cost)
+        rows.append(row)
+        if name in _SHOW:
+            text, *tables = _SHOW[name](results[name])
+            pictures = [_Picture.copy(p, folder) for p in sorted(artifact.path.glob("*.png"))]
+            sections.append(_Section(name, _TITLES[name], text, tables, pictures, str(cost)))
+    links = [(section.anchor, section.title) for section in sections]
+    return {"cost_rows": rows, "sections": sections, "links": links}
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture in a report's folder, and for a page that holds all it shows as a data URI."""
+
+    name: str
+    source: str
+
+    @classmethod
+    def copy(cls, path: Path, folder: Path) -> "_Picture":
+        content = path.read_bytes()
+        write_atomically(folder / path.name, content)
+        return cls(path.name, f"data:image/png;base64,{base64.b64encode(content).decode()}")
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What is said of an extra; tables are columns by their titles, the first of words."""
+
+    anchor: str
+    title: str
+    text: str
+    tables: Sequence[Columns]
+    pictures: Sequence[_Picture]
+    cost: str
+
+
+def _collect_robustness(artifact: Artifact) -> Results:
+    settings = artifact.manifest["settings"]["robustness"]
+    attack = {key: settings[key] for key in ("step", "steps", "restarts")}
+    return read_object(artifact.path / robustness.RESULT) | attack
+
+
+def _collect_landscape(artifact: Artifact) -> Results:
+    found = read_object(artifact.path / landscape.RESULT)
+    kept = ("of", "images", "split", "batch_norm", "trained", "hessian")
+    return {key: found[key] for key in kept} | {
+        "half_width": half_width(found),
+        "noise": {
+            "sigmas": found["noise"]["sigmas"] if found["noise"] else [],
+            "rises": sharpness(found),
+        },
+    }
+
+
+def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
+    starts = f"{found['restarts']} random start{'s' if found['restarts'] > 1 else ''}"
+    attacks = named_attacks(found)
+    columns = {
+        "attack": [f"{describe_attack(n, found['steps'])}, {source}" for source, n in attacks],
+        "clean": [_percent(found["clean"]["accuracy"]) for _ in attacks],
+    }
+    for place, point in enumerate(next(iter(attacks.values()))["curve"]):
+        columns[f"ε = {describe_epsilon(point['epsilon'])}"] = [
+            _percent(attack["curve"][place]["accuracy"]) for attack in attacks.values()
+        ]
+    text = (
+        f"The {found['of']} under L∞ attacks, on {found['images']:,} test images: top-1 accuracy "
+        f"in percent. PGD takes {found['steps']} steps of {describe_epsilon(found['step'])} from "
+        f"{starts}."
+    )
+    if not found["shift"]:
+        return text, columns
+    shifts = [(*SHIFT[name], shift) for name, shift in found["shift"].items()]
+    elsewhere = {
+        "images from elsewhere": [f"{part}, {what}" for (part, what), _, _ in shifts],
+        "measured": [_percent(shift[field]) for _, field, shift in shifts],
+        "by chance": [f"{chance_aupr(s):.2f}" if "aupr" in s else "–" for _, _, s in shifts],
+    }
+    return text, columns, elsewhere
+
+
+def _show_landscape(found: Results) -> tuple[str, Columns]:
+    trained, hessian, width = found["trained"], found["hessian"], found["half_width"]
+    rows = {
+        "loss at the trained weights": _nats(trained["loss"]),
+        "top-1 accuracy there": f"{_percent(trained['accuracy'])} %",
+        f"α at which the loss has risen by {RISE:g} nat": "beyond the line"
+        if width is None
+        else f"{width:.3f}",
+    }
+    for sigma, rise in zip(found["noise"]["sigmas"], found["noise"]["rises"], strict=True):
+        rows[f"rise of the loss under noise of σ = {sigma:g}"] = _nats(rise)
+    if hessian and hessian["eigenvalues"]:
+        values = ", ".join(f"{value:.4g}" for value in hessian["eigenvalues"])
+        rows["top eigenvalues of the Hessian"] = values
+    if hessian and hessian["trace"] is not None:
+        error = hessian["trace_error"]
+        spread = "" if error is None else f" ± {error:.2g} (standard error)"
+        rows["trace of the Hessian"] = f"{hessian['trace']:.4g}{spread}"
+    text = (
+        f"The loss around the weights of the {found['of']}, on {found['images']:,} "
+        f"{found['split']} images; BatchNorm in {found['batch_norm']}. α runs along a random "
+        "filter-normalised direction."
+    )
+    return text, {"the landscape": list(rows), "value": list(rows.values())}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _nats(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3f} nats"
+
+
+_COLLECT = {"robustness": _collect_robustness, "landscape": _collect_landscape}
+_SHOW = {"robustness": _show_robustness, "landscape": _show_landscape}
+_TITLES = {"robustness": "Robustness", "landscape": "Loss landscape"}
+
+
+def chance_aupr(shift: Mapping[str, Any]) -> float:
+    """Percent that scores which tell nothing would have in place of an AUPR."""
+    return float(100 * shift["images"] / (shift["images"] + shift["known_images"]))

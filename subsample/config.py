@@ -1,0 +1,139 @@
+"""The settings of the scores stage."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+
+from classification.acceleration import Precision
+from subsample.baselines import DropoutConfig
+
+Source = Literal["pass", "training"]
+Loss = Literal["ce", "kl", "anchor_ce"]
+
+
+class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
+    """How the training images are scored. The defaults are the paper's, Section III-C."""
+
+    source: Source = Field(
+        "pass",
+        description="a pass of the trained scorer over mixes (the paper's); or the losses that its "
+        "training recorded in its last epochs, one a draw, which cost nothing",
+    )
+    draws: int = Field(10, ge=2, le=10_000, description="mixes of each image (the paper's M)")
+    num_images: int = Field(
+        3, ge=2, le=16, description="images in a mix, the anchor included (the paper's K)"
+    )
+    alpha: float = Field(
+        2 / 9, gt=0, le=1000, description="Dirichlet parameter of the other images' fractions"
+    )
+    anchor_fraction: float = Field(
+        5 / 9,
+        gt=0,
+        lt=1,
+        description="share of the pixels the anchor keeps; the paper gives none, 5/9 is its mean "
+        "under the published Dirichlet parameters, which sum to 1",
+    )
+    loss: Loss = Field(
+        "ce",
+        description="cross-entropy against the mixed label (Eq. 8), that less the mixed label's "
+        "entropy, or against the anchor's label alone, in nats",
+    )
+    common_draws: bool = Field(
+        False, description="give every anchor the same fractions, boxes and partners in draw m"
+    )
+    cv_floor: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="nats added to the mean in the coefficient of variation's denominator; none "
+        "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
+    )
+    precision: Precision = Field(
+        "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
+    )
+    batch_size: int = Field(1024, gt=0, description="mixed images a forward pass")
+
+    @field_validator("loss", "common_draws")
+    @classmethod
+    def _recorded(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        if info.data.get("source") == "training" and value in ("anchor_ce", True):
+            allowed = "false" if value is True else "ce, kl"
+            raise ValueError(
+                f"no training records such losses; allowed: {allowed} with source training"
+            )
+        return value
+
+    @property
+    def floor(self) -> float:
+        """Nats added to the mean loss in the coefficient of variation's denominator."""
+        if self.cv_floor is not None:
+            return self.cv_floor
+        return 0.5 if self.loss == "anchor_ce" else 0.0
+
+
+_ROUNDING = 1e-9  # by which fractions that make up 1 may exceed it
+
+Measure = Literal[
+    "cv", "mean_high", "mean_low", "std", "mc_dropout", "k_center", "el2n", "random", "full"
+]
+Order = Literal["deterministic", "interval"]
+
+
+class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which images of each class the search sees."""
+
+    measure: Measure = Field(
+        "cv",
+        description="what puts an image first: a high coefficient of variation (the paper's), a "
+        "high or low mean loss, a high standard deviation, uncertainty under dropout, being far "
+        "from those before it (k-center), a long error (EL2N), or chance; full keeps every image",
+    )
+    fraction: float = Field(
+        0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 under full"
+    )
+    architecture_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of each class kept beside those, for α and β alone; none: the search "
+        "deals the subset into two equal halves. Published for ImageNet: 0.025 beside 0.1",
+    )
+    order: Order = Field(
+        "deterministic",
+        description="the first images of the order, or every n-th one (Section III-C of the paper)",
+    )
+
+    dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _full_keeps_all(cls, values: Any) -> Any:
+        # A baseline inherits its fraction from the config it is compared with.
+        if isinstance(values, dict) and values.get("measure") == "full":
+            return values | {"fraction": 1.0}
+        return values
+
+    @field_validator("architecture_fraction")
+    @classmethod
+    def _leaves_enough(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is None or "fraction" not in info.data:
+            return value
+        if info.data.get("measure") == "full":
+            raise ValueError("measure full keeps every image for both; allowed: none with it")
+        fraction = info.data["fraction"]
+        if fraction + value > 1 + _ROUNDING:
+            raise ValueError(
+                f"with fraction {fraction} it makes up more than a class; allowed: at most "
+                f"{1 - fraction:.6g}"
+            )
+        return value
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the measure reads the losses, so that a scorer has to be trained first."""
+        return self.measure in ("cv", "mean_high", "mean_low", "std")
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the measure reads the scorer otherwise than by its losses under mixing."""
+        return self.measure in ("mc_dropout", "k_center", "el2n")

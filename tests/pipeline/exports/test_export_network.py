@@ -1,0 +1,220 @@
+"""Networks loaded elsewhere: by safetensors, by onnxruntime, by timm without this repository."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from classification.data.datasets import load_dataset
+from classification.errors import ArtifactError, WorkError
+from classification.training.step import logits_of
+from pipeline.config import load_config
+from pipeline.exports.network import load_network
+from pipeline.exports.onnx import FromPixels, check_agreement
+from tests.pipeline.exports.test_export import Place
+from tests.pipeline.exports.test_origins import write_images
+
+TINY = """
+name: tiny
+data:    {data}
+subset:  {{measure: random, fraction: 0.5}}
+scorer:  {{model: resnet9, epochs: 2, batch_size: 16, mixing: {{kind: none}}}}
+search:  {{epochs: 1, warmup_epochs: 0, channels: 4, cells: 3, batch_size: 8}}
+retrain: {{channels: 4, cells: 3, epochs: 2, batch_size: 16}}
+"""
+DIGITS = "{kind: digits, classes: 7, images_per_class: 24}"
+SETTINGS = {
+    "cells_cifar": ["retrain.average_decay=0.9"],
+    "cells_imagenet": [
+        "target={kind: folder, root: IMAGES, image_size: 64, storage: files, workers: 0}",
+        "retrain={network: imagenet, channels: 4, cells: 3, epochs: 1, warmup_epochs: 0, "
+        "batch_size: 8}",
+    ],
+    "resnet9": ["goal=classifier"],
+}
+
+
+class Trained:
+    """A finished run, and its network as safetensors in `folder`."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.run, self.folder = kind, kind.replace("_", "-"), folder / "safetensors"
+        for name in ("ant", "bee"):
+            write_images(folder / "images" / "train" / name, 8)
+            write_images(folder / "images" / "val" / name, 4)
+        self.place = Place(folder, TINY.format(data=DIGITS))
+        settings = [
+            override.replace("IMAGES", str(folder / "images")) for override in SETTINGS[kind]
+        ]
+        arguments = [part for setting in settings for part in ("--set", setting)]
+        assert self.place.run(*arguments, "--name", self.run) == 0
+        assert self.place.export("safetensors", self.folder, run=self.run) == 0
+        recorded = folder / "runs" / self.run
+        config = load_config(recorded / "config.yaml")
+        self.dataset = load_dataset(config.data if kind == "resnet9" else config.target)
+        results = json.loads((recorded / "report" / "results.json").read_text())
+        self.error: float = results["accuracy"]["top1_error_last"]
+
+    def pixels(self) -> tuple[Tensor, Tensor]:
+        """All test images, uint8 [N, 3, H, W], and their labels, as evaluation sees them."""
+        loader = self.dataset.test.loader(1000, torch.device("cpu"), training=False)
+        ((images, labels),) = loader.epoch()
+        return images, labels
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Those of the exported weights in our own code."""
+        network, _ = load_network(self.folder)
+        with torch.inference_mode():
+            return logits_of(network(self.dataset.normalization(pixels)))
+
+
+@pytest.fixture(scope="module")
+def all_trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    return {kind: Trained(kind, tmp_path_factory.mktemp(kind)) for kind in SETTINGS}
+
+
+@pytest.fixture(params=SETTINGS)
+def trained(request: pytest.FixtureRequest, all_trained: dict[str, Trained]) -> Trained:
+    return all_trained[request.param]
+
+
+def test_safetensors_give_back_the_network_that_was_tested(trained: Trained) -> None:
+    pixels, labels = trained.pixels()
+    wrong = trained.logits(pixels).argmax(1) != labels
+    assert 100 * float(wrong.double().mean()) == pytest.approx(trained.error, abs=1e-3)
+
+
+def test_config_and_weights_say_all_that_is_needed(trained: Trained) -> None:
+    weights = load_file(trained.folder / "model.safetensors")
+    assert weights
+    assert not [name for name in weights if "auxiliary" in name]
+    config = json.loads((trained.folder / "config.json").read_text())
+    assert config["architecture"] == trained.kind
+    assert config["class_names"] == list(trained.dataset.classes)
+    assert tuple(config["mean"]) == trained.dataset.normalization.mean
+    assert config["resize"] == {"cells_imagenet": 73}.get(trained.kind, 8)  # 64 · 256 / 224
+    card = (trained.folder / "README.md").read_text()
+    assert f"| top-1 error | {trained.error:.2f} %" in card
+    assert ("moving average of decay 0.9" in card) == (trained.kind == "cells_cifar")
+    assert all(f"- `{key}`: " in card for key in config)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.json", "{", "config.json: .*nvalid JSON"),
+        ("config.json", '{"format": 2}', r"config.json: format: found 2"),
+        ("model.safetensors", "", "model.safetensors: not loadable"),
+    ],
+)
+def test_a_damaged_export_is_named(
+    file: str, text: str, message: str, all_trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(all_trained["cells_cifar"].folder, copy)
+    (copy / file).write_text(text)
+    with pytest.raises(ArtifactError, match=message):
+        load_network(copy)
+
+
+def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
+    trained: Trained, tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="requirements-export.txt is not installed")
+    path = tmp_path / "network.onnx"
+    assert trained.place.export("onnx", path, run=trained.run) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]  # its weights are within
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    pixels, _ = trained.pixels()
+    for number in (1, 3, len(pixels)):
+        (found,) = session.run(None, {"pixels": pixels[:number].numpy()})
+        torch.testing.assert_close(
+            torch.from_numpy(found), trained.logits(pixels[:number]), rtol=1e-4, atol=1e-4
+        )
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(trained.dataset.classes)
+    assert metadata["input"].startswith("uint8 RGB pixels [N, 3, ")
+    network, config = load_network(trained.folder)
+    model = FromPixels(network, config)
+    check_agreement(path, model, config.image_size)
+    with torch.no_grad():  # so that the file is another network's
+        next(module for module in network.modules() if isinstance(module, nn.Linear)).weight += 1
+    with pytest.raises(WorkError, match="onnxruntime's logits differ from torch's by"):
+        check_agreement(path, model, config.image_size)
+
+
+ELSEWHERE = """
+import json, sys
+from pathlib import Path
+
+import numpy as np, timm, torch
+
+found = {}
+for folder in map(Path, sys.argv[1:]):
+    (module,) = folder.glob("*.py")
+    sys.path.insert(0, str(folder))
+    __import__(module.stem)
+    model = timm.create_model(module.stem, pretrained=True).eval()
+    data = timm.data.resolve_model_data_config(model)
+    mean, std = (torch.tensor(data[key])[:, None, None] for key in ("mean", "std"))
+    images = (torch.from_numpy(np.load(folder / "pixels.npy")).float() / 255 - mean) / std
+    from_folder = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    headless = timm.create_model(module.stem, pretrained=True, num_classes=0).eval()
+    with torch.inference_mode():
+        logits = model(images)
+        assert torch.equal(from_folder(images), logits)
+        features = model.forward_head(model.forward_features(images), pre_logits=True)
+        assert torch.equal(headless(images), features)
+        assert features.shape[1] == model.num_features
+    np.save(folder / "logits.npy", logits.numpy())
+    other = timm.create_model(module.stem, pretrained=True, num_classes=4, in_chans=1)
+    gray = images.mean(1, keepdim=True)
+    assert other(gray).shape == (len(images), 4)
+    found[module.stem] = {key: data[key] for key in ("input_size", "crop_pct", "interpolation")}
+    found[module.stem]["labels"] = model.pretrained_cfg["label_names"]
+ours = {"classification", "pcdarts", "pipeline", "evaluate", "subsample"}
+assert not ours & {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(found))
+"""
+
+
+def test_timm_loads_it_without_this_repository(
+    all_trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed: requirements-dev.txt")
+    folders, expected = [], {}
+    for kind, trained in all_trained.items():
+        folder = tmp_path / kind
+        assert trained.place.export("timm", folder, run=trained.run) == 0
+        pixels, _ = trained.pixels()
+        np.save(folder / "pixels.npy", pixels.numpy())
+        folders.append(folder)
+        expected[kind] = trained.logits(pixels)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ELSEWHERE, *map(str, folders)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for kind, logits in expected.items():
+        found = torch.from_numpy(np.load(tmp_path / kind / "logits.npy"))
+        torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["nas_cells_imagenet"] == {
+        "input_size": [3, 64, 64],
+        "crop_pct": pytest.approx(64 / 73),
+        "interpolation": "bilinear",
+        "labels": ["ant", "bee"],
+    }
+    assert said["nas_resnet9"]["labels"] == [str(digit) for digit in range(7)]

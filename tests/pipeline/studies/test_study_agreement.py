@@ -1,0 +1,91 @@
+"""What a study's page says of rankings and subsets, beside hand-made counts of the same files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.commands.sweep import sweep as run_sweep
+
+BASE = """\
+data: {kind: digits, classes: 3, images_per_class: 20}
+scorer: {model: resnet8, epochs: 2, batch_size: 20, learning_rate: 0.1, schedule: one_cycle}
+scores: {draws: 6}
+probe: {model: resnet8, epochs: 1, batch_size: 6, learning_rate: 0.1, schedule: one_cycle}
+"""
+STUDY = """\
+name: digits
+base: base.yaml
+seeds: 2
+set: {goal: subset, subset.fraction: 0.4}
+points: [{scores.draws: 6}]
+agreement: true
+reference: high CV
+series:
+  - {name: high CV, set: {subset.measure: cv}}
+  - {name: easy, set: {subset.measure: mean_low}}
+  - {name: far apart, set: {subset.measure: k_center}}
+  - {name: random, set: {subset.measure: random}}
+"""
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agreement")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("base.yaml").write_text(BASE)
+        Path("study.yaml").write_text(STUDY)
+        store, runs = Path("artifacts"), Path("runs")
+        assert run_sweep(Path("study.yaml"), jobs=1, device="cpu", artifacts=store, runs=runs) == 0
+        trials = json.loads(Path("runs/digits/results.json").read_text())["trials"]
+        for trial in trials:
+            stages = trial["stages"]
+            subset = Path("artifacts/subset", stages["subset"], "subset.json")
+            trial["indices"] = set(json.loads(subset.read_text())["indices"])
+            if "scores" in stages:
+                trial["losses"] = np.load(Path("artifacts/scores", stages["scores"], "losses.npy"))
+        return {(trial["series"], trial["seed"]): trial for trial in trials}
+
+
+def shared(first, second):
+    return len(first["indices"] & second["indices"]) / len(first["indices"])
+
+
+def test_overlaps_are_shares_of_the_same_images(trials):
+    cv, easy = trials["high CV", 0], trials["easy", 0]
+    assert easy["agreement"]["overlap_with_reference"] == pytest.approx(shared(easy, cv))
+    assert cv["agreement"]["overlap_mean_low"] == pytest.approx(shared(cv, easy))
+    assert easy["agreement"]["overlap_mean_low"] == 1
+    across = shared(cv, trials["high CV", 1])
+    assert cv["agreement"]["overlap_across_seeds"] == pytest.approx(across)
+
+
+def test_rankings_are_compared_by_rank(trials):
+    def ranks(values):
+        return np.argsort(np.argsort(values))
+
+    losses = trials["easy", 0]["losses"].astype(float)
+    cv = losses.std(1, ddof=1) / losses.mean(1)
+    expected = np.corrcoef(ranks(-losses.mean(1)), ranks(cv))[0, 1]
+    assert trials["easy", 0]["agreement"]["with_reference"] == pytest.approx(expected)
+
+
+def test_what_has_no_ranking_has_no_agreement_of_rankings(trials):
+    random = trials["random", 0]["agreement"]
+    assert random["across_seeds"] is None
+    assert random["split_half"] is None
+    assert random["overlap_across_seeds"] == pytest.approx(
+        shared(trials["random", 0], trials["random", 1])
+    )
+
+
+def test_every_subset_is_looked_at_by_a_scorer_of_its_seed(trials):
+    for trial in trials.values():
+        assert 0 <= trial["agreement"]["confused"] <= 1
+        assert trial["agreement"]["diversity"] > 0
+
+
+def test_a_reference_is_not_compared_with_itself(trials):
+    assert trials["high CV", 0]["agreement"]["overlap_with_reference"] is None
