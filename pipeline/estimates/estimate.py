@@ -36,11 +36,11 @@ from pipeline.estimates.trial import (
 )
 from pipeline.failure import failure_of
 from pipeline.graph import SOURCES, Context
-from pipeline.reports.subset_inputs import num_kept
 from pipeline.runner import Action, Runner, Selection, Step
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from pipeline.stages.search import GENOTYPE
+from pipeline.stages.subset_checks import num_kept
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 from pipeline.store.store import Artifact
