@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
-from classification.persistence.workspace import Progress, Workspace
+from classification.persistence.workspace import Workspace
+from classification.progress import Progress
 from classification.seeding import derive_seed, make_generator
 from evaluate.retrain import RetrainConfig, network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype, random_genotype

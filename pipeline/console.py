@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from classification.persistence.storage import refusal_of
-from classification.persistence.workspace import Progress
+from classification.progress import Progress
 
 T = TypeVar("T")
 

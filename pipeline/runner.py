@@ -22,7 +22,8 @@ from classification.errors import (
     did_you_mean,
 )
 from classification.persistence.storage import storing
-from classification.persistence.workspace import Progress, Workspace, silent
+from classification.persistence.workspace import Workspace
+from classification.progress import Progress, silent
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name, software

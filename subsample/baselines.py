@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from classification.data.transforms import Normalization
 from classification.errors import ConfigError, DataError, PipelineError
 from classification.models.network import Classifier
-from classification.persistence.workspace import Progress, silent
+from classification.progress import Progress, silent
 from classification.seeding import make_generator
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating

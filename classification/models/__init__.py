@@ -21,7 +21,7 @@ class Architecture:
 
 
 def _build_resnet50(num_classes: int) -> Classifier:
-    from classification.models.resnet import ResNet50  # slow to import, and for this one alone
+    from classification.models.resnet50 import ResNet50  # slow to import, and for this one alone
 
     return ResNet50(num_classes)
 

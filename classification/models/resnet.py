@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 from classification.models.network import (
     ResidualBlock,
@@ -131,24 +130,3 @@ class WideResNet(PreActResNet):
         if widen < 1:
             raise ValueError(f"widen {widen} is not at least 1")
         super().__init__(16, (16 * widen, 32 * widen, 64 * widen), (depth - 4) // 6, num_classes)
-
-
-class ResNet50(StagedClassifier, resnet.ResNet):
-    """Stages of 3, 4, 6 and 3 bottlenecks; 25,557,032 parameters at a thousand classes."""
-
-    conv1: nn.Conv2d
-    bn1: nn.BatchNorm2d
-    relu: nn.ReLU
-    maxpool: nn.MaxPool2d
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(resnet.Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
-
-    def stem(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] to [N, 64, H / 4, W / 4], rounded up."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(images))))
-
-    @property
-    def residual_ends(self) -> list[nn.Module]:
-        """As `Classifier.residual_ends`."""
-        return [part.bn3 for part in self.modules() if isinstance(part, resnet.Bottleneck)]

@@ -55,7 +55,9 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
         return json.loads(read_regular(path, limit).decode())
     except RecursionError as error:
         raise ArtifactError(f"{path}: damaged; nested too deeply") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise ArtifactError(f"{path}: damaged; cannot be read ({error})") from error
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from classification.distributed import ALONE, World
 from classification.errors import ArtifactError
@@ -15,25 +15,11 @@ from classification.persistence.checkpoint import (
     write_atomically,
 )
 from classification.persistence.storage import storing
+from classification.progress import Progress, silent, silent_log
 
 METRICS = "metrics.jsonl"
 _KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
 _CHECKPOINT = re.compile(r"checkpoint-\d+(-\d+)?\.safetensors")
-
-
-class Progress(Protocol):
-    """Called as work advances; must not touch the work's tensors."""
-
-    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        """`done` of `total` units (epochs, batches, …) are finished; `metrics` are for showing."""
-
-
-def silent(done: int, total: int, unit: str, **metrics: float) -> None:
-    """A progress that shows nothing."""
-
-
-def silent_log(message: str) -> None:
-    """A message that nobody is told."""
 
 
 class Workspace:

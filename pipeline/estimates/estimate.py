@@ -19,7 +19,8 @@ from torch import Tensor
 
 from classification.data.datasets import ImageDataset
 from classification.persistence.arrays import save_array
-from classification.persistence.workspace import Workspace, finished_steps, silent_log
+from classification.persistence.workspace import Workspace, finished_steps
+from classification.progress import silent_log
 from classification.seeding import make_generator
 from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pcdarts.genotype import Genotype, random_genotype

@@ -154,5 +154,5 @@ def test_a_study_of_too_many_seeds_is_refused_too(folder):
         f"name: s\nbase: base.yaml\nseeds: 20\ngrid: {{subset.fraction: [{points}]}}\n"
         "series: [{name: a}]\n"
     )
-    with pytest.raises(ConfigError, match=r"x\.yaml:3: seeds: found 20, which makes 12,000 cells"):
+    with pytest.raises(ConfigError, match=r"x\.yaml:3: seeds: found 20, so 12,000 trials"):
         load_study(folder / "x.yaml")

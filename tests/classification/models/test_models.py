@@ -251,7 +251,7 @@ def test_impossible_depths_are_refused(depth: int) -> None:
 
 def test_torchvision_is_imported_only_for_what_needs_it() -> None:
     code = (
-        "import sys, classification.models, classification.regularisers;"
+        "import sys, classification.models, classification.training.regularisers;"
         "assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
