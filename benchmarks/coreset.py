@@ -6,14 +6,11 @@ The usual way takes scikit-learn's distances of all features from each centre as
 keeps the least ones in numpy. It is timed on fewer features, interleaved with ours on the same, and
 on a CPU; both have to choose the same centres. The features are random: clusters, one a class, each
 spread along a few directions, behind a ReLU. Seconds are of the wall and of all cores' work.
+`--small` is the number of images of the comparison.
 """
 
-import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,7 @@ import torch
 from sklearn.metrics.pairwise import euclidean_distances
 from torch import Tensor
 
+from benchmarks.measurement import Run, options, seconds_of, write_record
 from classification.seeding import make_generator
 from pipeline.device import device_name, resolve_device
 from subsample.coreset import k_center_greedy, k_center_ranks
@@ -31,57 +29,46 @@ _DIRECTIONS = 20  # along which a class spreads
 
 def main() -> None:
     """Print seconds, then the ratio; write both as JSON if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = options(
+        __doc__,
+        device="cpu",
+        repeats=3,
+        images=50_000,
+        classes=10,
+        features=512,
+        fraction=0.05,
+        small=5_000,
     )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of torch (default: torch's)")
-    parser.add_argument("--images", type=int, default=50_000, help="default: %(default)s")
-    parser.add_argument("--classes", type=int, default=10, help="default: %(default)s")
-    parser.add_argument("--features", type=int, default=512, help="default: %(default)s")
-    parser.add_argument("--fraction", type=float, default=0.05, help="default: %(default)s")
-    parser.add_argument(
-        "--small", type=int, default=5_000, help="images of the comparison (default: %(default)s)"
-    )
-    parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
-    device = resolve_device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    features, labels = make_features(options.images, options.features, options.classes, device)
-    count = round(options.fraction * options.images)
+    given = parser.parse_args()
+    device = resolve_device(given.device)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    features, labels = make_features(given.images, given.features, given.classes, device)
+    count = round(given.fraction * given.images)
     print(f"{device_name(device)}, torch {torch.__version__}")
 
-    runs: dict[str, Callable[[], object]] = {
+    runs: dict[str, Run] = {
         f"{count} of all": lambda: k_center_greedy(features, count).cpu(),
-        f"{options.fraction:g} of each class": lambda: k_center_ranks(
-            features, labels, options.fraction
+        f"{given.fraction:g} of each class": lambda: k_center_ranks(
+            features, labels, given.fraction
         ).cpu(),
     }
-    seconds = {name: measure(run, options.repeats) for name, run in runs.items()}
+    seconds = {name: measure(run, given.repeats) for name, run in runs.items()}
     for name, row in seconds.items():
         print(
-            f"{name:24} of {options.images} x {options.features}: {row['seconds']:.2f} s, "
+            f"{name:24} of {given.images} x {given.features}: {row['seconds']:.2f} s, "
             f"{row['cpu_seconds']:.2f} CPU s"
         )
     print(f"goal for all, on two cores: {_GOAL_SECONDS:g} s")
-    comparison = compare(features[: options.small], options.fraction, options.repeats)
+    comparison = compare(features[: given.small], given.fraction, given.repeats)
     print(
-        f"of {options.small}: {comparison['seconds']:.3f} s, pairwise "
+        f"of {given.small}: {comparison['seconds']:.3f} s, pairwise "
         f"{comparison['pairwise_seconds']:.3f} s, ratio {comparison['ratio']:.3f} "
         f"({min(comparison['ratios']):.3f}-{max(comparison['ratios']):.3f}), "
         f"{comparison['centres_in_common']:.3f} of the centres in common"
     )
-    if options.json:
-        record = {
-            "device": device_name(device),
-            "torch": torch.__version__,
-            "options": {key: str(value) for key, value in vars(options).items()},
-            "seconds": seconds,
-            "comparison": comparison,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(given.json, device, given, seconds=seconds, comparison=comparison)
 
 
 def make_features(
@@ -99,15 +86,14 @@ def make_features(
     return features.relu().to(device), labels.to(device)
 
 
-def measure(run: Callable[[], object], repeats: int) -> dict[str, float]:
+def measure(run: Run, repeats: int) -> dict[str, float]:
     """Medians of the seconds that `run` takes on the wall, and on the CPU's cores together."""
-    wall, cpu = [], []
+    wall, processor = [], []
     for _ in range(repeats):
-        begun, begun_cpu = time.perf_counter(), time.process_time()
-        run()
-        wall.append(time.perf_counter() - begun)
-        cpu.append(time.process_time() - begun_cpu)
-    return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(cpu)}
+        begun = time.process_time()
+        wall.append(seconds_of(run, torch.device("cpu")))  # what is run waits for its device
+        processor.append(time.process_time() - begun)
+    return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(processor)}
 
 
 def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:

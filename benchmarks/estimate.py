@@ -8,15 +8,14 @@ of those on the wall, for a machine that other work shares: what waits for the d
 out, on both sides.
 """
 
-import argparse
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.measurement import options, write_record
 from pipeline.config import load_config
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
@@ -56,30 +55,27 @@ def compare(
 
 def main() -> None:
     """Estimate, run, compare; print the ratios and write them as JSON if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = options(
+        __doc__,
+        device="auto",
+        repeats=3,
+        config=Path("configs/quickstart.yaml"),
+        seconds=SECONDS,
     )
-    parser.add_argument("--config", type=Path, default=Path("configs/quickstart.yaml"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="default: %(default)s")
     parser.add_argument("--clock", choices=[*_CLOCKS], default="wall", help="default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
+    device = resolve_device(given.device)
     keep_freed_memory()
     rows: dict[str, list[tuple[float, float]]] = {}
-    for seed in range(arguments.repeats):
-        overrides = [*arguments.set, f"seed={seed}"]
-        found = compare(
-            arguments.config, overrides, arguments.device, arguments.seconds, arguments.clock
-        )
+    for seed in range(given.repeats):
+        overrides = [*given.set, f"seed={seed}"]
+        found = compare(given.config, overrides, given.device, given.seconds, given.clock)
         total = [found[stage] for stage in found if stage != _KNOWN]
         found["total"] = (sum(e for e, _ in total), sum(r for _, r in total))
         for stage, pair in found.items():
             rows.setdefault(stage, []).append(pair)
-    name = device_name(resolve_device(arguments.device))
-    print(f"{name}; estimated / real {arguments.clock} seconds, n = {arguments.repeats}")
+    print(f"{device_name(device)}; estimated / real {given.clock} seconds, n = {given.repeats}")
     for stage, pairs in rows.items():
         ratios = [estimated / real for estimated, real in pairs]
         each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -87,9 +83,7 @@ def main() -> None:
             f"{stage:24} {statistics.mean(ratios):.2f}  ({each})  "
             f"{statistics.mean(real for _, real in pairs):.1f} s"
         )
-    if arguments.json:
-        record = {"device": name, "arguments": vars(arguments), "seconds": rows}
-        arguments.json.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    write_record(given.json, device, given, seconds=rows)
 
 
 if __name__ == "__main__":

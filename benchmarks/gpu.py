@@ -5,10 +5,9 @@
 An iteration of the search beside the public repository's, whole searches on a tenth and on all of
 50,000 images, the fast scorer and its scores in fp32 and bf16, each with and without CUDA graphs,
 and a profile of the captured iteration. The random images stand for CIFAR-100's: the time does not
-depend on what they show.
+depend on what they show. `--epochs` are those of searches and scorers instead of the recipes'.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -20,64 +19,72 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.search import PARTS, Ours, compare, iterate
+from benchmarks.measurement import (
+    CONFIGS,
+    LEARNING_RATE,
+    NORMALIZATION,
+    options,
+    random_batch,
+    seconds_of,
+)
+from benchmarks.search import Ours, as_markdown, compare, iterate
 from classification.acceleration import GraphMode, Precision
 from classification.classifier import train_classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
-from classification.data.transforms import Normalization
 from classification.persistence.workspace import Workspace
 from classification.training.trainer import to_device
 from pcdarts.search import SearchConfig, halve, search
 from pcdarts.supernet import Supernet
 from pipeline.config import load_config
 from pipeline.device import device_name, resolve_device
+from pipeline.reports.page import markdown_table
 from subsample.config import ScoresConfig
 from subsample.uncertainty import measure_losses
 
-_CONFIG = Path(__file__).parents[1] / "configs" / "cifar100-fast.yaml"
+_CONFIG = CONFIGS / "cifar100-fast.yaml"
 _NUM_CLASSES = 100
 _PROFILED_ROWS = 25
 
 
 def main() -> None:
     """Measure part by part, writing after each, so that a machine taken away loses one part."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = options(
+        __doc__,
+        device="cuda",
+        repeats=7,
+        images=50_000,
+        side=32,
+        batch_size=256,
+        channels=16,
+        cells=8,
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="the PC-DARTS checkout")
-    parser.add_argument("--device", default="cuda", help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=50_000, help="default: %(default)s")
-    parser.add_argument("--side", type=int, default=32, help="pixels (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=256, help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, help="of searches and scorers, if not the recipes'")
-    parser.add_argument("--channels", type=int, default=16, help="default: %(default)s")
-    parser.add_argument("--cells", type=int, default=8, help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=7, help="default: %(default)s")
-    options = parser.parse_args()
-    device = resolve_device(options.device)
-    options.output.mkdir(parents=True, exist_ok=True)
-    dataset = make_dataset(options.images, options.side)
-    changes = {} if options.epochs is None else {"epochs": options.epochs, "warmup_epochs": 0}
+    parser.add_argument("--epochs", type=int)
+    given = parser.parse_args()
+    device = resolve_device(given.device)
+    given.output.mkdir(parents=True, exist_ok=True)
+    dataset = make_dataset(given.images, given.side)
+    changes = {} if given.epochs is None else {"epochs": given.epochs, "warmup_epochs": 0}
     config = SearchConfig(
-        channels=options.channels, cells=options.cells, batch_size=options.batch_size, **changes
+        channels=given.channels, cells=given.cells, batch_size=given.batch_size, **changes
     )
-    shape = (options.batch_size, 3, options.side, options.side)
+    shape = (given.batch_size, 3, given.side, given.side)
     cuda = device.type == "cuda"
     modes: list[tuple[Precision, GraphMode]] = [("fp32", "auto")]
     if cuda:
         modes += [("fp32", "off"), ("bf16", "auto")]
     parts: dict[str, Callable[[], Any]] = {
         "iteration": lambda: compare(
-            config.model_copy(update={"learning_rate": 1e-6}),
+            config.model_copy(update={"learning_rate": LEARNING_RATE}),
             device,
-            options.reference,
+            given.reference,
             shape,
-            options.repeats,
+            given.repeats,
         ),
-        "scorer": lambda: [measure_scorer(dataset, device, *mode, options) for mode in modes],
+        "scorer": lambda: [measure_scorer(dataset, device, *mode, given.epochs) for mode in modes],
         "search of a tenth": lambda: [
             measure_search(dataset, 0.1, config, device, *mode) for mode in modes
         ],
@@ -85,14 +92,14 @@ def main() -> None:
         "profile": lambda: profile_iteration(config, device, shape),
     }
     record: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
-    record["options"] = {key: str(value) for key, value in vars(options).items()}
+    record["options"] = {key: str(value) for key, value in vars(given).items()}
     for name, measure in parts.items():
         begun = time.perf_counter()
         record[name] = measure()
         record.setdefault("seconds", {})[name] = time.perf_counter() - begun
-        (options.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
-        (options.output / "gpu.md").write_text(as_markdown(record))
-    print(as_markdown(record))
+        (given.output / "gpu.json").write_text(json.dumps(record, indent=1) + "\n")
+        (given.output / "gpu.md").write_text(render(record))
+    print(render(record))
 
 
 def make_dataset(num_images: int, side: int) -> ImageDataset:
@@ -109,7 +116,7 @@ def make_dataset(num_images: int, side: int) -> ImageDataset:
         classes=tuple(map(str, range(_NUM_CLASSES))),
         train=part(num_images),
         test=part(num_images // 5),
-        normalization=Normalization((0.5,) * 3, (0.25,) * 3),
+        normalization=NORMALIZATION,
         crop_padding=4,
         flip=True,
     )
@@ -120,13 +127,13 @@ def measure_scorer(
     device: torch.device,
     precision: Precision,
     cuda_graph: GraphMode,
-    options: argparse.Namespace,
+    epochs: int | None,
 ) -> dict[str, Any]:
     """Seconds of training the fast scorer and of scoring every image ten times."""
     recipe = load_config(_CONFIG).scorer
     changes: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
     changes |= {"batch_size": min(recipe.batch_size, len(dataset.train.labels) // 2)}
-    changes |= {} if options.epochs is None else {"epochs": options.epochs}
+    changes |= {} if epochs is None else {"epochs": epochs}
     config = ClassifierConfig.model_validate(recipe.model_dump() | changes)
 
     def train(work: Workspace) -> nn.Module:
@@ -191,9 +198,8 @@ def profile_iteration(
     config: SearchConfig, device: torch.device, shape: Sequence[int]
 ) -> list[dict[str, Any]]:
     """What the device, or the CPU, spends an uncaptured iteration's time on, longest first."""
-    variant = Ours(Supernet, config.model_copy(update={"learning_rate": 1e-6}), device)
-    images = torch.randn(*shape, device=device)
-    labels = torch.arange(shape[0], device=device) % 10
+    variant = Ours(Supernet, config.model_copy(update={"learning_rate": LEARNING_RATE}), device)
+    images, labels = random_batch(shape[0], variant.num_classes, shape[-1], device)
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -214,56 +220,40 @@ def profile_iteration(
     ]
 
 
-def as_markdown(record: dict[str, Any]) -> str:
-    """The record so far, as tables."""
+def render(record: dict[str, Any]) -> str:
+    """The record so far, as Markdown."""
     lines = [f"# {record['device']}, torch {record['torch']}", ""]
-    iteration = record.get("iteration")
-    if iteration:
-        lines += [
-            f"Batch {tuple(iteration['shape'])}, medians of {iteration['repeats']} interleaved; "
-            f"in brackets times the speed of {iteration['base']}.",
-            "",
-            f"| variant | {' | '.join(f'{part}, ms' for part in PARTS)} | peak, MB | operations |",
-            f"| --- |{' --- |' * (len(PARTS) + 2)}",
-        ]
-        for name, row in iteration["variants"].items():
-            times = " | ".join(
-                f"{row['seconds'][part] * 1e3:.1f} ({row['speed'][part]:.2f})" for part in PARTS
-            )
-            lines.append(
-                f"| {name} | {times} | {row['peak_bytes'] / 1e6:.0f} "
-                f"| {row['operations_without_views'] or ''} |"
-            )
-        lines.append("")
+    if "iteration" in record:
+        lines.append(as_markdown(record["iteration"]))
     for row in record.get("scorer", []):
         lines.append(
             f"- fast scorer, {row['epochs']} epochs, {row['precision']}, graphs "
             f"{row['cuda_graph']}: {row['training_seconds']:.1f} s, scores "
             f"{row['scoring_seconds']:.1f} s"
         )
-    for part in ("search of a tenth", "search of all"):
-        for row in record.get(part, []):
-            lines.append(
-                f"- search on {row['images']} images, {row['epochs']} epochs, {row['precision']}, "
-                f"graphs {row['cuda_graph']}: {row['seconds']:.1f} s"
-            )
+    for row in [*record.get("search of a tenth", []), *record.get("search of all", [])]:
+        lines.append(
+            f"- search on {row['images']} images, {row['epochs']} epochs, {row['precision']}, "
+            f"graphs {row['cuda_graph']}: {row['seconds']:.1f} s"
+        )
     if "profile" in record:
-        lines += ["", "| operation | calls | ms | share |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| {row['operation'][:60]} | {row['calls']} | {row['microseconds'] / 1e3:.2f} "
-            f"| {row['share']:.3f} |"
-            for row in record["profile"]
-        ]
+        rows = record["profile"]
+        columns = {
+            "operation": [row["operation"][:60] for row in rows],
+            "calls": [str(row["calls"]) for row in rows],
+            "ms": [f"{row['microseconds'] / 1e3:.2f}" for row in rows],
+            "share": [f"{row['share']:.3f}" for row in rows],
+        }
+        lines += ["", markdown_table(columns)]
     return "\n".join(lines) + "\n"
 
 
 def _timed(run: Callable[[Workspace], Any], device: torch.device) -> tuple[Any, float]:
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
-        result = run(Workspace(Path(folder)))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return result, time.perf_counter() - begun
+        work = Workspace(Path(folder))
+        seconds = seconds_of(lambda: results.append(run(work)), device)
+    return results[0], seconds
 
 
 if __name__ == "__main__":

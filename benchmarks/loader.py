@@ -1,11 +1,10 @@
 """Images a second of the loader of image files, over bare decoding and torchvision's reference.
 
-    python -m benchmarks.loader --images FOLDER [--workers 1 2] [--repeat 5] [--json FILE]
+    python -m benchmarks.loader --images FOLDER [--workers 1 2] [--repeats 5] [--json FILE]
     python -m benchmarks.loader --index 1300000
 
 FOLDER holds a folder of JPEGs a class; they are linked into a temporary tree until an epoch has
-`--count` images. In each round every contender runs once, so that what else the machine does
-weighs on all of them; ratios are of the same round. Each contender has the same number of worker
+`--count` images. Ratios are of the same round. Each contender has the same number of worker
 processes and the same DataLoader between them and the consumer, and starts before the clock does.
 With `--workers 0` the clock is of this process's own work, whatever else the machine does.
 
@@ -38,10 +37,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from benchmarks.measurement import memory_growth, options, write_record
+from classification.data.file_index import FileIndex
 from classification.data.files import FileLoader, ImageFiles, default_workers
 from classification.data.folders import SUFFIXES, list_images
 from classification.seeding import make_generator
 
+_CPU = torch.device("cpu")
 _SIDE = 224
 _BATCH = 64
 _JITTER = 0.4
@@ -52,35 +54,27 @@ _INDEX_STEPS = ("list", "reload", "digest")
 
 def main() -> None:
     """Print images a second and ratios, or the index's seconds and bytes; write them if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, workers=[default_workers()], count=640, repeats=5)
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="a folder of JPEGs a class")
-    parser.add_argument("--workers", type=int, nargs="+", default=[default_workers()])
-    parser.add_argument("--count", type=int, default=640, help="an epoch (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--index", type=int, metavar="N", help="files of an index to build")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--step", choices=_INDEX_STEPS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.step:
-        print(json.dumps(index_step(options.images, options.step)))
+    given = parser.parse_args()
+    if given.step:
+        print(json.dumps(index_step(given.images, given.step)))
         return
-    if options.index is None and options.images is None:
+    if given.index is None and given.images is None:
         parser.error("give --images or --index")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    record: dict[str, Any] = {"cores": cores, "torch": torch.__version__}
     print(f"{cores} cores, torch {torch.__version__}")
-    if options.index is not None:
-        record["index"] = measure_index(options.index)
+    figures: dict[str, Any] = {"cores": cores}
+    if given.index is not None:
+        figures["index"] = measure_index(given.index)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            tree = make_tree(options.images, Path(folder), options.count)
-            runs = measure(tree, options.workers, options.repeat)
-        record["throughput"] = runs
-        print_scaling(runs)
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+            tree = make_tree(given.images, Path(folder), given.count)
+            figures["throughput"] = measure(tree, given.workers, given.repeats)
+        print_scaling(figures["throughput"])
+    write_record(given.json, _CPU, given, **figures)
 
 
 def make_tree(source: Path, folder: Path, count: int) -> Path:
@@ -137,9 +131,8 @@ def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[A
     """Each loader's epoch by its number."""
     index = list_images(tree, "--images").train
     files = ImageFiles(index, _SIDE, workers)
-    device = torch.device("cpu")
-    ours = FileLoader(files, _BATCH, device, True)
-    to_device = WithoutColour(files, _BATCH, device, True)
+    ours = FileLoader(files, _BATCH, _CPU, True)
+    to_device = WithoutColour(files, _BATCH, _CPU, True)
     recipe = v2.Compose(
         [
             v2.RandomResizedCrop(_SIDE),
@@ -260,31 +253,24 @@ def make_files(tree: Path, count: int) -> None:
 
 def index_step(tree: Path, step: str) -> dict[str, float]:
     """Seconds of one step, and by how much memory grew at its peak, of this process."""
-    size = 0
-    if step == "digest":
-        index = list_images(tree, "--index").train
-    _forget_peak()
-    before, started = _memory("VmRSS"), time.perf_counter()
-    if step == "digest":
-        ImageFiles(index, _SIDE).digest()
-    else:
-        index = list_images(tree, "--index").train
-        parts = (index.names, index.ends, index.owners, index.all_sizes, index.rows, index.labels)
-        size = sum(part.nbytes for part in parts)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "growth_bytes": _memory("VmHWM") - before, "index_bytes": size}
+    index = list_images(tree, "--index").train if step == "digest" else None
+    seconds, size = 0.0, 0
+
+    def work() -> None:
+        nonlocal seconds, size
+        started = time.perf_counter()
+        if index is not None:
+            ImageFiles(index, _SIDE).digest()
+        else:
+            size = sum(part.nbytes for part in _parts(list_images(tree, "--index").train))
+        seconds = time.perf_counter() - started
+
+    growth = memory_growth(work)
+    return {"seconds": seconds, "growth_bytes": growth, "index_bytes": size}
 
 
-def _forget_peak() -> None:
-    """Let the peak of memory begin anew (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _memory(name: str) -> int:
-    """Bytes of this process by Linux: VmRSS now, VmHWM at the peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(name))
-    return int(line.split()[1]) * 1024
+def _parts(index: FileIndex) -> tuple[torch.Tensor, ...]:
+    return index.names, index.ends, index.owners, index.all_sizes, index.rows, index.labels
 
 
 if __name__ == "__main__":

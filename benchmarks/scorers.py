@@ -7,6 +7,10 @@ paper's PyramidNet-110 on the images of FOLDER (train/<class>/* beside test/<cla
 training images with each, and compares. It goes through the pipeline's own store, so a stopped
 benchmark goes on where it was. The draws follow from the seed: scorers of one seed are compared
 under the same mixes, scorers of two seeds under other ones, as two users would be.
+
+A scorer is RECIPE:SEED[:EPOCHS], where recipes are files of configs/scorers. `--classes` and
+`--images-per-class` take only the first ones; `--epochs` and `--batch-size` replace those of every
+recipe, the learning rate in proportion to the batch; `--fraction` is that of the subsets compared.
 """
 
 import argparse
@@ -19,11 +23,12 @@ import numpy as np
 import yaml
 from scipy.stats import spearmanr
 
+from benchmarks.measurement import CONFIGS, options, write_record
 from classification.config import ClassifierConfig
 from classification.persistence.workspace import read_metrics
 from pipeline.commands.run import run
 from pipeline.config import load_config
-from pipeline.device import device_name, resolve_device
+from pipeline.device import resolve_device
 from pipeline.graph import fingerprints
 from pipeline.inputs import load_datasets
 from pipeline.stages import STAGES
@@ -33,31 +38,22 @@ from pipeline.store.store import Store
 from subsample.selection import SubsetConfig, select
 from subsample.uncertainty import Scores, summarise
 
-_CONFIGS = Path(__file__).parents[1] / "configs" / "scorers"
+_RECIPES = CONFIGS / "scorers"
 
 
 def main() -> None:
     """Train, score, compare; print a table and write it as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(
+        __doc__,
+        device="auto",
+        scorers=["fast:0", "fast:1", "dcutmix-official:0"],
+        image_size=32,
+        fraction=0.1,
+        store=Path("artifacts"),
+    )
     parser.add_argument("folder", type=Path, help="train/<class>/* beside test/<class>/*")
-    parser.add_argument("--classes", type=int, help="only the first so many (default: all)")
-    parser.add_argument("--images-per-class", type=int, help="only the first (default: all)")
-    parser.add_argument("--image-size", type=int, default=32, help="pixels (default: 32)")
-    parser.add_argument("--epochs", type=int, help="of every scorer (default: its recipe's)")
-    parser.add_argument(
-        "--batch-size", type=int, help="of every scorer, its learning rate in proportion"
-    )
-    parser.add_argument(
-        "--scorers",
-        nargs="+",
-        default=["fast:0", "fast:1", "dcutmix-official:0"],
-        metavar="RECIPE:SEED[:EPOCHS]",
-        help="recipes are files of configs/scorers (default: %(default)s)",
-    )
-    parser.add_argument("--fraction", type=float, default=0.1, help="of each class (default: 0.1)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda (default: CUDA if there is)")
-    parser.add_argument("--store", type=Path, default=Path("artifacts"), help="default: artifacts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    for option in ("classes", "images-per-class", "epochs", "batch-size"):
+        parser.add_argument(f"--{option}", type=int)
     arguments = parser.parse_args()
     rows = {name: measure(name, arguments) for name in arguments.scorers}
     for name, row in rows.items():
@@ -73,14 +69,12 @@ def main() -> None:
             f"{first} and {second}: Spearman {pair['spearman']:.3f}, "
             f"{pair['overlap']:.3f} of the subsets in common (chance {arguments.fraction})"
         )
-    if arguments.json:
-        device = device_name(resolve_device(arguments.device))
-        shown = {
-            name: {key: value for key, value in row.items() if key not in ("scores", "labels")}
-            for name, row in rows.items()
-        }
-        record = {"device": device, "arguments": vars(arguments), "scorers": shown, "pairs": pairs}
-        arguments.json.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    shown = {
+        name: {key: value for key, value in row.items() if key not in ("scores", "labels")}
+        for name, row in rows.items()
+    }
+    device = resolve_device(arguments.device)
+    write_record(arguments.json, device, arguments, scorers=shown, pairs=pairs)
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -121,7 +115,7 @@ def _write_config(name: str, arguments: argparse.Namespace) -> Path:
     recipe, seed, *epochs = name.split(":")
     changes: dict[str, Any] = {"epochs": int(epochs[0]) if epochs else arguments.epochs}
     if arguments.batch_size is not None:
-        published = yaml.safe_load((_CONFIGS / f"{recipe}.yaml").read_text())
+        published = yaml.safe_load((_RECIPES / f"{recipe}.yaml").read_text())
         standard = ClassifierConfig()
         rate = published.get("learning_rate", standard.learning_rate)
         share = arguments.batch_size / published.get("batch_size", standard.batch_size)
@@ -135,7 +129,7 @@ def _write_config(name: str, arguments: argparse.Namespace) -> Path:
         "name": f"scorers-{recipe}-{seed}",
         "seed": int(seed),
         "data": {"kind": "folder", "root": str(arguments.folder.resolve()), **_given(data)},
-        "scorer": {"base": str(_CONFIGS / f"{recipe}.yaml"), **_given(changes)},
+        "scorer": {"base": str(_RECIPES / f"{recipe}.yaml"), **_given(changes)},
         # These are checked with the rest; no search is run.
         "subset": {"fraction": 0.5},
         "search": {"batch_size": 2},

@@ -3,15 +3,11 @@
     python -m benchmarks.search --reference PC-DARTS [--device cuda] [--batch-size 64] [--json FILE]
 
 PC-DARTS is an unmodified checkout of the repository of Xu et al. 2020. An iteration is an
-architecture step and a weight step. Variants run interleaved, and medians are compared as ratios,
-so that a busy machine disturbs all alike. The random images stand for any: the time does not
-depend on what they show.
+architecture step and a weight step. The random images stand for any: the time does not depend on
+what they show.
 """
 
-import argparse
-import json
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,9 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.peak_memory import peak_memory
+from benchmarks.measurement import (
+    LEARNING_RATE,
+    Run,
+    interleaved,
+    options,
+    peak_memory,
+    random_batch,
+    write_record,
+)
 from benchmarks.reference import PARTIAL, Reference, logit_difference
-from classification.acceleration import GraphMode, Precision, Step, autocast, replayed
+from classification.acceleration import GraphMode, Precision, autocast, replayed
 from classification.training.schedules import make_sgd
 from classification.training.trainer import to_device
 from pcdarts.architect import Architect
@@ -31,11 +35,11 @@ from pcdarts.plain_supernet import PlainSupernet
 from pcdarts.search import SearchConfig
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet
-from pipeline.device import device_name, keep_freed_memory
+from pipeline.device import device_name, keep_freed_memory, resolve_device
+from pipeline.reports.page import markdown_table
 
 _NUM_CLASSES = 10
 _WARMUP_ROUNDS = 5  # more than a step is called before it is captured
-_LEARNING_RATE = 1e-6  # so that the weights stay finite on random labels
 PARTS = ("forward", "architecture step", "weight step", "iteration")
 
 
@@ -62,35 +66,37 @@ class Ours:
         device: torch.device,
         precision: Precision = "fp32",
         cuda_graph: GraphMode = "off",
+        num_classes: int = _NUM_CLASSES,
     ) -> None:
-        model: Any = kind(_NUM_CLASSES, config.channels, config.cells, config.partial_channels)
+        model: Any = kind(num_classes, config.channels, config.cells, config.partial_channels)
         model = to_device(model, device) if kind is Supernet else model.to(device)
-        self._model: Any = model.train()
-        self._precision = precision
-        architect = Architect(
-            self._model,
+        self.model: Any = model.train()
+        self.num_classes, self._precision = num_classes, precision
+        self.architect = Architect(
+            self.model,
             config.architecture_learning_rate,
             config.architecture_weight_decay,
             precision,
         )
-        optimizer = make_sgd(
-            self._model.weight_parameters(),
+        self.optimizer = make_sgd(
+            self.model.weight_parameters(),
             config.learning_rate,
             config.momentum,
             config.weight_decay,
         )
 
         def update(images: Tensor, labels: Tensor) -> None:
-            weight_step(self._model, optimizer, images, labels, config.gradient_clip, precision)
+            clip = config.gradient_clip
+            weight_step(self.model, self.optimizer, images, labels, clip, precision)
 
         self.architecture_step, self.weight_step = replayed(
-            [architect.step, update], cuda_graph, device, [], print
+            [self.architect.step, update], cuda_graph, device, [], print
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> None:
         """Logits of a batch."""
         with autocast(self._precision, images.device):
-            self._model(images)
+            self.model(images)
 
 
 class OperationCounter(TorchDispatchMode):
@@ -129,26 +135,15 @@ def measure_seconds(
     variants: dict[str, Variant], images: Tensor, labels: Tensor, repeats: int
 ) -> dict[str, dict[str, list[float]]]:
     """Seconds of every part of every variant, one of each in turn."""
-
-    runs: dict[str, dict[str, Step]] = {
-        name: {
-            "forward": v.forward,
-            "architecture step": v.architecture_step,
-            "weight step": v.weight_step,
-            "iteration": partial(iterate, v),
-        }
-        for name, v in variants.items()
-    }
-    seconds: dict[str, dict[str, list[float]]] = {
-        name: {part: [] for part in PARTS} for name in runs
-    }
-    for repeat in range(-_WARMUP_ROUNDS if images.is_cuda else -1, repeats):
-        for name, parts in runs.items():
-            for part, run in parts.items():
-                elapsed = _timed(run, images, labels)
-                if repeat >= 0:
-                    seconds[name][part].append(elapsed)
-    return seconds
+    runs: dict[tuple[str, str], Run] = {}
+    for name, variant in variants.items():
+        runs[name, "forward"] = partial(variant.forward, images, labels)
+        runs[name, "architecture step"] = partial(variant.architecture_step, images, labels)
+        runs[name, "weight step"] = partial(variant.weight_step, images, labels)
+        runs[name, "iteration"] = partial(iterate, variant, images, labels)
+    warm_up = _WARMUP_ROUNDS if images.is_cuda else 1
+    seconds = interleaved(runs, repeats, images.device, warm_up)
+    return {name: {part: seconds[name, part] for part in PARTS} for name in variants}
 
 
 def count_operations(variant: Variant, images: Tensor, labels: Tensor) -> tuple[int, int]:
@@ -160,31 +155,21 @@ def count_operations(variant: Variant, images: Tensor, labels: Tensor) -> tuple[
 
 def main() -> None:
     """Measure, print a table and the ratios, and write them as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, device="cpu", repeats=5, batch_size=32, channels=16, cells=8, side=32)
     parser.add_argument("--reference", type=Path, metavar="DIR", help="the PC-DARTS checkout")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images (default: %(default)s)")
-    parser.add_argument("--channels", type=int, default=16, help="default: %(default)s")
-    parser.add_argument("--cells", type=int, default=8, help="default: %(default)s")
-    parser.add_argument("--side", type=int, default=32, help="pixels (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    arguments = parser.parse_args()
-    report = compare(
-        SearchConfig(
-            channels=arguments.channels,
-            cells=arguments.cells,
-            partial_channels=PARTIAL,
-            learning_rate=_LEARNING_RATE,
-        ),
-        torch.device(arguments.device),
-        arguments.reference,
-        (arguments.batch_size, 3, arguments.side, arguments.side),
-        arguments.repeats,
+    given = parser.parse_args()
+    device = resolve_device(given.device)
+    config = SearchConfig(
+        channels=given.channels,
+        cells=given.cells,
+        partial_channels=PARTIAL,
+        learning_rate=LEARNING_RATE,
     )
-    print_report(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    shape = (given.batch_size, 3, given.side, given.side)
+    report = compare(config, device, given.reference, shape, given.repeats)
+    print(f"{device_name(device)}, torch {torch.__version__}")
+    print(as_markdown(report))
+    write_record(given.json, device, given, **report)
 
 
 def compare(
@@ -197,8 +182,7 @@ def compare(
     """All figures, and how many times as fast as the base, named in them, each variant is."""
     keep_freed_memory()
     torch.manual_seed(0)
-    images = torch.randn(shape, device=device)
-    labels = torch.arange(shape[0], device=device) % _NUM_CLASSES
+    images, labels = random_batch(shape[0], _NUM_CLASSES, shape[-1], device)
     made = builders(config, device, reference)
     variants = {name: build() for name, build in made.items()}
     seconds = measure_seconds(variants, images, labels, repeats)
@@ -221,8 +205,6 @@ def compare(
             part: rows[base]["seconds"][part] / rows[name]["seconds"][part] for part in PARTS
         }
     return {
-        "device": device_name(device),
-        "torch": torch.__version__,
         "shape": shape,
         "channels": config.channels,
         "cells": config.cells,
@@ -235,26 +217,27 @@ def compare(
     }
 
 
-def print_report(report: dict[str, Any]) -> None:
+def as_markdown(report: dict[str, Any]) -> str:
     """The figures as a table."""
-    print(
-        f"{report['device']}, torch {report['torch']}; batch {tuple(report['shape'])}, "
-        f"C = {report['channels']}, {report['cells']} cells; medians of {report['repeats']}, "
-        f"in brackets times the speed of {report['base']}"
+    rows = report["variants"]
+    columns = {"variant": list(rows)}
+    for part in PARTS:
+        columns[f"{part}, ms"] = [
+            f"{row['seconds'][part] * 1e3:.1f} ({row['speed'][part]:.2f})" for row in rows.values()
+        ]
+    columns["peak, MB"] = [f"{row['peak_bytes'] / 1e6:.0f}" for row in rows.values()]
+    columns["operations without views"] = [
+        str(row["operations_without_views"] or "") for row in rows.values()
+    ]
+    head = (
+        f"Batch {tuple(report['shape'])}, C = {report['channels']}, {report['cells']} cells; "
+        f"medians of {report['repeats']} interleaved; in brackets times the speed of "
+        f"{report['base']}."
     )
-    for name, row in report["variants"].items():
-        times = "  ".join(
-            f"{part} {row['seconds'][part] * 1e3:.1f} ms ({row['speed'][part]:.2f})"
-            for part in PARTS
-        )
-        print(f"{name:20} {times}")
-        counted = row["operations_without_views"]
-        print(
-            f"{'':20} peak {row['peak_bytes'] / 1e6:.0f} MB"
-            + ("" if counted is None else f", {counted} operations without views")
-        )
-    if report["logit_difference"] is not None:
-        print(f"logits differ by {report['logit_difference']:.1e} of the largest, in float64")
+    difference = report["logit_difference"]
+    if difference is not None:
+        head += f" Logits differ by {difference:.1e} of the largest, in float64."
+    return f"{head}\n\n{markdown_table(columns)}\n"
 
 
 class Iterations:
@@ -268,12 +251,11 @@ class Iterations:
     def __call__(self) -> Callable[[], None]:
         """The work: a few iterations."""
         variant = self.build()
-        images = torch.randn(self.shape, device=self.device)
-        labels = torch.arange(self.shape[0], device=self.device) % _NUM_CLASSES
+        batch = random_batch(self.shape[0], _NUM_CLASSES, self.shape[-1], self.device)
 
         def work() -> None:
             for _ in range(_WARMUP_ROUNDS if self.device.type == "cuda" else 2):
-                iterate(variant, images, labels)
+                iterate(variant, *batch)
 
         return work
 
@@ -282,19 +264,6 @@ def iterate(variant: Variant, images: Tensor, labels: Tensor) -> None:
     """One iteration."""
     variant.architecture_step(images, labels)
     variant.weight_step(images, labels)
-
-
-def _timed(run: Step, images: Tensor, labels: Tensor) -> float:
-    _finish(images.device)
-    started = time.perf_counter()
-    run(images, labels)
-    _finish(images.device)
-    return time.perf_counter() - started
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

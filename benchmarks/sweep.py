@@ -6,15 +6,14 @@ A study of classifiers on subsets of scikit-learn's digits, in a folder that is 
 first time, what is added is the wall clock's time less all that the ledger counts as work.
 """
 
-import argparse
-import json
 import os
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.measurement import options, seconds_of, write_record
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
 from pipeline.store.ledger import Ledger
@@ -30,42 +29,31 @@ probe: {model: resnet8, epochs: 1, batch_size: 16, learning_rate: 0.1, schedule:
 
 def main() -> None:
     """Print seconds of each sweep and what is added a trial; write both as JSON if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--trials", type=int, default=24, help="default: %(default)s")
-    parser.add_argument("--jobs", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
-    seeds = max(1, options.trials // len(_MEASURES))
+    given = options(__doc__, trials=24, jobs=1).parse_args()
+    cpu = torch.device("cpu")
+    seeds = max(1, given.trials // len(_MEASURES))
     trials = seeds * len(_MEASURES)
     series = [f"  - {{name: {each}, set: {{subset.measure: {each}}}}}" for each in _MEASURES]
-    output = None if options.json is None else options.json.resolve()
+    output = None if given.json is None else given.json.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         Path("base.yaml").write_text(_BASE)
         head = f"name: digits\nbase: base.yaml\nseeds: {seeds}\nset: {{goal: subset}}\n"
         points = "points: [{subset.fraction: 0.1}]\nseries:\n"
         Path("study.yaml").write_text("\n".join([head + points + series[0], *series[1:]]) + "\n")
-        first, again = (_seconds(options.jobs) for _ in range(2))
+        run = partial(run_sweep, Path("study.yaml"), jobs=given.jobs, device="cpu")
+        first, again = (seconds_of(run, cpu) for _ in range(2))
         work = sum(attempt.seconds for attempt in Ledger(Path("artifacts/ledger.jsonl")).attempts())
     added = {
-        "first time": max(0.0, first - work / options.jobs) / trials,
+        "first time": max(0.0, first - work / given.jobs) / trials,
         "all stands": again / trials,
     }
     print(f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {trials} trials")
     print(f"first time {first:.1f} s, of which work {work:.1f} s; again {again:.1f} s")
     for name, seconds in added.items():
         print(f"added a trial, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
-    if output is not None:
-        figures = {"trials": trials, "seconds": [first, again], "work": work, "added": added}
-        output.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-def _seconds(jobs: int) -> float:
-    begin = time.perf_counter()
-    run_sweep(Path("study.yaml"), jobs=jobs, device="cpu")
-    return time.perf_counter() - begin
+    figures = {"trials": trials, "seconds": [first, again], "work": work, "added": added}
+    write_record(output, cpu, given, **figures)
 
 
 if __name__ == "__main__":

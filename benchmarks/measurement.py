@@ -1,0 +1,131 @@
+"""What the benchmarks share: their options, interleaved timing, peak memory, and the record.
+
+Contenders run in turn, one of each in every round, so that a busy machine slows all alike; medians,
+or ratios of the same round, are compared.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from classification.data.transforms import Normalization
+from pipeline.device import device_name
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)  # of random images
+LEARNING_RATE = 1e-6  # so that the weights stay finite on random labels
+
+Name = TypeVar("Name")
+Run = Callable[[], object]
+Prepare = Callable[[], Callable[[], object]]  # makes what stands before the work, returns the work
+
+
+def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """--json FILE, and an option for each of `defaults`, of its type; of a list, several values."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in defaults.items():
+        several = isinstance(default, list)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=Path if isinstance(default, Path) else type(default[0] if several else default),
+            default=default,
+            nargs="+" if several else None,
+            help="default: %(default)s",
+        )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return parser
+
+
+def write_record(path: Path | None, device: torch.device, given: object, **figures: Any) -> None:
+    """Write device, torch's version, the options and the figures as JSON, unless `path` is None."""
+    if path is not None:
+        record = {"device": device_name(device), "torch": torch.__version__, "options": vars(given)}
+        path.write_text(json.dumps(record | figures, indent=1, default=str) + "\n")
+
+
+def random_batch(
+    size: int, num_classes: int, side: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Images float32 [N, 3, H, W] as if normalised, and labels int64 [N] of all classes in turn."""
+    images = torch.randn(size, 3, side, side, device=device)
+    return images, torch.arange(size, device=device) % num_classes
+
+
+def random_pixels(size: int, side: int, device: torch.device) -> Tensor:
+    """Images uint8 [N, 3, H, W]."""
+    return torch.randint(256, (size, 3, side, side), dtype=torch.uint8, device=device)
+
+
+def seconds_of(
+    run: Run, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds until the device has done all of a run."""
+    synchronize(device)
+    begun = clock()
+    run()
+    synchronize(device)
+    return clock() - begun
+
+
+def interleaved(
+    runs: Mapping[Name, Run], repeats: int, device: torch.device, warm_up: int = 1
+) -> dict[Name, list[float]]:
+    """Seconds of each run in each of `repeats` rounds, which follow `warm_up` others."""
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
+    for repeat in range(-warm_up, repeats):
+        for name, run in runs.items():
+            elapsed = seconds_of(run, device)
+            if repeat >= 0:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(prepare: Prepare, device: torch.device) -> int:
+    """Bytes at the peak of the work that `prepare` (picklable) returns, beyond what it made.
+
+    Measured in a fresh process. On a CUDA device those of torch's allocator, on a CPU those the
+    process holds (Linux alone).
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory, (prepare, device))
+
+
+def memory_growth(work: Run) -> int:
+    """Bytes by which this process grows at the peak of the work (Linux alone)."""
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _peak_memory(prepare: Prepare, device: torch.device) -> int:
+    work = prepare()
+    if device.type != "cuda":
+        return memory_growth(work)
+    synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    work()
+    synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{key}:"))
+    return int(line.split()[1]) * 1024
