@@ -11,8 +11,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from classification.acceleration import Precision
 from classification.classifier import AugmentAndMix
-from classification.data.datasets import ImageDataset, split_validation
+from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
+from classification.data.strata import split_validation
 from classification.distributed import World
 from classification.errors import ConfigError
 from classification.mixing import MixingConfig, MixingContext

@@ -50,6 +50,18 @@ def summarise_seeds(values: Sequence[float]) -> Summary:
     return Summary(n, centre, std, centre - half, centre + half)
 
 
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean; None if a value is None, or if there are none."""
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) > 0 else None
+
+
+def sample_deviation(values: Sequence[float | None]) -> float | None:
+    """Divided by n - 1. None of fewer than two values, or if one is None or not finite."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return float(stdev(known)) if len(known) == len(values) > 1 else None
+
+
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Summary:
     """`first` less `second`, both values by seed, over the seeds that both have.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_json
 from pcdarts.operations import CANDIDATES
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from classification.acceleration import Step, replayed
 from classification.data.loaders import Images, Loader, batch_images
+from classification.data.strata import split_halves
 from classification.data.transforms import Augmentation
 from classification.distributed import synchronize
 from classification.errors import PipelineError
@@ -139,21 +140,6 @@ def halve(images: Images, seed: int) -> tuple[Images, Images]:
     """The parts of a search on `images` that names none: see `split_halves`."""
     first, second = split_halves(images.labels, make_generator(seed, "search-halves"))
     return images.take(first), images.take(second)
-
-
-def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Shuffled indices of two halves that differ by at most one image, in total and in any class.
-
-    `generator` is a CPU one; the indices lie on the labels' device.
-    """
-    order = torch.randperm(len(labels), generator=generator)
-    # Dealt out in turn, class after class, an odd class hands its spare image to either half.
-    dealt = order[labels.cpu()[order].argsort(stable=True)]
-    first, second = (
-        half[torch.randperm(len(half), generator=generator)].to(labels.device)
-        for half in (dealt[::2], dealt[1::2])
-    )
-    return first, second
 
 
 def search_warnings(rows: Sequence[Mapping[str, Any]], num_classes: int) -> list[str]:

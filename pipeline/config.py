@@ -112,14 +112,15 @@ def dump_config(config: PipelineConfig) -> str:
     return dump_values(config.model_dump(mode="json"))
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
+def flatten(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Nested values by their keys, joined."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+            below = flatten(value, separator)
+            flat |= {f"{key}{separator}{name}": inner for name, inner in below.items()}
         else:
-            flat[prefix + key] = value
+            flat[key] = value
     return flat
 
 

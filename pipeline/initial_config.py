@@ -23,7 +23,7 @@ from classification.data.datasets import MAX_BYTES, ImageDataset
 from classification.data.folder_survey import FolderSurvey
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Normalization
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from pcdarts.network import smallest_network_input
 from pipeline.config import load_config
 from pipeline.inputs import check_inputs, load_datasets

@@ -13,8 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import writable
+from classification.persistence.storage import writable, write_atomically
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.store.checksum import add_checksum, read_verified
 

@@ -3,7 +3,6 @@
 runs/<name>/tensorboard/<stage>/ holds a stage's events; `tensorboard --logdir runs` shows all runs.
 """
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
@@ -13,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from classification.errors import ConfigError
+from classification.extras import require
 from classification.persistence.workspace import read_metrics
+from pipeline.config import flatten
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _UNDRAWN = ("epoch", "warmup", "genotype", "warnings")
-INSTALL = "pip install -r requirements-tracking.txt"
 
 
 def check_tensorboard() -> None:
     """Raise ConfigError, with the command that mends it, if TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError(f"--tensorboard: found no tensorboard; allowed: after {INSTALL}")
+    require("--tensorboard", "tracking", "tensorboard")
 
 
 class Tracker:
@@ -60,7 +58,8 @@ class Tracker:
         if "genotype" in row:  # of the search: what would be found if it ended here
             text = json.dumps(row["genotype"], indent=1)
             writer.add_text("genotype", f"```json\n{text}\n```", epoch)
-        for name, value in _flat({k: v for k, v in row.items() if k not in _UNDRAWN}):
+        drawn = {name: value for name, value in row.items() if name not in _UNDRAWN}
+        for name, value in flatten(drawn, "/").items():
             if isinstance(value, list):
                 writer.add_histogram(name, np.concatenate([np.ravel(v) for v in value]), epoch)
             elif value is not None:
@@ -73,12 +72,3 @@ class Tracker:
 
             self._writers[stage] = SummaryWriter(str(self.folder / stage))
         return self._writers[stage]
-
-
-def _flat(row: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested values by their names, joined with a slash."""
-    flat: list[tuple[str, Any]] = []
-    for name, value in row.items():
-        inner = isinstance(value, Mapping)
-        flat += _flat(value, f"{prefix}{name}/") if inner else [(prefix + name, value)]
-    return flat

@@ -17,7 +17,7 @@ import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from classification.errors import ArtifactError, ConfigError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
 from subsample.config import Measure, Order, SubsetConfig

@@ -21,7 +21,8 @@ from classification.distributed import World
 from classification.errors import DataError, PipelineError
 from classification.mixing import compose, soft_targets
 from classification.persistence.arrays import create_array, open_array, read_array
-from classification.persistence.checkpoint import State, write_atomically
+from classification.persistence.checkpoint import State
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import Workspace
 from classification.training.trainer import evaluating
 from subsample.config import Loss, ScoresConfig

@@ -16,9 +16,9 @@ LEVEL = {
 }
 # The rooms of pipeline/, and its files.
 FLOORS = (
-    {"console", "device", "documents", "signals", "store", "tracking"},
+    {"console", "device", "documents", "signals", "store"},
     {"config"},
-    {"config_reference", "failure", "graph", "launch", "run_folder"},
+    {"config_reference", "failure", "graph", "launch", "run_folder", "tracking"},
     {"runner", "stages"},
     {"changes", "inputs", "maintenance", "reports"},
     {"comparisons", "estimates", "exports", "initial_config", "studies"},

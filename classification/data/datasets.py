@@ -1,7 +1,7 @@
 """Image datasets as uint8 tensors: digits, CIFAR-10 and CIFAR-100, image folders.
 
 Every dataset has a train and a test split. Test images choose nothing; where something is to be
-chosen, `split_validation` holds a part of train out.
+chosen, `strata.split_validation` holds a part of train out.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from classification.data.decoding import decode_images, native_size
 from classification.data.files import IMAGENET_NORMALIZATION, ImageFiles
 from classification.data.folders import ImageFolder, list_images
 from classification.data.loaders import Images, ImageSet
+from classification.data.strata import first_of_each_class, rank_in_class
 from classification.data.transforms import Augmentation, Normalization
 from classification.errors import ConfigError, DataError
 
@@ -112,42 +113,9 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     )
 
 
-def split_validation(
-    labels: Tensor, fraction: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Hold out `fraction` of every class, at least one image of each: (train, validation) indices.
-
-    `labels` is int64 [N] on the CPU; the results are ascending, int64, disjoint and cover all N.
-    Raises DataError if a class would keep no training image.
-    """
-    order = torch.randperm(len(labels), generator=generator)
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = order[labels[order] == label]
-        number = max(1, round(fraction * len(members)))
-        if number >= len(members):
-            raise DataError(
-                f"validation: class {int(label)} has {len(members)} images, of which {number} are "
-                "to be held out; allowed: to leave at least one for training"
-            )
-        held_out[members[:number]] = True
-    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
-
-
-def first_of_each_class(labels: Tensor, classes: int | None, images: int | None) -> Tensor:
-    """Places in `labels`, int64 [N], of the first `images` of each of the first `classes`.
-
-    Ascending int64; None is all of them.
-    """
-    kept = torch.ones(len(labels), dtype=torch.bool) if classes is None else labels < classes
-    if images is not None:
-        kept &= _rank_in_class(labels) < images
-    return kept.nonzero().flatten()
-
-
 def split_digits(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Places of the train and the test scans among all, int64: every fifth of a class is test."""
-    is_test = _rank_in_class(labels) % _DIGITS_TEST_EVERY == _DIGITS_TEST_EVERY - 1
+    is_test = rank_in_class(labels) % _DIGITS_TEST_EVERY == _DIGITS_TEST_EVERY - 1
     return (~is_test).nonzero().flatten(), is_test.nonzero().flatten()
 
 
@@ -265,14 +233,6 @@ def _reduce(
     side = config.image_size or train.images.shape[-1]
     _check_memory(len(train) + len(test), side, key)
     return classes[:number], _resize(train, side), _resize(test, side)
-
-
-def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier images share each image's class, int64 [N]."""
-    order = labels.argsort(stable=True)
-    starts = labels.bincount().cumsum(0).roll(1)
-    starts[0] = 0
-    return torch.empty_like(labels).scatter_(0, order, torch.arange(len(labels))) - starts[labels]
 
 
 def _resize(split: ImageSet, side: int) -> ImageSet:

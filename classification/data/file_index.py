@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from classification.persistence.storage import replacing
+
 _CACHED_FROM = 10_000  # files; fewer are listed faster than a cache is worth
 _SAMPLED = 256  # files whose size is compared with the kept one
 _SETTLED_NS = 2_000_000_000  # a folder changed later than this before its listing may change unseen
@@ -175,20 +177,15 @@ class IndexCache:
             "owners": index.owners.numpy(),
             "sizes": index.all_sizes.numpy(),
         }
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w+b") as file:
+            with replacing(self._path) as temporary, temporary.open("w+b") as file:
                 file.write(bytes(_DIGEST_BYTES))
                 np.savez(file, **arrays)
                 file.seek(_DIGEST_BYTES)
                 digest = _digest_of_rest(file)
                 file.seek(0)
                 file.write(digest)
-            temporary.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def _times(self) -> np.ndarray | None:
         """When each folder was last changed, int64 nanoseconds."""

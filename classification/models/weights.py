@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import memory_limit
 
 _WRAPPERS = ("net", "state_dict", "model")

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import storing
+from classification.persistence.storage import storing, write_atomically
 
 
 def open_array(path: Path, shape: tuple[int, ...]) -> np.memmap | None:

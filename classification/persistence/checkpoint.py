@@ -8,8 +8,6 @@ tensor stands as (type, offset, shape), and the SHA-256 of that JSON and of all 
 import hashlib
 import json
 import math
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from classification.errors import ArtifactError
-from classification.persistence.storage import storing
+from classification.persistence.storage import write_atomically
 
 State = dict[str, Any]
 _TENSOR, _ITEMS, _TUPLE = "__tensor__", "__items__", "__tuple__"
@@ -56,28 +54,6 @@ def load_checkpoint(path: Path) -> State:
     if not isinstance(state, dict):
         raise ArtifactError(f"{path}: not a checkpoint (expected a mapping)")
     return state
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole.
-
-    Raises StorageError, naming `path`, if the disk refuses; what had been written makes room again.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
-    with storing(path, len(data)):
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()  # an empty folder in the file's place; one that is not is refused
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
 
 
 class _Pile:

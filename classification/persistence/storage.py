@@ -1,9 +1,10 @@
 """What a disk refuses, told so that a person can mend it."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from classification.errors import ArtifactError, StorageError
@@ -31,6 +32,37 @@ def storing(path: Path, needed: int | None = None) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file at, which then takes its place; removed if that fails.
+
+    A reader, or a crash, sees the old file or the new one, whole.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole.
+
+    Raises StorageError, naming `path`, if the disk refuses; what had been written makes room again.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with storing(path, len(data)):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()  # an empty folder in the file's place; one that is not is refused
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager

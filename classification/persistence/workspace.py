@@ -8,13 +8,8 @@ from typing import Any
 
 from classification.distributed import ALONE, World
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import (
-    State,
-    load_checkpoint,
-    save_checkpoint,
-    write_atomically,
-)
-from classification.persistence.storage import storing
+from classification.persistence.checkpoint import State, load_checkpoint, save_checkpoint
+from classification.persistence.storage import storing, write_atomically
 from classification.progress import Progress, silent, silent_log
 
 METRICS = "metrics.jsonl"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from classification.data.loaders import DeviceLoader
 from classification.persistence.arrays import create_array, open_array
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import Workspace, finished_steps
 from classification.training.step import Objective, logits_of
 from classification.training.trainer import epoch_order

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from classification.errors import ConfigError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 
 Row = Mapping[str, Any]
 

@@ -5,9 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from classification.errors import ConfigError
+from classification.extras import require
 from evaluate.landscape.directions import NoiseScale
-from evaluate.landscape.hessian import INSTALL, curvlinops_found
 
 PLANE_VECTORS = 2
 _OF_HESSIAN = ("eigenvalues", "plane_points", "trace_draws")
@@ -77,9 +76,10 @@ class LandscapeConfig(BaseModel, frozen=True, extra="forbid"):
 
 def check_landscape(config: LandscapeConfig) -> None:
     """Raise ConfigError, naming the setting, if the extra that it needs is not installed."""
-    for name, value in config.curvature.items():
-        if not curvlinops_found():
-            raise ConfigError(
-                f"landscape.{name}: found {value}, which needs curvlinops ({INSTALL}); allowed "
-                f"without it: 0 for each of {', '.join(_OF_HESSIAN)}"
-            )
+    for name in config.curvature:
+        require(
+            f"landscape.{name}",
+            "landscape",
+            "curvlinops-for-pytorch",
+            otherwise=f"0 for each of {', '.join(_OF_HESSIAN)}",
+        )

@@ -6,7 +6,6 @@ Hutchinson's. Of a network of the weights that `EmpiricalRisk` names: all that a
 biases and BatchNorm's scales and shifts included, BatchNorm in eval mode.
 """
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +20,6 @@ from classification.errors import PipelineError
 from classification.seeding import derive_seed, seeded
 from classification.training.trainer import evaluating
 from evaluate.landscape.empirical_risk import EmpiricalRisk
-
-INSTALL = "pip install -r requirements-landscape.txt"
 
 # Relative error of an eigenvalue. A product in float32 is no better than about 1e-6, and asked for
 # more than that ARPACK would go on for ever.
@@ -42,7 +39,7 @@ class Hessian:
     """Of a risk's mean loss, over its weights in their order."""
 
     def __init__(self, risk: EmpiricalRisk) -> None:
-        """Needs curvlinops: see `curvlinops_found`."""
+        """Needs the extra `landscape`."""
         with _known_warnings():
             from curvlinops import (  # type: ignore[import-untyped]
                 HessianLinearOperator,
@@ -120,11 +117,6 @@ class Hessian:
     def _evaluating(self) -> Iterator[None]:
         with evaluating(self._risk.module), _known_warnings():
             yield
-
-
-def curvlinops_found() -> bool:
-    """Whether the `landscape` extra is installed; finding out imports nothing."""
-    return importlib.util.find_spec("curvlinops") is not None
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """The landscapes of several trainings of one setting as one, and how wide a landscape is."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
+
+from evaluate.statistics import mean_of, sample_deviation
 
 Result = Mapping[str, Any]  # as `evaluate.landscape` describes it
 
@@ -31,10 +33,10 @@ def mean_landscape(results: Sequence[Result]) -> dict[str, Any]:
     first |= {
         "seeds": len(results),
         "trained": {
-            "loss": _mean([t["loss"] for t in trained]),
-            "loss_deviation": _deviation([t["loss"] for t in trained]),
-            "accuracy": _mean([t["accuracy"] for t in trained]),
-            "accuracy_deviation": _deviation([t["accuracy"] for t in trained]),
+            "loss": mean_of([t["loss"] for t in trained]),
+            "loss_deviation": sample_deviation([t["loss"] for t in trained]),
+            "accuracy": mean_of([t["accuracy"] for t in trained]),
+            "accuracy_deviation": sample_deviation([t["accuracy"] for t in trained]),
         },
         "line": {
             "alphas": first["line"]["alphas"],
@@ -93,16 +95,6 @@ def _over_seeds(parts: Sequence[Mapping[str, Any]], key: str, spread: str) -> di
     """Means and sample deviations of the values at each place under `key`."""
     places = list(zip(*(part[key] for part in parts), strict=True))
     return {
-        key: [_mean(values) for values in places],
-        spread: [_deviation(values) for values in places],
+        key: [mean_of(values) for values in places],
+        spread: [sample_deviation(values) for values in places],
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if len(known) == len(values) else None
-
-
-def _deviation(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return stdev(known) if len(known) == len(values) else None

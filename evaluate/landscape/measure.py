@@ -19,13 +19,13 @@ A result holds JSON values, losses in nats, None where one is not finite:
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from classification.data.datasets import ImageDataset
+from classification.data.strata import balanced_indices
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
 from evaluate.landscape.config import PLANE_VECTORS, LandscapeConfig
@@ -37,25 +37,12 @@ from evaluate.landscape.directions import (
 )
 from evaluate.landscape.empirical_risk import BATCH_NORM, EmpiricalRisk, NormalizedBatches
 from evaluate.landscape.hessian import Hessian
+from evaluate.statistics import mean_of, sample_deviation
 
 Result = dict[str, Any]
 Point = tuple[str, float, float]  # part; then alpha, or alpha and beta, or σ and draw, or draw
 
 _SPECTRUM = 1  # the workspace's only whole step; the points after it are parts of the next
-
-
-def balanced_indices(labels: Tensor, number: int, generator: torch.Generator) -> Tensor:
-    """At most `number` of the images, as many of each class as there are, ascending int64 [n].
-
-    The classes differ by one image at most, unless one has no more.
-    """
-    order = torch.randperm(len(labels), generator=generator)
-    shuffled = labels.cpu()[order]
-    ranks = torch.empty_like(shuffled)
-    for label in shuffled.unique():
-        of_class = shuffled == label
-        ranks[of_class] = torch.arange(int(of_class.sum()))
-    return order[ranks.argsort(stable=True)[:number]].sort().values
 
 
 def landscape(
@@ -165,11 +152,12 @@ def _result(
     line, sides = found["line"], _axis(config.plane_radius, config.plane_points)
     trained = line[len(line) // 2]
     traces = [value[0] for value in found["trace"]]
+    deviation = sample_deviation(traces)
     hessian = {
         "parameters": sum(weight.numel() for weight in risk.weights.values()),
         "eigenvalues": spectrum.get("eigenvalues", [])[: config.eigenvalues],
-        "trace": mean(traces) if traces else None,
-        "trace_error": stdev(traces) / math.sqrt(len(traces)) if len(traces) > 1 else None,
+        "trace": mean_of(traces),
+        "trace_error": None if deviation is None else deviation / math.sqrt(len(traces)),
         "trace_draws": len(traces),
     }
     return {
@@ -208,14 +196,8 @@ def _noise(config: LandscapeConfig, values: Sequence[Sequence[float]]) -> dict[s
         column = [value[place] for value in values]
         groups = _rows({"": column}, config.noise_draws)[""]
         result[f"{name}_means"] = [_finite(sum(group) / len(group)) for group in groups]
-        several = config.noise_draws > 1
-        result[f"{name}_deviations"] = [_deviation(g) if several else None for g in groups]
+        result[f"{name}_deviations"] = list(map(sample_deviation, groups))
     return result
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    """Sample standard deviation; None of values that are not all finite."""
-    return stdev(values) if all(map(math.isfinite, values)) else None
 
 
 def _finite(value: float) -> float | None:

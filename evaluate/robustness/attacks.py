@@ -10,7 +10,6 @@ ART keeps images as numpy arrays between attacks; the steps of an attack stay on
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import numpy as np
@@ -19,15 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classification.data.transforms import Normalization
-from classification.errors import ConfigError
 from classification.seeding import derive_seed, seeded
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
 
 AttackName = Literal["fgsm", "pgd"]
-
-PACKAGE = "adversarial-robustness-toolbox"
-INSTALL = "pip install -r requirements-robustness.txt"
 
 
 @dataclass(frozen=True)
@@ -148,16 +143,6 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for parameter, required, gradient in kept:
                 parameter.requires_grad_(required).grad = gradient
-
-
-def check_installed(key: str) -> None:
-    """Raise ConfigError, naming `key` and the command that mends it, where ART is missing."""
-    try:
-        version(PACKAGE)
-    except PackageNotFoundError as error:
-        raise ConfigError(
-            f"{key}: needs {PACKAGE}, which is not installed; allowed: none, or {INSTALL}"
-        ) from error
 
 
 @contextmanager

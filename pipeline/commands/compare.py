@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from classification.errors import ConfigError, did_you_mean
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import writable
+from classification.persistence.storage import writable, write_atomically
 from evaluate.figures.training import save_figure
 from pipeline.commands.options import RunNames, Runs, StoreOf
 from pipeline.comparisons import landscape as compared_landscape

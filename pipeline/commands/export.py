@@ -1,20 +1,18 @@
 """The `export` command."""
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from classification.errors import ConfigError, did_you_mean
+from classification.extras import require
 from pipeline.commands.options import RunName, Runs, StoreOf
 from pipeline.exports.destination import check_destination, published
 from pipeline.exports.forms import FORMS, Form
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.run_folder import RunFolder
 from pipeline.store.store import store_of
-
-INSTALL = "pip install -r requirements-export.txt"
 
 
 def export(
@@ -42,9 +40,7 @@ def export(
     if form.suffix and output.suffix != form.suffix:
         raise ConfigError(f"-o: found {str(output)!r}; allowed: a name that ends in {form.suffix}")
     check_destination(output, overwrite, form.files and form.files(name))
-    for package in form.packages:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(f"--as: {as_} needs {package}, which is not installed: {INSTALL}")
+    require(f"--as {as_}", "export", *form.packages)
     with published(output) as path:
         form.write(recorded, path)
     print(output)

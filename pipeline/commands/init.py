@@ -9,8 +9,7 @@ import typer
 
 from classification.data.folder_survey import survey_folder
 from classification.errors import ConfigError
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import writable
+from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Quiet
 from pipeline.console import Console
 from pipeline.initial_config import describe, initial_config

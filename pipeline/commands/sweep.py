@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from classification.errors import ConfigError
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import writable
+from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device

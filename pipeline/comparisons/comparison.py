@@ -14,7 +14,7 @@ from typing import Any
 from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.published.rows import Setting
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, flatten
 from pipeline.reports.results import SERIES
 from pipeline.reports.seed_groups import group_by_setting, varied
 from pipeline.run_folder import RunFolder
@@ -191,7 +191,7 @@ def _label(groups: Sequence[tuple[ComparedRun, ...]]) -> tuple[Contender, ...]:
     labels = []
     for name, first in zip(names, firsts, strict=True):
         alike = [f for n, f in zip(names, firsts, strict=True) if n == name]
-        others = varied([_flatten(each.lineage) for each in alike])
+        others = varied([flatten(each.lineage) for each in alike])
         rest = others[next(i for i, each in enumerate(alike) if each is first)]
         labels.append(f"{name}, {rest}" if rest else name)
     return tuple(Contender(*each) for each in zip(labels, groups, strict=True))
@@ -215,11 +215,3 @@ def _describe_images(entry: ComparedRun) -> str:
     name = data.kind if data.root is None or data.kind != "folder" else data.root.name
     classes = "" if data.classes is None else f", {data.classes} classes"
     return f"{name}{classes}"
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return found

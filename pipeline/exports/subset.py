@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from classification.data.config import DataConfig
-from classification.data.datasets import ImageDataset, first_of_each_class, open_cifar, split_digits
+from classification.data.datasets import ImageDataset, open_cifar, split_digits
 from classification.data.file_index import FileIndex
 from classification.data.folders import list_images
+from classification.data.strata import first_of_each_class
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.reports.page import fill_template
 from pipeline.stages.baseline import VALUES

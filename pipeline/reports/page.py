@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from classification.data.datasets import ImageDataset
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from pipeline.run_folder import REPORT, RESULTS
 from pipeline.store.checksum import add_checksum
 from pipeline.store.ledger import Attempt, Cost, format_hours

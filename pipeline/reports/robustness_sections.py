@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_object
 from evaluate.landscape.mean import RISE, half_width, sharpness
 from evaluate.robustness.measure import describe_attack, describe_epsilon, named_attacks

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from statistics import mean, stdev
 from typing import Any, TypeVar
 
 from classification.errors import ConfigError
+from evaluate.statistics import summarise_seeds
 
 Run = TypeVar("Run")
 
@@ -49,6 +49,6 @@ def varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean ± sample standard deviation; the value alone if there is one."""
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+    summary = summarise_seeds(values)
+    deviation = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
+    return f"{summary.mean:.{digits}f}{deviation}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from classification.config import SUPERNET
 from classification.errors import ConfigError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from evaluate.figures.landscape import landscape_figures
 from evaluate.figures.training import save_figure
 from evaluate.landscape.config import LandscapeConfig, check_landscape

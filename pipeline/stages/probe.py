@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from classification.classifier import train_classifier
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig

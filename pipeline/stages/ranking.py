@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from evaluate.fidelity import train_architectures
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage

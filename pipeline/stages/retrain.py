@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from classification.models.weights import save_classifier_weights
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import read_metrics
 from evaluate.complexity import complexity_warning
 from evaluate.retrain import network_complexity, retrain, summarise_accuracy

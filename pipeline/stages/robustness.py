@@ -11,12 +11,13 @@ from torch import nn
 from classification.config import SUPERNET
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
+from classification.extras import require
 from classification.models import build_classifier
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.training.trainer import to_device
 from evaluate.figures.robustness import robustness_curves
 from evaluate.figures.training import save_figure
-from evaluate.robustness.attacks import PixelModel, check_installed
+from evaluate.robustness.attacks import PixelModel
 from evaluate.robustness.distribution_shift import check_shift, shift_measures
 from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness
 from evaluate.robustness.substitute import load_substitute
@@ -98,7 +99,7 @@ def check_robustness(config: PipelineConfig, datasets: Mapping[str, ImageDataset
     if robustness is None:
         return
     check_of(config, "robustness.of", robustness.of)
-    check_installed("robustness")
+    require("robustness", "robustness", "adversarial-robustness-toolbox", otherwise="none")
     dataset = datasets[dataset_of(attacked(config))]
     for number, substitute in enumerate(robustness.substitutes):
         key = f"{_SUBSTITUTES}.{number}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from classification.persistence.arrays import save_array
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage

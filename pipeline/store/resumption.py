@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import check_checkpoint, checkpoints
 from pipeline.store.checksum import add_checksum, read_verified
 from pipeline.store.ledger import Ledger

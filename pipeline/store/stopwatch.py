@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from classification.errors import ArtifactError, StorageError
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from pipeline.store.ledger import Attempt, Ledger, Outcome
 
 RECORD = "attempt.json"

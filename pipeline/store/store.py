@@ -21,8 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from classification.errors import ArtifactError, PipelineError
-from classification.persistence.checkpoint import write_atomically
-from classification.persistence.storage import writable
+from classification.persistence.storage import writable, write_atomically
 from classification.persistence.untrusted_files import read_object
 from pipeline.store.checksum import add_checksum, checksum, verify_checksum
 from pipeline.store.ledger import Ledger

@@ -1,6 +1,5 @@
 """The Ray that a sweep hands its stages to: one started for it here, or a cluster that runs."""
 
-import importlib.util
 import logging
 import os
 import re
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from classification.errors import ConfigError, DeviceError
+from classification.extras import require
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository, on every node's search path
-_INSTALL = "pip install -r requirements-distributed.txt"
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 _KNOCK_SECONDS = 5.0  # for a port to open
 _JOIN_SECONDS = 20.0  # for Ray to answer behind it; Ray itself would go on asking for 80 s
@@ -62,8 +61,7 @@ def check_ray(option: str, address: str | None) -> None:
 
     Raises ConfigError, naming `option`, if Ray is not installed, or no Ray of ours is at `address`.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(f"{option}: needs Ray, which is not installed; {_INSTALL}")
+    require(option, "distributed", "ray")
     if address is None:
         return
     found = address
@@ -71,8 +69,8 @@ def check_ray(option: str, address: str | None) -> None:
         found = os.environ.get("RAY_ADDRESS", "auto")
     if found != "auto":
         _knock(found)
-    if found.startswith("ray://") and importlib.util.find_spec("grpc") is None:
-        raise ConfigError(f"{option}: {found} needs grpcio, which is not installed; {_INSTALL}")
+    if found.startswith("ray://"):
+        require(f"{option} {found}", "distributed", "grpcio")
     _be_quiet()
     command = [sys.executable, "-c", _JOIN, found]
     try:

@@ -9,11 +9,12 @@ from safetensors import safe_open
 
 from classification.acceleration import ReplayedStep
 from classification.data.loaders import ImageSet
+from classification.data.strata import split_halves
 from classification.data.transforms import Augmentation, Normalization
 from classification.errors import PipelineError
 from classification.persistence.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import halve, search, search_warnings, split_halves
+from pcdarts.search import halve, search, search_warnings
 from pcdarts.search_config import SearchConfig
 
 CPU = torch.device("cpu")

@@ -3,6 +3,7 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from classification import extras
 from classification.errors import ConfigError
 from pipeline import tracking
 from pipeline.tracking import Tracker
@@ -57,6 +58,6 @@ def test_rows_are_written_as_they_come(tmp_path):
 
 
 def test_without_tensorboard_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install -r requirements-tracking.txt"):
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
+    with pytest.raises(ConfigError, match=r"--tensorboard: needs tensorboard"):
         tracking.check_tensorboard()

@@ -6,6 +6,7 @@ from typing import Any
 
 from classification.errors import ArtifactError, ConfigError
 from pcdarts.genotype import Genotype
+from pipeline.config import flatten
 from pipeline.reports.html.cell_picture import cell_pictures
 from pipeline.reports.html.chart import Chart, Series, line_chart
 from pipeline.reports.html.page import is_page, write_html
@@ -89,20 +90,10 @@ def _charts(results: Sequence[dict[str, Any]]) -> list[Chart]:
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """Keys whose values differ between configs, and each config's value."""
-    flat = [_flatten(config) for config in configs]
+    flat = [{k: str(v) for k, v in flatten(config).items()} for config in configs]
     keys = dict.fromkeys(key for each in flat for key in each)
     values = {key: [each.get(key, "–") for each in flat] for key in keys if key not in _NAMES}
     return [(key, row) for key, row in values.items() if len(set(row)) > 1]
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, below in value.items():
-        if isinstance(below, Mapping):
-            flat |= _flatten(below, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = str(below)
-    return flat
 
 
 def _break_even(result: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'

@@ -15,9 +15,9 @@ from classification.data.datasets import (
     DataConfig,
     ImageDataset,
     load_dataset,
-    split_validation,
 )
 from classification.data.loaders import ImageSet
+from classification.data.strata import split_validation
 from classification.data.transforms import Normalization
 from classification.errors import ConfigError, DataError
 from classification.seeding import make_generator

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from classification.errors import ArtifactError, StorageError
-from classification.persistence.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from classification.persistence.checkpoint import load_checkpoint, save_checkpoint
+from classification.persistence.storage import write_atomically
 
 
 def same(a, b):

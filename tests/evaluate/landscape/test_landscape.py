@@ -9,18 +9,19 @@ from pydantic import ValidationError
 from test_hessian import bowl, small_risk
 from torch import nn
 
+from classification import extras
 from classification.data.datasets import DataConfig, load_dataset
+from classification.data.strata import balanced_indices
 from classification.errors import ConfigError
 from classification.models import build_classifier
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
 from classification.training.trainer import evaluate, to_device
-from evaluate.landscape import config as landscape_config
 from evaluate.landscape.config import LandscapeConfig, check_landscape
 from evaluate.landscape.directions import eigenvector_direction, gaussian_noise, random_direction
 from evaluate.landscape.empirical_risk import EmpiricalRisk
 from evaluate.landscape.hessian import Hessian
-from evaluate.landscape.measure import balanced_indices, landscape, measure
+from evaluate.landscape.measure import landscape, measure
 
 DEVICE = torch.device("cpu")
 SHORT = {"points": 5, "plane_points": 3, "noise": (0.1, 0.3), "noise_draws": 3}
@@ -267,9 +268,9 @@ def test_settings_without_sense_are_refused(changes, key):
 
 
 def test_only_curvature_needs_the_extra(monkeypatch):
-    monkeypatch.setattr(landscape_config, "curvlinops_found", lambda: False)
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
     check_landscape(config(eigenvalues=0, plane_points=0, trace_draws=0))
     for name in ("eigenvalues", "plane_points", "trace_draws"):
         none = {"eigenvalues": 0, "plane_points": 0, "trace_draws": 0}
-        with pytest.raises(ConfigError, match=rf"landscape.{name}: found 3, which needs curv"):
+        with pytest.raises(ConfigError, match=rf"landscape.{name}: needs curv"):
             check_landscape(config(**{**none, name: 3}))

@@ -11,13 +11,12 @@ from torch import nn
 
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Normalization
-from classification.errors import ConfigError
 from classification.models import build_classifier
 from classification.persistence.workspace import Workspace
 from classification.seeding import seeded
 from evaluate.figures.robustness import robustness_curves
-from evaluate.robustness import attacks, measure
-from evaluate.robustness.attacks import Attack, Attacker, PixelModel, check_installed, untouched
+from evaluate.robustness import measure
+from evaluate.robustness.attacks import Attack, Attacker, PixelModel, untouched
 from evaluate.robustness.distribution_shift import ShiftConfig, shift_measures
 from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness
 
@@ -269,12 +268,6 @@ def test_nothing_is_kept_of_batches_that_are_done_and_progress_is_shown_after_ea
     measured(tmp_path, config, progress)
     assert shown == [(done, 30, "image", True) for done in (6, 12, 18, 24, 30)]
     assert len(set(held)) == 1
-
-
-def test_without_the_toolbox_the_setting_and_the_command_are_named(monkeypatch):
-    monkeypatch.setattr(attacks, "PACKAGE", "no-such-package")
-    with pytest.raises(ConfigError, match=r"^robustness: needs .*requirements-robustness\.txt$"):
-        check_installed("robustness")
 
 
 def test_nothing_from_elsewhere_is_measured_unasked():

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from classification import extras
 from classification.classifier import load_scorer
 from classification.data.datasets import load_dataset
 from classification.models.weights import save_classifier_weights
 from classification.persistence.workspace import Workspace
 from classification.training.trainer import evaluate
-from evaluate.landscape import config as landscape_config
 from evaluate.retrain import build_network
 from pcdarts.genotype import Genotype
 from pipeline.config import load_config
@@ -188,11 +188,11 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, o
 
 
 def test_without_the_extra_only_curvature_is_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(landscape_config, "curvlinops_found", lambda: False)
+    monkeypatch.setattr(extras, "is_installed", lambda package: False)
     place = Place(tmp_path)
     assert place.run() == 2
     error = capsys.readouterr().err
-    assert "needs curvlinops (pip install -r requirements-landscape.txt)" in error
+    assert "needs curvlinops-for-pytorch" in error
     assert error.count("\n") == 1
     overrides = [f"landscape.{name}=0" for name in ("eigenvalues", "plane_points", "trace_draws")]
     assert place.run(*overrides) == 0

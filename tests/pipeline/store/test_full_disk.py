@@ -12,7 +12,7 @@ import pytest
 
 from classification.errors import ArtifactError, StorageError
 from classification.persistence.arrays import create_array
-from classification.persistence.checkpoint import write_atomically
+from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import METRICS, Workspace
 from pipeline.store import stopwatch
 from pipeline.store.ledger import Attempt, Ledger

@@ -1,0 +1,72 @@
+"""Splits that keep the classes' shares. Labels are int64 [N]; generators are on the CPU."""
+
+import torch
+from torch import Tensor
+
+from classification.errors import DataError
+
+
+def rank_in_class(labels: Tensor) -> Tensor:
+    """How many earlier items share each item's class, int64 [N]."""
+    order = labels.argsort(stable=True)
+    starts = labels.bincount().cumsum(0).roll(1)
+    starts[0] = 0
+    return torch.empty_like(labels).scatter_(0, order, torch.arange(len(labels))) - starts[labels]
+
+
+def first_of_each_class(labels: Tensor, classes: int | None, images: int | None) -> Tensor:
+    """Places in `labels` of the first `images` of each of the first `classes`, ascending.
+
+    None is all of them.
+    """
+    kept = torch.ones(len(labels), dtype=torch.bool) if classes is None else labels < classes
+    if images is not None:
+        kept &= rank_in_class(labels) < images
+    return kept.nonzero().flatten()
+
+
+def split_validation(
+    labels: Tensor, fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Hold out `fraction` of every class, at least one image of each: (train, validation) indices.
+
+    The indices are ascending, disjoint and cover all N. Raises DataError if a class would keep no
+    training image.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    ranks = rank_in_class(labels[order])
+    for label, count in enumerate(labels.bincount().tolist()):
+        number = max(1, round(fraction * count))
+        if 0 < count <= number:
+            raise DataError(
+                f"validation: class {label} has {count} images, of which {number} are to be held "
+                "out; allowed: to leave at least one for training"
+            )
+        held_out[order[(labels[order] == label) & (ranks < number)]] = True
+    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Shuffled indices of two halves that differ by at most one image, in total and in any class.
+
+    The indices are on the labels' device.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    # Dealt out in turn, class after class, an odd class hands its spare image to either half.
+    dealt = order[labels.cpu()[order].argsort(stable=True)]
+    first, second = (
+        half[torch.randperm(len(half), generator=generator)].to(labels.device)
+        for half in (dealt[::2], dealt[1::2])
+    )
+    return first, second
+
+
+def balanced_indices(labels: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    """At most `number` of the images, as many of each class as there are, ascending.
+
+    The classes differ by one image at most, unless one has no more.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    ranks = rank_in_class(labels.cpu()[order])
+    return order[ranks.argsort(stable=True)[:number]].sort().values
