@@ -40,7 +40,7 @@ from torchvision.transforms import v2
 from benchmarks.measurement import memory_growth, options, write_record
 from classification.data.file_index import FileIndex
 from classification.data.files import FileLoader, ImageFiles, default_workers
-from classification.data.folders import SUFFIXES, list_images
+from classification.data.folders import images_in, list_folder, list_images
 from classification.seeding import make_generator
 
 _CPU = torch.device("cpu")
@@ -79,12 +79,8 @@ def main() -> None:
 
 def make_tree(source: Path, folder: Path, count: int) -> Path:
     """`count` training images, the files of `source`'s classes over and over, as hard links."""
-    images = {
-        entry: [path for path in sorted(entry.iterdir()) if path.name.lower().endswith(SUFFIXES)]
-        for entry in sorted(source.iterdir())
-        if entry.is_dir()
-    }
-    files = [path for found in images.values() for path in found]
+    folders = [Path(entry.path) for entry in list_folder(source) if entry.is_dir()]
+    files = [folder / name for folder in folders for name in images_in(folder, None).names]
     times = max(2, round(count / len(files)))
     for split, repeats in (("train", times), ("val", 1)):
         for path in files:

@@ -1,9 +1,7 @@
 """What an image folder holds, from its listing and from the headers of a sample of its files."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import torch
 
 from classification.data.decoding import opened, strict_pillow
 from classification.data.file_index import FileIndex
-from classification.data.folders import SUFFIXES, TESTS, TRAIN, list_images
+from classification.data.folders import SUFFIXES, TESTS, TRAIN, is_image, list_folder, list_images
 from classification.errors import DataError
 
 SAMPLED = 1000  # headers of each split that are looked at: an open and a short read each
@@ -176,23 +174,12 @@ def _val_labels(root: Path) -> Path | None:
 
 
 def _folders(folder: Path) -> list[str]:
-    with _listed(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    return [entry.name for entry in list_folder(folder) if entry.is_dir()]
 
 
 def _images(folder: Path) -> bool:
-    """Whether images lie in `folder` itself."""
-    with _listed(folder) as entries:
-        return any(e.name.lower().endswith(SUFFIXES) and e.is_file() for e in entries)
-
-
-@contextmanager
-def _listed(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
-    try:
-        with os.scandir(folder) as entries:
-            yield entries
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+    """Whether there are images in `folder` itself."""
+    return any(map(is_image, list_folder(folder)))
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

@@ -50,8 +50,8 @@ def list_images(
     """
     if not root.is_dir():
         raise DataError(f"{key}.root: no folder {root}; allowed: one that holds train/<class>/*")
-    boundary = None if follow_links else _Boundary(root, f"{key}.follow_links")
-    splits = {entry.name for entry in _entries(root, boundary) if entry.is_dir()}
+    boundary = None if follow_links else Boundary(root, f"{key}.follow_links")
+    splits = {entry.name for entry in list_folder(root, boundary) if entry.is_dir()}
     test_name = next((name for name in TESTS if name in splits), None)
     if TRAIN not in splits or test_name is None:
         found = ", ".join(sorted(splits)) or "no folders"
@@ -77,23 +77,26 @@ def list_images(
 
 
 @dataclass(frozen=True)
-class _Boundary:
-    """Where symbolic links have to stay, and the setting that would let them go further."""
+class Boundary:
+    """Where symbolic links have to stay, and the setting, if any, that lets them go further."""
 
     root: Path
-    setting: str
+    setting: str = ""
 
     def check(self, link: str, target: Path) -> None:
         """Raise DataError if `link` leads out of the root."""
         if not target.is_relative_to(self.root.resolve()):
+            instead = f", or {self.setting} true" if self.setting else ""
             raise DataError(
-                f"{link}: links to {target}; allowed: links that stay inside {self.root}, or "
-                f"{self.setting} true"
+                f"{link}: links to {target}; allowed: links that stay inside {self.root}{instead}"
             )
 
 
-def _entries(folder: Path, boundary: _Boundary | None) -> list[os.DirEntry[str]]:
-    """The visible entries in sorted order."""
+def list_folder(folder: Path, boundary: Boundary | None = None) -> list[os.DirEntry[str]]:
+    """The visible entries in sorted order.
+
+    Raises DataError, naming the folder, if it cannot be listed, or for a link beyond `boundary`.
+    """
     try:
         with os.scandir(folder) as found:
             entries = sorted(
@@ -110,12 +113,12 @@ def _entries(folder: Path, boundary: _Boundary | None) -> list[os.DirEntry[str]]
     return entries
 
 
-def _class_names(split: Path, boundary: _Boundary | None, hint: str = "") -> list[str]:
+def _class_names(split: Path, boundary: Boundary | None, hint: str = "") -> list[str]:
     """The class folders; `hint` says what else would do if there are images instead."""
-    entries = _entries(split, boundary)
+    entries = list_folder(split, boundary)
     names = [entry.name for entry in entries if entry.is_dir()]
     if len(names) < 2:
-        flat = names in ([], [_FLAT]) and (names or any(map(_is_image, entries)))
+        flat = names in ([], [_FLAT]) and (names or any(map(is_image, entries)))
         found = f"{len(names)} class folders" + (" but images" if flat and not names else "")
         raise DataError(f"{split}: found {found}, allowed: at least 2{hint if flat else ''}")
     return names
@@ -133,7 +136,7 @@ def _list_split(
     split: Path,
     names: Sequence[str],
     root: Path,
-    boundary: _Boundary | None,
+    boundary: Boundary | None,
     at_least: int,
     at_most: int | None,
 ) -> FileIndex:
@@ -148,9 +151,7 @@ def _list_split(
     def found() -> Iterator[FolderFiles]:
         nonlocal linked
         with ThreadPoolExecutor(_LISTED_AT_ONCE) as pool:
-            listings = pool.map(
-                lambda folder: _images_of(root / folder, boundary, at_most), folders
-            )
+            listings = pool.map(lambda folder: images_in(root / folder, boundary, at_most), folders)
             for name, files in zip(names, listings, strict=True):
                 if len(files.names) < at_least:
                     raise DataError(
@@ -169,17 +170,17 @@ def _list_split(
 def _list_flat(
     split: Path,
     root: Path,
-    boundary: _Boundary | None,
+    boundary: Boundary | None,
     names: Sequence[str],
     classes: int,
     labels_file: Path,
     key: str,
 ) -> FileIndex:
     """The images of the first `classes` of `names` in a split without class folders."""
-    files, folder = _images_of(split, boundary), split
+    files, folder = images_in(split, boundary), split
     if not files.names and (split / _FLAT).is_dir():
         folder = split / _FLAT
-        files = _images_of(folder, boundary)
+        files = images_in(folder, boundary)
     if not files.names:
         raise DataError(
             f"{split}: found no images, allowed: at least 1 a class; if it holds class folders, "
@@ -190,9 +191,9 @@ def _list_flat(
     return index.take((labels < classes).nonzero().flatten())
 
 
-def _images_of(folder: Path, boundary: _Boundary | None, at_most: int | None = None) -> FolderFiles:
-    """The first `at_most` images that lie in `folder` itself."""
-    images = list(islice(filter(_is_image, _entries(folder, boundary)), at_most))
+def images_in(folder: Path, boundary: Boundary | None, at_most: int | None = None) -> FolderFiles:
+    """The first `at_most` images in `folder` itself. Raises DataError as `list_folder` does."""
+    images = list(islice(filter(is_image, list_folder(folder, boundary)), at_most))
     try:
         sizes = [entry.stat().st_size for entry in images]
     except OSError as error:
@@ -201,5 +202,6 @@ def _images_of(folder: Path, boundary: _Boundary | None, at_most: int | None = N
     return FolderFiles([entry.name for entry in images], sizes, linked)
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file with the name of an image."""
     return entry.name.lower().endswith(SUFFIXES) and entry.is_file()

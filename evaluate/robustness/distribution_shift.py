@@ -24,7 +24,7 @@ from classification.data.datasets import ImageDataset, load_dataset
 from classification.data.decoding import decode_images
 from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.files import ImageFiles
-from classification.data.folders import SUFFIXES, list_images
+from classification.data.folders import Boundary, images_in, list_folder, list_images
 from classification.data.loaders import Batch, Images
 from classification.errors import ConfigError, DataError
 from evaluate.robustness.attacks import PixelModel
@@ -232,24 +232,20 @@ def _list_classes(root: Path, key: str) -> tuple[list[str], FileIndex]:
     """The 200 class folders of `root` in sorted order, and their images."""
     if not root.is_dir():
         raise DataError(f"{key}: no folder {root}; allowed: one that holds {NUM_CLASSES} classes")
-    names = [name for name in _visible(root) if (root / name).is_dir()]
+    names = [entry.name for entry in list_folder(root) if entry.is_dir()]
     if len(names) != NUM_CLASSES:
         raise DataError(f"{key}: {root}: found {len(names)} class folders; allowed: {NUM_CLASSES}")
-    return names, FileIndex.of(root, names, (_files_of(root / name, root, key) for name in names))
+    return names, FileIndex.of(root, names, (_images_of(root / name, root, key) for name in names))
 
 
-def _files_of(folder: Path, root: Path, key: str) -> FolderFiles:
-    names = [name for name in _visible(folder) if name.lower().endswith(SUFFIXES)]
-    for path in (folder / name for name in names):
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise DataError(f"{key}: {path} leads out of {root}; allowed: files inside it")
-    if not names:
+def _images_of(folder: Path, root: Path, key: str) -> FolderFiles:
+    try:
+        files = images_in(folder, Boundary(root))
+    except DataError as error:
+        raise DataError(f"{key}: {error}") from error
+    if not files.names:
         raise DataError(f"{key}: {folder}: found no images; allowed: at least 1 a class")
-    return FolderFiles(names, [(folder / name).stat().st_size for name in names])
-
-
-def _visible(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return files
 
 
 def _digest(files: FileIndex) -> str:

@@ -184,7 +184,7 @@ def test_missing_and_empty_folders_links_and_the_same_images_are_refused(tmp_pat
     image.rename(tmp_path / "elsewhere.png")
     assert "found no images" in refused(imagenet_a=root)
     image.symlink_to(tmp_path / "elsewhere.png")
-    assert "leads out of" in refused(imagenet_a=root)
+    assert "links that stay inside" in refused(imagenet_a=root)
     other = DataConfig(kind="digits", image_size=16)
     assert "out_of_distribution.image_size: found 16; allowed: none, or" in refused(
         out_of_distribution=other
