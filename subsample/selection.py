@@ -112,10 +112,7 @@ _SUBSET = TypeAdapter(Subset)
 
 
 def select(
-    labels: np.ndarray,
-    config: SubsetConfig,
-    scores: Scores | np.ndarray | None,
-    seed: int,
+    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
     """Indices of the images kept, those for α and β alone left out, int64, ascending (Eq. 9).
 
@@ -127,10 +124,7 @@ def select(
 
 
 def select_parts(
-    labels: np.ndarray,
-    config: SubsetConfig,
-    scores: Scores | np.ndarray | None,
-    seed: int,
+    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As `select`, and the images for α and β alone, None without `architecture_fraction`.
 
@@ -138,12 +132,9 @@ def select_parts(
     measure chooses both together, and chance deals them out class by class, so that the two lists
     are alike.
     """
-    order = _order(len(labels), config, scores, seed)
-    order = order[np.argsort(labels[order], kind="stable")]  # class after class
-    counts = np.unique(labels, return_counts=True)[1]
     generator = make_generator(seed, "subset-architecture")
     weights, architecture = [], []
-    for members in np.split(order, np.cumsum(counts)[:-1]):
+    for members in _classes_in_order(labels, config, scores, seed):
         first, second = _num_in_parts(len(members), config)
         chosen = members[_positions(len(members), first + second, config)]
         if config.architecture_fraction is not None:
@@ -156,20 +147,15 @@ def select_parts(
 
 
 def ranks_in_class(
-    labels: np.ndarray,
-    config: SubsetConfig,
-    scores: Scores | np.ndarray | None,
-    seed: int,
+    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
     """The place of each image in its class's order, int64 [N]: 1 is what the measure puts first.
 
     Arguments are those of `select`.
     """
-    order = _order(len(labels), config, scores, seed)
-    order = order[np.argsort(labels[order], kind="stable")]  # class after class
-    counts = np.unique(labels, return_counts=True)[1]
     ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[order] = np.concatenate([np.arange(1, count + 1) for count in counts])
+    for members in _classes_in_order(labels, config, scores, seed):
+        ranks[members] = np.arange(1, len(members) + 1)
     return ranks
 
 
@@ -199,6 +185,15 @@ def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[
             f"{name}; allowed: at least {_smallest_fraction(count)}, which keeps {MIN_PER_CLASS}, "
             "one for each half of the search"
         )
+
+
+def _classes_in_order(
+    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+) -> list[np.ndarray]:
+    """The images of each class, those the measure puts first in front."""
+    order = _order(len(labels), config, scores, seed)
+    order = order[np.argsort(labels[order], kind="stable")]
+    return np.split(order, np.cumsum(np.unique(labels, return_counts=True)[1])[:-1])
 
 
 def _order(

@@ -1,6 +1,6 @@
 """What a row of the paper's Tables 1 to 3 consists of, and the setting that trains it here.
 
-`evaluate.published_errors` holds the rows.
+`evaluate.published.error_rates` holds the rows.
 """
 
 from dataclasses import dataclass

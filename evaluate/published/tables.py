@@ -1,27 +1,11 @@
 """Numbers that the paper states (Jeong et al., "Observations on K-image Expansion of Image-Mixing
 Augmentation", IEEE Access 2023). None of them is measured here; a report that shows one says so.
-The rows of Tables 1 to 3 are in `evaluate.published_errors`.
+The rows of Tables 1 to 3 are in `evaluate.published.error_rates`.
 """
 
 from dataclasses import dataclass
 
 PAPER = "Jeong et al. 2023"
-
-SCORER_TOP1_ERROR = 16.95
-"""Percent: PyramidNet-110 (α̃ = 64), DCutMix K = 5, α = 0.2, CIFAR-100. Table 1."""
-
-SUBSET_ERROR_REDUCTION = 5.79
-"""Percentage points of top-1 error, high CV below random, CIFAR-100. Figure 5a, section IV-B.1."""
-
-SUBSET_ERROR_REDUCTION_FRACTION = 0.05
-"""The fraction t of the training images at which `SUBSET_ERROR_REDUCTION` is stated. Figure 5a."""
-
-SEARCH_SPEEDUP = 7.7
-"""Search time on all of CIFAR-100 over that on the high-CV subset, at comparable accuracy; the
-scorer and the scoring are not counted. Figure 5b, section IV-B.2."""
-
-SEARCH_DEVICE = "Tesla V100"
-"""What the paper's GPU-days are days of. Section IV-B.2."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,11 @@ def measure_robustness(
     """
     target = sources[0].model
     loader = images.loader(config.batch_size, _CPU, training=False)
-    done = _resume(workspace, config, seed)
+    identity = {"config": config.model_dump(mode="json"), "seed": seed}
+    done, state = workspace.resume()
+    if done and state != identity:  # begun under other settings
+        workspace.discard_checkpoints()
+        done, _ = workspace.resume()
     started, first = time.perf_counter(), done
     with ExitStack() as stack:
         for source in sources:
@@ -130,13 +134,13 @@ def measure_robustness(
         batches = loader.epoch(first=done) if done < len(loader) else iter(())
         for index, (batch, labels) in enumerate(batches, done):
             row = _attack_batch(target, attackers, batch.float() / 255, labels, config, seed, index)
-            _save(workspace, index + 1, config, seed, row)
+            workspace.save(index + 1, identity, row)
             seen = min((index + 1) * config.batch_size, len(images))
             rate = (seen - first * config.batch_size) / (time.perf_counter() - started)
             workspace.progress(seen, len(images), "image", images_per_second=rate)
         for number, (name, measure) in enumerate(measures.items(), len(loader) + 1):
             if number > done:
-                _save(workspace, number, config, seed, {"shift": name, **measure()})
+                workspace.save(number, identity, {"shift": name, **measure()})
                 workspace.progress(number - len(loader), len(measures), "shift")
     return _summarise(workspace.rows(), sources, config)
 
@@ -191,25 +195,6 @@ def _attack_batch(
         for attacker, place in ((a, (index, number)) for number, a in enumerate(attackers))
     ]
     return {"images": len(labels), "clean": correct(pixels), "attacked": attacked}
-
-
-def _resume(workspace: Workspace, config: RobustnessConfig, seed: int) -> int:
-    """How many batches and measures are done; none of what was begun under other settings."""
-    done, state = workspace.resume()
-    if done and state != _identity(config, seed):
-        workspace.discard_checkpoints()
-        done, _ = workspace.resume()
-    return done
-
-
-def _save(
-    workspace: Workspace, step: int, config: RobustnessConfig, seed: int, row: dict[str, Any]
-) -> None:
-    workspace.save(step, _identity(config, seed), row)
-
-
-def _identity(config: RobustnessConfig, seed: int) -> dict[str, Any]:
-    return {"config": config.model_dump(mode="json"), "seed": seed}
 
 
 def _summarise(

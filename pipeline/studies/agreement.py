@@ -5,7 +5,6 @@ Nothing here says which subset is better: that is what the networks trained on t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -71,7 +70,7 @@ def add_agreement(
 ) -> None:
     """Fill in `agreement` of every trial that has a subset; keys are those of COLUMNS."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
-    traits = cache(partial(_traits, datasets_of=datasets_of, device=device))
+    seen: dict[tuple[Path, Path], dict[str, float | None]] = {}  # by the scorer's and the subset's
     across = _across_seeds(results, ranked)
     for result in results:
         if id(result) not in ranked:
@@ -83,7 +82,10 @@ def add_agreement(
         found |= across[result.key] | _own(result, mine, datasets_of(result))
         viewer = _viewer(result, results)
         if viewer is not None:
-            found |= traits(_ByFiles(viewer, result))
+            files = viewer.artifacts["scorer"].path, result.artifacts["subset"].path
+            if files not in seen:
+                seen[files] = _traits(viewer, result, datasets_of(result), device)
+            found |= seen[files]
         if theirs is not None:
             found["overlap_with_reference"] = overlap(mine.indices, theirs.indices)
             if mine.values is not None and theirs.values is not None:
@@ -150,24 +152,6 @@ def _own(result: TrialResult, mine: _Ranking, data: ImageDataset) -> dict[str, f
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _ByFiles:
-    """A trial whose scorer looks at another's subset; the same as any of the same two files."""
-
-    viewer: TrialResult
-    seen: TrialResult
-
-    @property
-    def _files(self) -> tuple[Path, Path]:
-        return self.viewer.artifacts["scorer"].path, self.seen.artifacts["subset"].path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByFiles) and self._files == other._files
-
-    def __hash__(self) -> int:
-        return hash(self._files)
-
-
 def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult | None:
     """The trial whose scorer tells what a subset's images are like: its own or, where it has none
     that is a classifier, the first of its seed."""
@@ -183,14 +167,14 @@ def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult 
 
 
 def _traits(
-    pair: _ByFiles, datasets_of: Callable[[TrialResult], ImageDataset], device: torch.device
+    viewer: TrialResult, seen: TrialResult, data: ImageDataset, device: torch.device
 ) -> dict[str, float | None]:
-    """What a scorer sees in a subset."""
-    config, data = pair.viewer.trial.config, datasets_of(pair.seen)
-    weights = pair.viewer.artifacts["scorer"].path / WEIGHTS
+    """What the scorer of one trial sees in the subset of another."""
+    config = viewer.trial.config
+    weights = viewer.artifacts["scorer"].path / WEIGHTS
     model = load_scorer(config.scorer, data.num_classes, weights)
     to_device(model, device)
-    subset = Subset.load(pair.seen.artifacts["subset"].path / SUBSET)
+    subset = Subset.load(seen.artifacts["subset"].path / SUBSET)
     images = data.in_memory().take(torch.tensor(subset.indices)).to(device)
     features = extract_features(model, images.images, data.normalization, config.scores.batch_size)
     logits = _logits(model, images, data, config.scores.batch_size)

@@ -16,7 +16,6 @@ from evaluate.published.error_rates import (
     published_tables,
 )
 from evaluate.published.rows import Setting, published_dataset
-from evaluate.published.tables import SCORER_TOP1_ERROR
 
 TABLE_1 = (TABLE_1_PYRAMIDNET_110, TABLE_1_PYRAMIDNET_200, TABLE_1_CIFAR_10)
 
@@ -76,7 +75,8 @@ def test_what_the_text_says_of_the_tables_holds():
 def test_the_papers_scorer_is_a_row_of_table_1():
     scorer = ClassifierConfig(mixing=MixingConfig(kind="dcutmix", num_images=5, alpha=0.2))
     table, row = published_row(scorer.model, "cifar100", Setting.of(scorer))
-    assert (table.name, row.top1_error) == ("Table 1 (left)", SCORER_TOP1_ERROR)
+    assert table.name == "Table 1 (left)"
+    assert row.top1_error == min(other.top1_error for other in table.rows)
 
 
 @pytest.mark.parametrize("table", PUBLISHED_TABLES, ids=lambda table: f"{table.name} {table.model}")
