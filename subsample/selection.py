@@ -159,6 +159,17 @@ def ranks_in_class(
     return ranks
 
 
+def ranked_by(scores: Scores, measure: Measure) -> np.ndarray:
+    """What a measure of the losses ranks the images by, [N]: the highest are kept."""
+    values = {
+        "cv": scores.cv,
+        "mean_high": scores.mean,
+        "mean_low": -scores.mean,
+        "std": scores.std,
+    }
+    return values[measure]
+
+
 def class_histogram(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     """How many of `labels` int [N] fall in each of `classes`."""
     counts = np.bincount(labels, minlength=len(classes))
@@ -209,13 +220,7 @@ def _order(
     if not isinstance(scores, Scores) or len(scores.cv) != num_images:
         found = "none" if scores is None else "others"
         raise ValueError(f"{config.measure} needs the scores of {num_images} images, found {found}")
-    value = {
-        "cv": -scores.cv,
-        "mean_high": -scores.mean,
-        "mean_low": scores.mean,
-        "std": -scores.std,
-    }[config.measure]
-    return np.argsort(value, kind="stable")
+    return np.argsort(-ranked_by(scores, config.measure), kind="stable")
 
 
 def _describe(error: ValidationError) -> str:

@@ -33,7 +33,7 @@ from subsample.agreement import (
     rank_agreement,
 )
 from subsample.baselines import extract_features
-from subsample.selection import Measure, Subset, select
+from subsample.selection import Measure, Subset, ranked_by, select
 from subsample.uncertainty import summarise
 
 COLUMNS: dict[str, str] = {
@@ -101,13 +101,7 @@ def _ranking(result: TrialResult) -> _Ranking:
     if "scores" not in result.artifacts:
         return _Ranking(None, indices)
     scores = summarise(read_array(result.artifacts["scores"].path / LOSSES, 2), config.scores)
-    values = {
-        "cv": scores.cv,
-        "std": scores.std,
-        "mean_high": scores.mean,
-        "mean_low": -scores.mean,
-    }
-    return _Ranking(values[config.subset.measure], indices)
+    return _Ranking(ranked_by(scores, config.subset.measure), indices)
 
 
 def _across_seeds(
