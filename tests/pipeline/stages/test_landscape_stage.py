@@ -18,6 +18,7 @@ from pipeline.graph import Context, build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES, landscape
 from pipeline.store.store import Artifact
 from run_pipeline import main
+from tests.tiny import Place
 
 DRAWN = "points: 3, plane_points: 3, noise: [0.1], noise_draws: 2, eigenvalues: 2, trace_draws: 2"
 TINY = f"""
@@ -34,25 +35,9 @@ EDGES = [["sep_conv_3x3", 0], ["skip_connect", 1]]
 GENOTYPE = {cell: [EDGES] * 4 for cell in ("normal", "reduce")}
 
 
-class Place:
-    def __init__(self, folder):
-        self.folder, self.config = folder, str(folder / "tiny.yaml")
-        (folder / "tiny.yaml").write_text(TINY)
-        self.places = ["--artifacts", str(folder / "artifacts"), "--runs", str(folder / "runs")]
-
-    def run(self, *overrides, name="tiny"):
-        settings = [part for override in overrides for part in ("--set", override)]
-        arguments = [self.config, "--name", name, *settings]
-        return main(["run", *arguments, *self.places, "--device", "cpu"])
-
-    def artifact(self, stage, name="tiny"):
-        manifest = json.loads((self.folder / "runs" / name / "manifest.json").read_text())
-        return self.folder / "artifacts" / stage / manifest["stages"][stage]
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    place = Place(tmp_path_factory.mktemp("landscape"))
+    place = Place(tmp_path_factory.mktemp("landscape"), TINY)
     assert place.run() == 0
     return place
 
@@ -117,7 +102,7 @@ def test_a_stopped_stage_ends_with_the_same_bytes(finished, tmp_path, monkeypatc
         if part == 4:
             raise KeyboardInterrupt
 
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     monkeypatch.setattr(Workspace, "save_part", stopping)
     assert place.run() == 130
     monkeypatch.setattr(Workspace, "save_part", honest)
@@ -180,7 +165,7 @@ def test_it_is_a_stage_where_it_is_asked_for_and_changes_no_other(finished):
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, overrides, expected):
-    assert Place(tmp_path).run(*overrides) == 2
+    assert Place(tmp_path, TINY).run(*overrides) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
@@ -189,7 +174,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, o
 
 def test_without_the_extra_only_curvature_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(extras, "is_installed", lambda package: False)
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     assert place.run() == 2
     error = capsys.readouterr().err
     assert "needs curvlinops-for-pytorch" in error

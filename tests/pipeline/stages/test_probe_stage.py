@@ -12,6 +12,7 @@ from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
 from run_pipeline import main
+from tests.tiny import Place
 
 DATA = {"kind": "digits", "classes": 3, "images_per_class": 24}
 TINY = """
@@ -25,31 +26,9 @@ probe:   {model: resnet8, epochs: 3, batch_size: 12, learning_rate: 0.1, mixing:
 """
 
 
-class Place:
-    def __init__(self, folder):
-        self.folder, self.config = folder, str(folder / "tiny.yaml")
-        (folder / "tiny.yaml").write_text(TINY)
-        self.places = ["--artifacts", str(folder / "artifacts"), "--runs", str(folder / "runs")]
-
-    def run(self, *overrides, name="tiny", options=()):
-        settings = [part for override in overrides for part in ("--set", override)]
-        arguments = [self.config, "--name", name, *settings, *options]
-        return main(["run", *arguments, *self.places, "--device", "cpu"])
-
-    def results(self, name="tiny"):
-        return json.loads((self.folder / "runs" / name / "report" / "results.json").read_text())
-
-    def report(self, name="tiny"):
-        return (self.folder / "runs" / name / "report" / "report.md").read_text()
-
-    def artifact(self, stage, name="tiny"):
-        manifest = json.loads((self.folder / "runs" / name / "manifest.json").read_text())
-        return self.folder / "artifacts" / stage / manifest["stages"][stage]
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    place = Place(tmp_path_factory.mktemp("subset"))
+    place = Place(tmp_path_factory.mktemp("subset"), TINY)
     assert place.run() == 0
     return place
 
@@ -143,7 +122,7 @@ def test_a_stopped_probe_ends_bit_for_bit(finished, tmp_path, monkeypatch):
         stopped = Workspace(workspace.directory, progress)
         return honest(*arguments, workspace=stopped, **named)
 
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     monkeypatch.setattr(stage, "train_classifier", stopping)
     assert place.run() == 130
     monkeypatch.setattr(stage, "train_classifier", honest)
@@ -210,7 +189,7 @@ def test_a_run_that_did_not_search_is_no_point_of_a_plot(finished, capsys):
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, overrides, expected):
-    assert Place(tmp_path).run(*overrides) == 2
+    assert Place(tmp_path, TINY).run(*overrides) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1

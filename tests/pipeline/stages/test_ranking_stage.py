@@ -11,6 +11,7 @@ from pipeline.config import load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from run_pipeline import main
+from tests.tiny import Place
 
 TINY = """
 name: tiny
@@ -23,23 +24,8 @@ fidelity:
 """
 
 
-class Place:
-    def __init__(self, folder):
-        self.folder, self.config = folder, str(folder / "tiny.yaml")
-        (folder / "tiny.yaml").write_text(TINY)
-        self.places = ["--artifacts", str(folder / "artifacts"), "--runs", str(folder / "runs")]
-
-    def call(self, command, *overrides, options=()):
-        settings = [part for override in overrides for part in ("--set", override)]
-        arguments = [command, self.config, *settings, *options]
-        return main([*arguments, *self.places, "--device", "cpu"])
-
-    def read(self, name):
-        return (self.folder / "runs" / name).read_text()
-
-    def ranking(self, name):
-        key = json.loads(self.read(f"{name}/manifest.json"))["stages"]["ranking"]
-        return self.folder / "artifacts" / "ranking" / key
+def rank(place, *overrides, name=None):
+    return place.run(*overrides, name=name, command="fidelity")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +44,8 @@ def counted():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, counted):
-    place = Place(tmp_path_factory.mktemp("fidelity"))
-    assert place.call("fidelity") == 0
+    place = Place(tmp_path_factory.mktemp("fidelity"), TINY)
+    assert rank(place) == 0
     place.trained = list(counted)
     return place
 
@@ -75,7 +61,7 @@ def test_each_architecture_is_trained_once_on_each_of_three_sets(finished):
 
 def test_the_architectures_are_the_same_on_every_set(finished, results):
     for measure in ("cv", "random", "full"):
-        path = finished.ranking(f"tiny-fidelity-{measure}") / "ranking.json"
+        path = finished.artifact("ranking", f"tiny-fidelity-{measure}") / "ranking.json"
         rows = json.loads(path.read_text())
         assert [set(row) for row in rows] == 3 * [{"genotype", "parameters", "top1_error"}]
         assert [row["genotype"] for row in rows] == [
@@ -87,7 +73,7 @@ def test_the_architectures_are_the_same_on_every_set(finished, results):
 
 
 def test_nothing_of_a_network_in_the_making_is_published(finished):
-    folder = finished.ranking("tiny-fidelity-cv")
+    folder = finished.artifact("ranking", "tiny-fidelity-cv")
     files = {path.name for path in folder.rglob("*")}
     assert files == {"ranking.json", "metrics.jsonl", "artifact.json"}
 
@@ -119,7 +105,7 @@ def test_the_report_prints_them_with_their_cost(finished, results):
 def test_a_second_call_trains_nothing(finished, counted):
     counted.clear()
     before = finished.read("tiny-fidelity/report.md")
-    assert finished.call("fidelity") == 0
+    assert rank(finished) == 0
     assert not counted
     assert finished.read("tiny-fidelity/report.md") == before
 
@@ -127,7 +113,7 @@ def test_a_second_call_trains_nothing(finished, counted):
 def test_another_subset_shares_the_ranking_on_all_images(finished, counted):
     counted.clear()
     changes = ["subset.measure=mean_low", "subset.order=interval"]
-    assert finished.call("fidelity", *changes, options=["--name", "low"]) == 0
+    assert rank(finished, *changes, name="low") == 0
     assert counted == 3 * [12]
     assert set(json.loads(finished.read("low-fidelity/results.json"))["correlations"]) == {
         *("mean_low", "random"),
@@ -136,8 +122,7 @@ def test_another_subset_shares_the_ranking_on_all_images(finished, counted):
 
 def test_a_random_subset_is_trained_on_once(finished, counted):
     counted.clear()
-    options = ["--name", "chance"]
-    assert finished.call("fidelity", "subset.measure=random", options=options) == 0
+    assert rank(finished, "subset.measure=random", name="chance") == 0
     assert not counted
     found = json.loads(finished.read("chance-fidelity/results.json"))
     assert set(found["rankings"]) == {"random", "full"}
@@ -150,7 +135,7 @@ def test_status_and_run_know_of_a_ranking(finished, counted, capsys):
     stages = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert stages[:4] == [[name, "done"] for name in ("scorer", "scores", "subset", "ranking")]
     counted.clear()
-    assert finished.call("run", "goal=ranking") == 0
+    assert finished.run("goal=ranking", name=None, command="run") == 0
     assert not counted
     assert "python run_pipeline.py fidelity CONFIG" in capsys.readouterr().out
 
@@ -160,7 +145,7 @@ def test_a_stopped_ranking_goes_on_and_ends_with_the_same_bytes(
     finished, tmp_path, monkeypatch, capsys, network
 ):
     """Ctrl-C in a network's only epoch: in the first, and in the last of the random subset."""
-    place, honest, calls = Place(tmp_path), fidelity.retrain, []
+    place, honest, calls = Place(tmp_path, TINY), fidelity.retrain, []
 
     def stopping(*arguments, **named):
         calls.append(arguments)
@@ -171,18 +156,18 @@ def test_a_stopped_ranking_goes_on_and_ends_with_the_same_bytes(
     random = ["subset.measure=random"]
     with monkeypatch.context() as patch:
         patch.setattr(fidelity, "retrain", stopping)
-        assert place.call("fidelity", *random) == 130
+        assert rank(place, *random) == 130
     assert "to go on: python run_pipeline.py fidelity" in capsys.readouterr().err
     calls.clear()
     with monkeypatch.context() as patch:
         patch.setattr(
             fidelity, "retrain", lambda *a, **named: calls.append(a) or honest(*a, **named)
         )
-        assert place.call("fidelity", *random) == 0
+        assert rank(place, *random) == 0
     assert len(calls) == (3 - network) + 3
     name = "tiny-fidelity-random"
-    ranking = (place.ranking(name) / "ranking.json").read_bytes()
-    assert ranking == (finished.ranking(name) / "ranking.json").read_bytes()
+    ranking = (place.artifact("ranking", name) / "ranking.json").read_bytes()
+    assert ranking == (finished.artifact("ranking", name) / "ranking.json").read_bytes()
     lines = (tmp_path / "artifacts" / "ledger.jsonl").read_text().splitlines()
     outcomes = [a["outcome"] for a in map(json.loads, lines) if a["stage"] == "ranking"]
     assert outcomes == ["interrupted", "done", "done"]
@@ -218,7 +203,7 @@ def test_a_dataset_of_fewer_training_images_keeps_their_order():
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, overrides, expected):
-    assert Place(tmp_path).call("fidelity", *overrides) == 2
+    assert rank(Place(tmp_path, TINY), *overrides) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
@@ -226,5 +211,5 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, o
 
 
 def test_a_name_that_leaves_no_room_for_the_runs_is_refused(tmp_path, capsys):
-    assert Place(tmp_path).call("fidelity", options=["--name", 95 * "x"]) == 2
+    assert rank(Place(tmp_path, TINY), name=95 * "x") == 2
     assert "name: found" in capsys.readouterr().err

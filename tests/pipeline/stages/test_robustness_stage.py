@@ -10,6 +10,7 @@ from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
 from run_pipeline import main
+from tests.tiny import Place
 
 pytest.importorskip("art", reason="requirements-robustness.txt is not installed")
 
@@ -22,29 +23,14 @@ robustness: {epsilons: [8/255, 16/255], steps: 3, images: 40, batch_size: 16}
 """
 
 
-class Place:
-    def __init__(self, folder):
-        self.folder, self.config = folder, str(folder / "tiny.yaml")
-        (folder / "tiny.yaml").write_text(TINY)
-        self.places = ["--artifacts", str(folder / "artifacts"), "--runs", str(folder / "runs")]
-
-    def run(self, *overrides, name="tiny"):
-        settings = [part for override in overrides for part in ("--set", override)]
-        arguments = [self.config, "--name", name, *settings, *self.places]
-        return main(["run", *arguments, "--device", "cpu"])
-
-    def artifact(self, stage, name="tiny"):
-        manifest = json.loads((self.folder / "runs" / name / "manifest.json").read_text())
-        return self.folder / "artifacts" / stage / manifest["stages"][stage]
-
-    def result(self, name="tiny"):
-        return json.loads((self.artifact("robustness", name) / "robustness.json").read_text())
+def result_of(place, name="tiny"):
+    return json.loads((place.artifact("robustness", name) / "robustness.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with a substitute of another seed, one of another architecture, and other images."""
-    place = Place(tmp_path_factory.mktemp("robustness"))
+    place = Place(tmp_path_factory.mktemp("robustness"), TINY)
     assert place.run("seed=1", "robustness=null", name="other-seed") == 0
     weights = place.artifact("scorer", "other-seed") / "scorer.safetensors"
     # resnet20 untrained would do as well; a run of one epoch gives it a manifest, too.
@@ -68,7 +54,7 @@ def keys(path, *overrides):
 
 
 def test_the_result_says_who_attacked_whom_and_with_how_many_images(finished):
-    result = finished.result()
+    result = result_of(finished)
     assert (result["of"], result["architecture"], result["images"]) == ("scorer", "resnet8", 40)
     assert [(each["kind"], each["architecture"], each["attack"]) for each in result["attacks"]] == [
         (kind, model, attack)
@@ -104,7 +90,7 @@ def test_compare_sets_the_runs_numbers_beside_the_papers(finished, tmp_path, cap
     assert main(["compare", "tiny", "--stage", "robustness", "-o", str(out), *runs]) == 0
     page = (out / "table5.md").read_text()
     assert page in capsys.readouterr().out
-    for each in finished.result()["attacks"]:
+    for each in result_of(finished)["attacks"]:
         for point in each["curve"]:
             assert f" {100 * point['accuracy']:.2f} |" in page
     headings = [line for line in page.splitlines() if line.startswith("## Measured here: ")]
@@ -141,7 +127,7 @@ def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
         workspace.progress = progress
         return honest(*arguments, workspace=workspace, **named)
 
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     shutil.copytree(finished.folder / "artifacts/scorer", tmp_path / "artifacts/scorer")
     monkeypatch.setattr(stage, "measure_robustness", stopping)
     assert place.run(finished.substitutes) == 130
@@ -158,13 +144,13 @@ def test_the_network_is_attacked_where_that_is_the_goal(tmp_path):
         "search: {epochs: 1, warmup_epochs: 0, channels: 4, cells: 3, batch_size: 8}\n"
         "retrain: {channels: 4, cells: 3, epochs: 1, batch_size: 16}\n"
     )
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     (tmp_path / "tiny.yaml").write_text(text)
     assert (
         place.run("robustness.images=8", "robustness.shift={out_of_distribution: {kind: digits}}")
         == 0
     )
-    result = place.result()
+    result = result_of(place)
     assert (result["of"], result["architecture"], result["images"]) == ("network", "network", 8)
     results = json.loads((tmp_path / "runs/tiny/report/results.json").read_text())
     assert set(results["cost"]["stages"]) == {"subset", "search", "retrain"}
@@ -220,7 +206,7 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, overrides, expected):
-    assert Place(tmp_path).run(*overrides) == 2
+    assert Place(tmp_path, TINY).run(*overrides) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
@@ -247,7 +233,7 @@ def test_a_substitute_of_other_classes_or_another_size_is_refused(finished, caps
 
 def test_without_the_toolbox_the_stage_alone_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(extras, "is_installed", lambda package: False)
-    place = Place(tmp_path)
+    place = Place(tmp_path, TINY)
     assert place.run() == 2
     assert "allowed without it: none" in capsys.readouterr().err
     assert place.run("robustness=null", "scorer.epochs=1") == 0
