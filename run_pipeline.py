@@ -50,7 +50,6 @@ class Commands(TyperGroup):
     """Commands, each imported when it is called: help and typing mistakes do not wait for torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which a person meets them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

@@ -73,7 +73,6 @@ class Reference:
         self.model.train()
 
     def forward(self, images: Tensor, labels: Tensor) -> None:
-        """Logits of a batch."""
         self.model(images)
 
     def architecture_step(self, images: Tensor, labels: Tensor) -> None:

@@ -94,7 +94,6 @@ class Ours:
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> None:
-        """Logits of a batch."""
         with autocast(self._precision, images.device):
             self.model(images)
 

@@ -62,7 +62,6 @@ class ScorerTraining:
         self._precision, self._device = config.precision, device
 
     def step(self) -> None:
-        """Forward, backward, update."""
         images, labels = self._batch
         self.model.train()
         with autocast(self._precision, self._device):

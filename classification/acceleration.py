@@ -124,7 +124,6 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, step: Step, inputs: Sequence[Tensor]) -> None:
-        """As `Recorder.run`."""
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -132,7 +131,6 @@ class CudaRecorder:
         current.wait_stream(self._stream)
 
     def capture(self, step: Step, inputs: Sequence[Tensor]) -> Callable[[], None]:
-        """As `Recorder.capture`."""
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)

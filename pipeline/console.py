@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 from classification.persistence.storage import refusal_of
 from classification.progress import Progress
 
 T = TypeVar("T")
+_Show = Callable[[str, int, int, str], None]  # unit, done, total, detail
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage, so that a log stays readable
 _STEP_SECONDS = 0.2
@@ -58,7 +59,12 @@ class Console:
         ) as live:
             bar = live.add_task(stage, total=None, detail="")
             steps = live.add_task("  step", total=None, detail="", visible=False)
-            yield _Reporter(stage, device, self._record, _Live(live, bar, steps))
+
+            def show(unit: str, done: int, total: int, detail: str) -> None:
+                task = steps if unit == "step" else bar
+                live.update(task, completed=done, total=total, detail=detail, visible=True)
+
+            yield _Reporter(stage, device, self._record, show)
 
     def _plain(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -100,22 +106,11 @@ class _Unbreakable:
             return None
 
 
-class _Live:
-    """The two bars of a terminal: the stage's own unit, and the steps within one of it."""
-
-    def __init__(self, live: RichProgress, bar: TaskID, steps: TaskID) -> None:
-        self._live, self._bar, self._steps = live, bar, steps
-
-    def show(self, unit: str, done: int, total: int, detail: str) -> None:
-        task = self._steps if unit == "step" else self._bar
-        self._live.update(task, completed=done, total=total, detail=detail, visible=True)
-
-
 class _Reporter:
     """Turns progress calls into lines, no more of them than a person can read."""
 
     def __init__(
-        self, stage: str, device: str, line: Callable[[str], None], live: _Live | None = None
+        self, stage: str, device: str, line: Callable[[str], None], live: _Show | None = None
     ) -> None:
         self._stage, self._device, self._line, self._live = stage, device, line, live
         self._begin = time.monotonic()
@@ -127,7 +122,7 @@ class _Reporter:
         if unit == "step":
             if self._live and now - self._last_step > _STEP_SECONDS:
                 self._last_step = now
-                self._live.show(unit, done, total, "")
+                self._live(unit, done, total, "")
             return
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
@@ -135,7 +130,7 @@ class _Reporter:
         left = timedelta(seconds=round(rate * (total - done)))
         detail = "  ".join([*map(_format, metrics.items()), f"left {left}", self._device])
         if self._live:
-            self._live.show(unit, done, total, detail)
+            self._live(unit, done, total, detail)
         if done == total or now - self._last_line > _PLAIN_SECONDS:
             self._last_line = now
             self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")

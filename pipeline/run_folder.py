@@ -39,22 +39,18 @@ class RunFolder:
 
     @property
     def config_path(self) -> Path:
-        """The file of the resolved config."""
         return self.path / _CONFIG
 
     @property
     def log(self) -> Path:
-        """The log file."""
         return self.path / _LOG
 
     @property
     def report(self) -> Path:
-        """The folder of the report."""
         return self.path / _REPORT
 
     @property
     def events(self) -> Path:
-        """The folder of TensorBoard's event files."""
         return self.path / _EVENTS
 
     @classmethod

@@ -38,13 +38,6 @@ from pipeline.store.store import Artifact, FormatError, Store
 Action = Literal["reuse", "resume", "run", "blocked"]
 
 
-Watch = Callable[[str, Path], None]
-
-
-def unwatched(stage: str, directory: Path) -> None:
-    """Called with a stage and its folder whenever it has come further; does nothing."""
-
-
 @dataclass(frozen=True)
 class Selection:
     """Which stages a person asked for."""
@@ -65,7 +58,6 @@ class Selection:
             raise ConfigError("--only: found together with --until; allowed: one of the two")
 
     def of(self, order: list[str]) -> list[str]:
-        """The stages to walk."""
         if self.only:
             return [self.only]
         return order[: order.index(self.until) + 1] if self.until else order
@@ -96,7 +88,8 @@ class Runner:
     ) -> None:
         self.stages, self.config, self.datasets = stages, config, datasets
         self.store, self.device, self.console, self.world = store, device, console, world
-        self.watch: Watch = unwatched
+        # Called with a stage and its folder whenever it has come further.
+        self.watch: Callable[[str, Path], None] = lambda stage, directory: None
         self.order = stage_order(build_graph(stages, config), stages)
         content = {name: dataset.content_hash for name, dataset in datasets.items()}
         self.keys = fingerprints(stages, config, content)
@@ -271,7 +264,6 @@ class Runner:
         return self.world.from_first(lambda: artifact)
 
     def attempt(self, name: str) -> Attempt:
-        """An attempt at a stage that begins now."""
         return Attempt(
             stage=name,
             fingerprint=self.keys[name],

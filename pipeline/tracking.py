@@ -45,7 +45,6 @@ class Tracker:
         self._written[stage] = len(rows)
 
     def show(self, report: Path) -> None:
-        """Add the pictures of a report."""
         for path in sorted(report.glob("*.png")):
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))

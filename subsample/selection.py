@@ -57,7 +57,6 @@ class Subset:
 
     @property
     def all_indices(self) -> tuple[int, ...]:
-        """The images of both lists."""
         return self.indices + (self.architecture_indices or ())
 
     def save(self, path: Path) -> None:

@@ -50,7 +50,6 @@ class ImageDataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
         return len(self.classes)
 
     @property

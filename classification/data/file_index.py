@@ -99,7 +99,6 @@ class FileIndex:
         return [self.root / os.fsdecode(name) for name, _, _ in self.entries()]
 
     def path(self, index: int) -> Path:
-        """The path of one file."""
         row = int(self.rows[index])
         start, end = int(self.ends[row - 1]) if row else 0, int(self.ends[row])
         name = os.fsdecode(self.names[start:end].numpy().tobytes())
@@ -114,10 +113,6 @@ class FileIndex:
     def take(self, indices: Tensor) -> "FileIndex":
         """The files at `indices`, int64 [n], in that order."""
         return replace(self, rows=self.rows[indices], labels=self.labels[indices])
-
-    def labelled(self, labels: Tensor) -> "FileIndex":
-        """The same files with other class indices, int64 [N]."""
-        return replace(self, labels=labels)
 
     def _relative(self, rows: Tensor) -> Iterator[bytes]:
         starts = torch.where(rows > 0, self.ends[rows - 1], 0).tolist()

@@ -56,12 +56,10 @@ class FolderSurvey:
 
     @property
     def train_images(self) -> int:
-        """How many images there are to train on."""
         return sum(self.train_counts)
 
     @property
     def test_images(self) -> int:
-        """How many images are held out."""
         return sum(self.test_counts)
 
     def side(self, share: float) -> int:

@@ -7,7 +7,7 @@ kinds are passed over. `val/*` without class folders needs a file that names its
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -187,7 +187,8 @@ def _list_flat(
             f"leave out {key}.val_labels"
         )
     labels = torch.tensor(read_labels(labels_file, files.names, names))
-    index = FileIndex.of(root, [folder.relative_to(root).as_posix()], [files]).labelled(labels)
+    index = FileIndex.of(root, [folder.relative_to(root).as_posix()], [files])
+    index = replace(index, labels=labels)
     return index.take((labels < classes).nonzero().flatten())
 
 

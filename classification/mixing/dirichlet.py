@@ -17,7 +17,6 @@ class DMixup(DirichletMixer):
     """
 
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
-        """As `BatchMixer.mix`."""
         fractions = self._draw_fractions(images, generator)
         partners = self._draw_partners(images, generator)
         targets = self._targets(labels, partners, fractions)
@@ -33,7 +32,6 @@ class DCutMix(DirichletMixer):
     """
 
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
-        """As `BatchMixer.mix`."""
         fractions = self._draw_fractions(images, generator)
         height, width = images.shape[2:]
         boxes = nest_boxes(fractions, height, width, generator)

@@ -32,7 +32,6 @@ class CutMix(DirichletMixer):
         super().__init__(2, alpha, prob, num_classes)
 
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
-        """As `BatchMixer.mix`."""
         fractions = self._draw_fractions(images, generator)
         height, width = images.shape[2:]
         boxes = centred_boxes(fractions, height, width, generator)

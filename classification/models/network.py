@@ -21,7 +21,6 @@ class Classifier(nn.Module, ABC):
         return self.logits(self.features(images))
 
     def logits(self, features: Tensor) -> Tensor:
-        """[N, F] to [N, L]."""
         return self.fc(features)
 
     @property
@@ -68,12 +67,10 @@ class StagedClassifier(Classifier):
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:
-        """As `Classifier.stages`."""
         return tuple(child for child in self.children() if isinstance(child, nn.Sequential))
 
     @property
     def residual_ends(self) -> list[nn.Module]:
-        """As `Classifier.residual_ends`."""
         return [part.residual_end for part in self.modules() if isinstance(part, ResidualBlock)]
 
     def add_stages(

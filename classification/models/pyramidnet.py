@@ -77,7 +77,6 @@ class Bottleneck(ResidualBlock):
 
     @property
     def residual_end(self) -> nn.Module:
-        """As `ResidualBlock.residual_end`."""
         return self.bn4
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -78,7 +78,6 @@ class BasicBlock(ResidualBlock):
 
     @property
     def residual_end(self) -> nn.Module:
-        """As `ResidualBlock.residual_end`."""
         return self.bn2
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -105,7 +104,6 @@ class PreActBlock(ResidualBlock):
 
     @property
     def residual_end(self) -> nn.Module:
-        """As `ResidualBlock.residual_end`."""
         return self.conv2
 
     def forward(self, maps: Tensor) -> Tensor:

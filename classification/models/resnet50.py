@@ -28,5 +28,4 @@ class ResNet50(StagedClassifier, resnet.ResNet):
 
     @property
     def residual_ends(self) -> list[nn.Module]:
-        """As `Classifier.residual_ends`."""
         return [part.bn3 for part in self.modules() if isinstance(part, resnet.Bottleneck)]

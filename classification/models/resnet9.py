@@ -33,7 +33,6 @@ class ResNet9(Classifier):
         return F.max_pool2d(maps + self.residual3(maps), maps.shape[2:]).flatten(1)
 
     def logits(self, features: Tensor) -> Tensor:
-        """[N, 512] to [N, L]."""
         return _LOGIT_SCALE * self.fc(features)
 
     @property

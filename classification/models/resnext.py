@@ -75,7 +75,6 @@ class ResNeXtBlock(ResidualBlock):
 
     @property
     def residual_end(self) -> nn.Module:
-        """As `ResidualBlock.residual_end`."""
         return self.bn3
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -43,7 +43,6 @@ class Workspace:
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
-        """Where the result called `name` belongs."""
         return self.directory / name
 
     def resume(self) -> tuple[int, State]:
@@ -69,7 +68,6 @@ class Workspace:
         self._save(step, part, state)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The metrics so far, one mapping a step."""
         return read_metrics(self.directory)
 
     def discard_checkpoints(self) -> None:

@@ -31,7 +31,6 @@ class Setting:
 
     @classmethod
     def of(cls, scorer: ClassifierConfig) -> "Setting":
-        """A classifier's."""
         return cls(
             scorer.mixing,
             scorer.label_smoothing,

@@ -58,7 +58,6 @@ class PixelModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
         return next(self.parameters()).device
 
 

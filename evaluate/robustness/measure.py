@@ -80,7 +80,6 @@ class RobustnessConfig(BaseModel, frozen=True, extra="forbid"):
         return tuple(sorted(values))
 
     def attack(self, name: AttackName, epsilon: float) -> Attack:
-        """The attack of that name and strength."""
         return Attack(name, epsilon, self.step, self.steps, self.restarts)
 
 

@@ -40,12 +40,10 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """Of the run."""
         return self.config.name
 
     @property
     def seed(self) -> int:
-        """From which all of the run's randomness is derived."""
         return self.config.seed
 
 

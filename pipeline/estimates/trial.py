@@ -83,13 +83,11 @@ class Timer:
         self._meter, self._last = meter, meter.now()
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        """As `Progress`."""
         if unit == "epoch":
             self.epochs.append(Epoch(self.lap(), self._meter.take()))
             self._meter.settling = len(self.epochs) % _GROUP == 0
 
     def lap(self) -> float:
-        """Seconds since the last one, or since the beginning."""
         before, self._last = self._last, self._meter.now()
         return self._last - before
 

@@ -55,7 +55,6 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def num_classes(self) -> int:
-        """How many logits there are."""
         return len(self.class_names)
 
     def build(self) -> nn.Module:
@@ -72,7 +71,6 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
         ).eval()
 
     def to_json(self) -> str:
-        """The file's text."""
         return self.model_dump_json(indent=1, exclude_none=True) + "\n"
 
 

@@ -25,7 +25,6 @@ class RecordedRun:
 
     @cached_property
     def config(self) -> PipelineConfig:
-        """The resolved config."""
         return self.folder.config()
 
     @cached_property
@@ -64,5 +63,4 @@ class RecordedRun:
         return dataset
 
     def path(self, stage: str, name: str) -> Path:
-        """A file in what a stage has made."""
         return self.artifact(stage).path / name

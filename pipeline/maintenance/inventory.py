@@ -29,7 +29,6 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
         return size_of(self.path)
 
 

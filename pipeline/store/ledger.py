@@ -58,7 +58,6 @@ class Attempt:
 
     @property
     def device_hours(self) -> float:
-        """Wall-clock hours × devices held."""
         return self.seconds / 3600 * self.devices
 
     def is_same_as(self, other: "Attempt") -> bool:
@@ -88,7 +87,6 @@ class Cost:
 
     @classmethod
     def of(cls, attempts: Iterable[Attempt]) -> "Cost":
-        """The sum over attempts."""
         hours = {"gpu": 0.0, "cpu": 0.0}
         for attempt in attempts:
             hours[attempt.device_kind] += attempt.device_hours

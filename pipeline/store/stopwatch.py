@@ -50,7 +50,6 @@ class Stopwatch:
         self._thread.start()
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Note how far the attempt has come."""
         with self._lock:
             self._attempt = replace(self._attempt, done=done, total=total, unit=unit)
 

@@ -69,7 +69,6 @@ class Store:
         return self.root / stage / key
 
     def workspace(self, stage: str, key: str) -> Path:
-        """Where the artifact is made."""
         return self.root / stage / f".work-{key}"
 
     def lock(self, stage: str, key: str) -> FileLock:

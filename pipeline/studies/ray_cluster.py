@@ -120,7 +120,8 @@ def connected(address: str | None, jobs: int) -> Iterator[None]:
     finally:
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
-    # Whatever log_to_driver says, Ray would print the last lines of a dead node's own log.
+    # A private name: log_to_driver=False does not keep Ray from printing the last lines of a dead
+    # node's log, and no public setting does. Ray's own debugger (util/rpdb.py) sets the same.
     ray._private.worker._worker_logs_enabled = False
     try:
         yield

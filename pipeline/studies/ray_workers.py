@@ -54,12 +54,10 @@ class RayWorkers:
 
     @property
     def busy(self) -> bool:
-        """Whether a task is being made."""
         return bool(self._busy)
 
     @property
     def at_work(self) -> set[StageKey]:
-        """The keys of the tasks that are being made."""
         return {task.key for task in self._busy.values()}
 
     def begin(self, task: Task) -> None:

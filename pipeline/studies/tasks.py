@@ -35,7 +35,6 @@ class Task:
 
     @property
     def key(self) -> StageKey:
-        """What tells it from all other tasks."""
         return self.stage, self.fingerprint
 
 
@@ -93,11 +92,9 @@ class Tasks:
         return next((f"{key[0]}: {self.errors[key]}" for key in failed), None)
 
     def is_whole(self, trial: int) -> bool:
-        """Whether all stages of a trial stand."""
         return all(map(self._stands, self.of_trial[trial]))
 
     def count(self, *states: State) -> int:
-        """How many tasks are in one of these states."""
         return sum(state in states for state in self.states.values())
 
     def _stands(self, key: StageKey) -> bool:
