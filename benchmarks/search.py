@@ -61,7 +61,7 @@ class Ours:
 
     def __init__(
         self,
-        kind: type[Supernet] | type[PlainSupernet],
+        kind: type[Supernet],
         config: SearchConfig,
         device: torch.device,
         precision: Precision = "fp32",
