@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import PipelineConfig
-from pipeline.exports import genotype, onnx, safetensors, subset, timm
-from pipeline.exports.network import network_stage
+from pipeline.exports import genotype, onnx, subset, timm
+from pipeline.exports.card import README, write_card
+from pipeline.exports.network import (
+    CONFIG,
+    WEIGHTS,
+    NetworkConfig,
+    network_stage,
+    save_network,
+    trained_network,
+)
 from pipeline.exports.recorded_run import RecordedRun
 
 
@@ -25,10 +33,24 @@ class Form:
     packages: tuple[str, ...] = ()
 
 
+def write_safetensors(run: RecordedRun, folder: Path) -> None:
+    """model.safetensors, config.json and README.md, the model card."""
+    trained = trained_network(run)
+    folder.mkdir()
+    save_network(trained, folder)
+    (folder / CONFIG).write_text(trained.config.to_json(), encoding="utf-8")
+    keys = {
+        key: field.description
+        for key, field in NetworkConfig.model_fields.items()
+        if getattr(trained.config, key) is not None
+    }
+    write_card(run, trained, folder, "safetensors", {"keys": keys})
+
+
 FORMS = {
     "subset": Form(lambda _: "subset", subset.write_subset, lambda _: subset.FILES),
     "genotype": Form(lambda _: "search", genotype.write_genotype, lambda _: genotype.FILES),
     "onnx": Form(network_stage, onnx.write_onnx, None, onnx.SUFFIX, onnx.PACKAGES),
-    "safetensors": Form(network_stage, safetensors.write_safetensors, lambda _: safetensors.FILES),
+    "safetensors": Form(network_stage, write_safetensors, lambda _: (WEIGHTS, CONFIG, README)),
     "timm": Form(network_stage, timm.write_timm, timm.files_of),
 }
