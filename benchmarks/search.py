@@ -61,7 +61,7 @@ class Ours:
 
     def __init__(
         self,
-        kind: type[Supernet],
+        kind: type[Supernet] | type[PlainSupernet],
         config: SearchConfig,
         device: torch.device,
         precision: Precision = "fp32",

@@ -1,31 +1,116 @@
-"""The PC-DARTS supernet in its plain form: a module for each operation of each edge.
+"""The PC-DARTS supernet (Xu et al. 2020): every operation on every edge, weighted by α and β.
 
-It reads like the paper (Xu et al. 2020, Eq. 2 and 3): what tests and benchmarks compare the merged
-cells with. Stem, stack, α and β are `Supernet`'s.
+Only the first C/K channels of an edge pass through the operations; the others bypass them and a
+channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).
+The plain form, an operation a module, that reads like the paper: what tests and benchmarks compare
+the merged supernet with.
 """
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcdarts.genotype import EDGES_PER_NODE, NUM_INPUTS, normalize_edges
-from pcdarts.operations import CANDIDATES, FactorizedReduce, ReluConvBn, build_operation
-from pcdarts.supernet import Supernet
+from pcdarts.genotype import (
+    EDGES_PER_NODE,
+    NUM_EDGES,
+    NUM_INPUTS,
+    NUM_NODES,
+    Genotype,
+    derive_genotype,
+    normalize_edges,
+)
+from pcdarts.operations import (
+    CANDIDATES,
+    OPERATIONS,
+    FactorizedReduce,
+    ReluConvBn,
+    build_operation,
+)
+
+STEM_MULTIPLIER = 3
+_ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 
 
-class PlainSupernet(Supernet):
-    """As `Supernet`, of plain cells."""
+class PlainSupernet(nn.Module):
+    """A stem, `cells` cells with reductions at one and two thirds of the depth, a classifier.
 
-    _memory_format = torch.contiguous_format
+    `channels` are those of the first cell, doubled at each reduction; one in `partial` (K) passes
+    through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` (a CPU one).
+    `network` is "cifar" or "imagenet": a stem at full size, or one that divides the sides by 8.
+    Raises ValueError if `partial` does not divide `channels`.
+    """
 
-    def _make_cell(self, *arguments: Any) -> nn.Module:
-        return Cell(*arguments)
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 16,
+        cells: int = 8,
+        partial: int = 4,
+        generator: torch.Generator | None = None,
+        network: str = "cifar",
+    ) -> None:
+        super().__init__()
+        if channels % partial:
+            raise ValueError(f"partial {partial} must divide channels {channels}")
+        width = STEM_MULTIPLIER * channels
+        self.large = network == "imagenet"
+        if self.large:
+            self.stem0 = nn.Sequential(
+                nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width // 2),
+                nn.ReLU(),
+                nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+            self.stem1 = nn.Sequential(
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+        else:
+            self.stem = nn.Sequential(
+                nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+            )
+        self.cells = nn.ModuleList()
+        before, previous, reduced = width, width, self.large
+        for index in range(cells):
+            reduction = index in (cells // 3, 2 * cells // 3)
+            channels *= 2 if reduction else 1
+            self.cells.append(Cell(before, previous, channels, partial, reduction, reduced))
+            before, previous, reduced = previous, NUM_NODES * channels, reduction
+        self.classifier = nn.Linear(previous, num_classes)
 
-    def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """α [14, 8] and β [14], softmaxed."""
-        return alphas.softmax(1), normalize_edges(betas)
+        def start(*shape: int) -> nn.Parameter:
+            return nn.Parameter(_ARCHITECTURE_SCALE * torch.randn(*shape, generator=generator))
+
+        self.alphas_normal = start(NUM_EDGES, len(OPERATIONS))
+        self.alphas_reduce = start(NUM_EDGES, len(OPERATIONS))
+        self.betas_normal = start(NUM_EDGES)
+        self.betas_reduce = start(NUM_EDGES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
+        normal = self.alphas_normal.softmax(1), normalize_edges(self.betas_normal)
+        reduce = self.alphas_reduce.softmax(1), normalize_edges(self.betas_reduce)
+        before = self.stem0(images) if self.large else self.stem(images)
+        previous = self.stem1(before) if self.large else before
+        for cell in self.cells:
+            weights = reduce if cell.reduction else normal
+            before, previous = previous, cell(before, previous, *weights)
+        return self.classifier(previous.mean((2, 3)))
+
+    def architecture_parameters(self) -> list[nn.Parameter]:
+        """α and β: normal and reduction α [14, 8], normal and reduction β [14]."""
+        return [self.alphas_normal, self.alphas_reduce, self.betas_normal, self.betas_reduce]
+
+    def weight_parameters(self) -> list[nn.Parameter]:
+        """All that is not α or β."""
+        architecture = {id(parameter) for parameter in self.architecture_parameters()}
+        return [weight for weight in self.parameters() if id(weight) not in architecture]
+
+    def genotype(self) -> Genotype:
+        """What α and β now stand for."""
+        return derive_genotype(*self.architecture_parameters())
 
 
 class Cell(nn.Module):

@@ -3,11 +3,10 @@
 Only the first C/K channels of an edge pass through the operations; the others bypass them and a
 channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).
 All edges that leave one state are computed together (mixed_edges.py), with the same mathematics
-as an operation a module: plain_supernet.py, with which the tests compare it.
+as an operation a module: the plain form stands in the tests, which compare the two.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +40,6 @@ class Supernet(nn.Module):
     Raises ValueError if `partial` does not divide `channels`.
     """
 
-    _memory_format = torch.channels_last
-
     def __init__(
         self,
         num_classes: int,
@@ -67,8 +64,7 @@ class Supernet(nn.Module):
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
             channels *= 2 if reduction else 1
-            cell = self._make_cell(before, previous, channels, partial, reduction, reduced)
-            self.cells.append(cell)
+            self.cells.append(SearchCell(before, previous, channels, partial, reduction, reduced))
             before, previous, reduced = previous, NUM_NODES * channels, reduction
         self.classifier = nn.Linear(previous, num_classes)
 
@@ -88,7 +84,7 @@ class Supernet(nn.Module):
         normal = self._edge_weights(self.alphas_normal, self.betas_normal)
         reduce = self._edge_weights(self.alphas_reduce, self.betas_reduce)
         # Depthwise convolutions of few channels are several times faster in channels_last.
-        images = images.contiguous(memory_format=self._memory_format)
+        images = images.contiguous(memory_format=torch.channels_last)
         before, previous = self._stem_states(images)
         for cell in self.cells:
             weights = reduce if cell.reduction else normal
@@ -108,9 +104,6 @@ class Supernet(nn.Module):
         """What α and β now stand for."""
         return derive_genotype(*self.architecture_parameters())
 
-    def _make_cell(self, *arguments: Any) -> nn.Module:
-        return SearchCell(*arguments)
-
     def _stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The first cell's two inputs, in channels_last as `images` are."""
         if self.network == "cifar":
@@ -119,7 +112,7 @@ class Supernet(nn.Module):
         state = self.stem0(images)
         return state, self.stem1(state)
 
-    def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[Any, Any]:
+    def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """For each of SOURCES, α·β [8, states, nodes] and β [states, nodes], softmaxed."""
         betas = normalize_edges(betas)
         order = self.get_buffer("by_source")
