@@ -1,11 +1,10 @@
 """A genotype's two cells as a picture.
 
-Inputs stand on the left, the nodes in their order, the output on the right. An edge's label stands
-right before the node that it enters, where it cannot meet another's.
+Inputs are on the left, the nodes in their order, the output on the right. An edge's label is right
+before the node that it enters, where it cannot meet another's.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import permutations
 
 import networkx as nx
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pcdarts.genotype import NUM_INPUTS, Genotype, Node
+from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
 
 Point = tuple[float, float]
 
@@ -27,7 +26,7 @@ _ROWS = (-3, -2, -1, 0, 1, 2, 3)
 _INPUT_ROWS = (3, -3)
 _SAMPLES = 40  # points of a line that are tested for what they run under
 
-_INPUTS, _OUTPUT = ("c_{k-2}", "c_{k-1}"), "c_{k}"
+_INPUTS, _OUTPUT = ("k−2", "k−1"), "k"
 _COLORS = {"input": "#cfe3c8", "node": "#c9dcf0", "output": "#f3e2b3"}
 _INK, _FAINT = "#3c4a57", "#b9c2ca"
 
@@ -37,21 +36,42 @@ def draw_genotype(genotype: Genotype) -> Figure:
     width = (len(genotype.normal) + 1) * _COLUMN + 2 * _MARGIN
     height = 2 * (_height() + _TITLE)
     figure = Figure(figsize=(width, height))
-    for row, (nodes, title) in enumerate(
-        ((genotype.normal, "Normal cell"), (genotype.reduce, "Reduction cell"))
-    ):
+    for row, (title, nodes) in enumerate(_cells(genotype)):
         bottom = (1 - row) * (_height() + _TITLE)
         axes = figure.add_axes((0, bottom / height, 1, _height() / height))
         draw_cell(nodes, title, axes)
     return figure
 
 
+def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
+    """Of each cell its nodes, each with the two operations that enter it."""
+    sources = [*(f"cell {name}" for name in _INPUTS), *(f"node {n}" for n in range(NUM_NODES))]
+    return {
+        title: [
+            (
+                f"node {n}",
+                " + ".join(f"{edge.operation} of {sources[edge.source]}" for edge in node),
+            )
+            for n, node in enumerate(nodes)
+        ]
+        for title, nodes in _cells(genotype)
+    }
+
+
+def describe_genotype(genotype: Genotype) -> str:
+    """Both cells in one paragraph."""
+    return " ".join(
+        f"{title}. " + " ".join(f"{name}: {edges}." for name, edges in nodes)
+        for title, nodes in cells_in_words(genotype).items()
+    )
+
+
 def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
     """Draw one cell into `axes`; at its full size these need 12 by 4.3 inches."""
-    places = arrange_cell(nodes)
+    places = _least_cluttered(nodes)
     graph: nx.DiGraph[str] = nx.DiGraph()
     labels: dict[str, str] = {}
-    for key, start, label, end in cell_edges(nodes):
+    for key, start, label, end in _edges(nodes):
         if label:
             graph.add_edge(start, key)
             graph.add_edge(key, end)
@@ -84,15 +104,17 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
         edgecolors=_INK,
         node_color=[_COLORS[_role(name)] for name in states],
     )
-    nx.draw_networkx_labels(
-        graph, places, {name: f"${name}$" for name in states}, font_size=11, ax=axes
-    )
+    nx.draw_networkx_labels(graph, places, {name: name for name in states}, font_size=11, ax=axes)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": _FAINT}
     nx.draw_networkx_labels(graph, places, labels, font_size=9, font_color=_INK, bbox=box, ax=axes)
     axes.set_title(title, fontsize=12, loc="left", x=_MARGIN / (5 * _COLUMN + 2 * _MARGIN))
     axes.set_xlim(-_MARGIN, (len(nodes) + 1) * _COLUMN + _MARGIN)
     axes.set_ylim(-_height() / 2, _height() / 2)
     axes.set_axis_off()
+
+
+def _cells(genotype: Genotype) -> list[tuple[str, Sequence[Node]]]:
+    return [("Normal cell", genotype.normal), ("Reduction cell", genotype.reduce)]
 
 
 def _height() -> float:
@@ -103,7 +125,7 @@ def _role(name: str) -> str:
     return "input" if name in _INPUTS else "output" if name == _OUTPUT else "node"
 
 
-def cell_edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
+def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
     """(key, start, label, end) of every line; those to the output have no label."""
     names = [*_INPUTS, *map(str, range(len(nodes)))]
     lines = [
@@ -114,15 +136,10 @@ def cell_edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
     return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
 
 
-def arrange_cell(nodes: Sequence[Node]) -> Mapping[str, Point]:
+def _least_cluttered(nodes: Sequence[Node]) -> Mapping[str, Point]:
     """Centres of states and labels in inches, y upwards: the rows in which the fewest lines run
     under a node or a label that is not theirs."""
-    return _least_cluttered(tuple(nodes))
-
-
-@lru_cache(maxsize=64)  # a report draws a cell twice, and trying all rows takes a while
-def _least_cluttered(nodes: tuple[Node, ...]) -> Mapping[str, Point]:
-    edges = cell_edges(nodes)
+    edges = _edges(nodes)
     candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
     return min(candidates, key=lambda places: _clutter(places, edges))
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from numpy.typing import NDArray
 
+from evaluate.figures.style import TEXT
+
 Point = tuple[float, float]
 Boxes = NDArray[np.floating]
 """Pixels [B, 4]: left, bottom, right, top."""
@@ -26,7 +28,7 @@ _SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
     (0, 11, "center"),
     (0, -11, "center"),
 )
-"""Where a label may stand, in points from what it names, with its alignment; best first."""
+"""Where a label may be, in points from what it names, with its alignment; best first."""
 _PLACES = [(x * reach, y * reach, side) for reach in (1, 1.7, 2.6) for x, y, side in _SIDES]
 
 
@@ -44,12 +46,12 @@ def label_points(
     labels = [
         axes.annotate(
             *(text, point), xytext=(0, 0), textcoords="offset points", va="center", fontsize=8,
-            color="#404040",
+            color=TEXT,
         )
         for text, point in texts
     ]  # fmt: skip
     for label in labels:
-        label.set_in_layout(False)  # else room would be made for where it stands first
+        label.set_in_layout(False)  # else room would be made for its first position
     figure.draw_without_rendering()
     taken = np.concatenate([_cover(axes, line) for line in lines])
     frame = np.array([axes.get_window_extent().extents])

@@ -1,10 +1,9 @@
 """Figures of loss landscapes, one or several models in each.
 
-They take results as `evaluate.landscape` describes them, or the means of several seeds that
-`evaluate.landscape_mean` makes, by the models' names. Style and saving are those of
-`evaluate.figures`. A loss that is not finite is left out of a curve, and stands at the
-highest finite one in a contour or a surface. A loss axis is logarithmic where the losses span more
-than a factor of 10. The caption says which images were seen and how BatchNorm was treated.
+They take results of `evaluate.landscape.measure`, or means over seeds of
+`evaluate.landscape.mean`, by the models' names. A loss that is not finite is left out of a curve,
+and drawn at the highest finite one in a contour or a surface. A loss axis is logarithmic where the
+losses span more than a factor of 10. The caption names the images seen and the mode of BatchNorm.
 """
 
 import textwrap
@@ -19,8 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from evaluate.figures.study import LOG_RANGE
-from evaluate.figures.training import PALETTE, STYLE, WIDTH, label_accuracy, legend_below
+from evaluate.figures.style import (
+    PALETTE,
+    PAPER,
+    STYLE,
+    TEXT,
+    WIDTH,
+    explain_legend,
+    label_accuracy,
+    legend_below,
+    needs_log_axis,
+)
 
 Result = Mapping[str, Any]
 
@@ -68,7 +76,9 @@ def loss_line(results: Mapping[str, Result]) -> Figure:
         axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
     _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
     if any("seeds" in result for result in results.values()):
-        _explain(figure, "mean ± one standard deviation over n seeds, each with its own direction")
+        explain_legend(
+            figure, "mean ± one standard deviation over n seeds, each with its own direction"
+        )
     return figure
 
 
@@ -98,7 +108,7 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
         axes.set_xlabel(f"noise on each weight, σ\n({unit})")
     losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
     _finish(figure, left, right, results, losses)
-    _explain(figure, f"mean ± one standard deviation over n{'' if averaged else ' draws'}")
+    explain_legend(figure, f"mean ± one standard deviation over n{'' if averaged else ' draws'}")
     return figure
 
 
@@ -115,10 +125,10 @@ def loss_contour(result: Result) -> Figure:
         plane["alphas"], plane["betas"], losses.T, levels, norm=norm, cmap=_COLOURS
     )
     axes.contour(
-        plane["alphas"], plane["betas"], losses.T, levels, norm=norm, colors="white",
+        plane["alphas"], plane["betas"], losses.T, levels, norm=norm, colors=PAPER,
         linewidths=0.6, alpha=0.7,
     )  # fmt: skip
-    axes.plot([0], [0], marker="x", color="white", markersize=8, linestyle="")
+    axes.plot([0], [0], marker="x", color=PAPER, markersize=8, linestyle="")
     axes.set(xlabel=_along(result, 0), ylabel=_along(result, 1), aspect="equal")
     axes.locator_params(nbins=5)
     axes.grid(visible=False)
@@ -191,12 +201,6 @@ def _curve(
         axes.fill_between(places, low, high, color=look["color"], alpha=0.15, lw=0)
 
 
-def _explain(figure: Figure, text: str) -> None:
-    """A line over the legend."""
-    figure.legends[0].set_title(text)
-    figure.legends[0].get_title().set(fontsize=9, color="#404040")
-
-
 def _two_panels(results: Mapping[str, Result]) -> tuple[Figure, Axes, Axes]:
     if not results:
         raise ValueError("no landscapes to draw; allowed: at least 1")
@@ -249,7 +253,7 @@ def _caption(figure: Figure, results: Sequence[Result]) -> None:
     treated = dict.fromkeys(result["batch_norm"] for result in results)
     figure.suptitle(
         f"{', '.join(seen)}; BatchNorm in {', '.join(treated)}",
-        fontsize=9, fontweight="normal", color="#404040",
+        fontsize=9, fontweight="normal", color=TEXT,
     )  # fmt: skip
 
 
@@ -269,7 +273,7 @@ def _scale(losses: Sequence[NDArray[np.float64]]) -> tuple[Normalize, list[float
     """The common scale of colours and heights, and a contour's levels."""
     low = min(float(each.min()) for each in losses)
     high = max(max(float(each.max()) for each in losses), low * (1 + 1e-6))
-    if high / low > LOG_RANGE:
+    if needs_log_axis([low, high]):
         return LogNorm(low, high), [float(level) for level in np.geomspace(low, high, _LEVELS)]
     # As on a bowl at equal distances: closer together near the minimum.
     return Normalize(low, high), [float(low + (high - low) * s**2) for s in _SHARES]

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from classification.mixing import Mix
-from evaluate.figures.training import PALETTE, STYLE, WIDTH
+from evaluate.figures.style import PALETTE, STYLE, WIDTH
 
 # Lengths in inches.
 _MARGIN = 0.3
@@ -46,7 +46,7 @@ def mixing_sheet(
     """The first `columns` mixes of each batch, a block a mixer.
 
     From top to bottom: the mixed image with the outline of what came from where; the images that
-    went into it, at most five, framed in the same colours; their saliency, where the mixer heeds
+    went into it, at most five, framed in the same colours; their saliency, where the mixer uses
     it; the largest shares of the soft label.
     """
     columns = min(columns, *(len(batch.mixed) for batch in batches))

@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from evaluate.figures.training import PALETTE, STYLE, WIDTH, label_accuracy, legend_below
+from evaluate.figures.style import (
+    PALETTE,
+    PAPER,
+    STYLE,
+    WIDTH,
+    explain_legend,
+    label_accuracy,
+    legend_below,
+)
 from evaluate.robustness.measure import named_attacks
 from evaluate.statistics import CONFIDENCE, summarise_seeds
 
@@ -21,7 +29,7 @@ _MARKERS = {"white-box": "o", "gray-box": "s", "black-box": "^"}
 _OF_CLASSIFIERS = "os^Dv*PX"
 _AXIS = "ε (1/255 of a pixel's range, L∞)"
 _PANEL = 2.9  # inches high
-_SHIFT = 0.12  # of 1/255: how far apart classifiers stand at one ε, or their bars would overlap
+_SHIFT = 0.12  # of 1/255: how far apart classifiers are drawn at one ε, or their bars would overlap
 
 
 @rc_context(_STYLE)
@@ -42,7 +50,7 @@ def robustness_curves(result: Result) -> Figure:
             color=colour,
             linestyle=_LINES[name],
             marker=_MARKERS[attack["kind"]],
-            markerfacecolor="white" if name == "fgsm" else colour,
+            markerfacecolor=PAPER if name == "fgsm" else colour,
         )
     axes.set_xlabel(_AXIS)
     _finish([axes])
@@ -83,15 +91,14 @@ def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
     _finish(shown)
     for place, axes in enumerate(shown):
         axes.tick_params(labelbottom=True)
-        if place >= len(attacks) - columns:  # nothing stands below it
+        if place >= len(attacks) - columns:  # the lowest of its column
             axes.set_xlabel(_AXIS)
         if place % columns:
             axes.set_ylabel("")
     legend_below(figure, *shown, columns=2)
-    figure.legends[0].set_title(
-        "bars: ± one standard deviation over n seeds; of one seed its 95 % interval"
+    explain_legend(
+        figure, "bars: ± one standard deviation over n seeds; of one seed its 95 % interval"
     )
-    figure.legends[0].get_title().set(fontsize=9, color="#404040")
     return figure
 
 
@@ -110,7 +117,7 @@ def _draw(axes: Axes, seeds: Sequence[Points], *, shift: float = 0.0, **look: An
 
 
 def _bar(points: Points) -> tuple[float, float, float]:
-    """Percent at one ε, one point a seed: the mean, and how far its bar goes down and up."""
+    """Percent at one ε, one point a seed: the mean, and how far its bar reaches down and up."""
     summary = summarise_seeds([100 * point["accuracy"] for point in points])
     if summary.std is not None:
         return summary.mean, summary.std, summary.std

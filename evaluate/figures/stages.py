@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from evaluate.figures.training import STYLE, WIDTH
+from evaluate.figures.style import STYLE, WIDTH
 
 _STATE_COLOURS = {
     "done": "#cfe8dc",
@@ -94,7 +94,7 @@ def _assign_lanes(graph: "nx.DiGraph[str]", column: Mapping[str, int]) -> dict[_
 
 
 def _lane_depths(lane_of: Mapping[_Edge, _Lane], column: Mapping[str, int]) -> dict[_Lane, int]:
-    """How far each lane lies from the row, 1 the nearest; shorter lanes are nearer."""
+    """How far each lane is from the row, 1 the nearest; shorter lanes are nearer."""
     length: dict[_Lane, int] = {}
     for (a, b), lane in lane_of.items():
         length[lane] = max(length.get(lane, 0), column[b] - column[a])

@@ -18,7 +18,16 @@ from matplotlib.ticker import (
 )
 
 from evaluate.figures.labels import label_points
-from evaluate.figures.training import GREY, PALETTE, STYLE, WIDTH, legend_below
+from evaluate.figures.style import (
+    GREY,
+    PALETTE,
+    PAPER,
+    STYLE,
+    WIDTH,
+    explain_legend,
+    legend_below,
+    needs_log_axis,
+)
 from evaluate.statistics import Summary, summarise_seeds
 
 SEARCH_ALONE = "search alone"
@@ -28,7 +37,6 @@ _STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash at eithe
 _INTERVAL = "mean, its 95 % interval (right: ± one standard deviation)"
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
-LOG_RANGE = 10.0  # values that differ by more than this factor are shown on a logarithmic axis
 _WIDE_RANGE = 5.0  # under this factor a logarithmic axis has too few of 1, 2, 5, 10, … as ticks
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
 _HANDLE = 0.8  # inches, of a legend's entry beside its name
@@ -98,9 +106,12 @@ def two_cost_axes(
     points_total: Sequence[StudyPoint],
     unit: str,
     y_label: str,
+    *,
+    joined: bool = True,
 ) -> Figure:
     """The same y against two costs in `unit`: of the search alone (left), and of all that led to
-    the genotype (right). A series looks the same in both, and settings' labels stand beside them.
+    the genotype (right). A series looks the same in both, and settings' labels are beside them.
+    Without `joined` no line connects a series' settings.
 
     Markers and bars are those of `curves`. A cost axis is logarithmic where its costs are positive
     and span more than a factor of 10. Raises ValueError if either has no points, or as `curves`.
@@ -113,9 +124,8 @@ def two_cost_axes(
     left, right = figure.subplots(1, 2, sharey=True)
     styles = _styles({name: None for series, _ in panels.values() for name in series})
     for axes, (name, (series, costs)) in zip((left, right), panels.items(), strict=True):
-        spread = min(costs) > 0 and max(costs) / min(costs) > LOG_RANGE
-        _scale_x(axes, costs, spread, None)
-        _draw(axes, series, styles)
+        _scale_x(axes, costs, needs_log_axis(costs), None)
+        _draw(axes, series, styles, joined)
         axes.margins(x=0.1)
         axes.set_xlabel(unit)
         axes.set_title(name)
@@ -152,7 +162,7 @@ def bars(
             label=_INTERVAL if ends else "one seed",
             color=PALETTE[0],
             marker="o",
-            markerfacecolor=PALETTE[0] if ends else "white",
+            markerfacecolor=PALETTE[0] if ends else PAPER,
             linestyle="",
             capsize=3,
             elinewidth=1.4,
@@ -214,7 +224,7 @@ def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "color": colour,
             "marker": _MARKERS[(place + 3 * again) % len(_MARKERS)],
             "linestyle": _LINES[again % len(_LINES)],
-            "markerfacecolor": "white" if again % 2 else colour,
+            "markerfacecolor": PAPER if again % 2 else colour,
         }
     return styles
 
@@ -234,10 +244,13 @@ def _scale_x(axes: Axes, values: Sequence[float], log: bool, ticks: Sequence[flo
 
 
 def _draw(
-    axes: Axes, series: Mapping[str, Sequence[_Setting]], styles: Mapping[str, dict[str, Any]]
+    axes: Axes,
+    series: Mapping[str, Sequence[_Setting]],
+    styles: Mapping[str, dict[str, Any]],
+    joined: bool = True,
 ) -> None:
     for name, settings in series.items():
-        style = styles[name] | ({} if len(settings) > 1 else {"linestyle": ""})
+        style = styles[name] | ({} if joined and len(settings) > 1 else {"linestyle": ""})
         x, y = ([getattr(setting, axis).mean for setting in settings] for axis in "xy")
         label = textwrap.fill(f"{name} ({_seeds(settings)})", _LONGEST_NAME)
         axes.plot(x, y, label=label, **style)
@@ -269,8 +282,7 @@ def _add_legend(figure: Figure, *panels: Axes) -> None:
     legend_below(figure, *panels, columns=columns)
     several = any(not name.endswith("(n = 1)") for name in names)
     if several:
-        figure.legends[0].set_title("mean ± one standard deviation over n seeds")
-        figure.legends[0].get_title().set(fontsize=9, color="#404040")
+        explain_legend(figure, "mean ± one standard deviation over n seeds")
 
 
 def _label_directly(

@@ -9,7 +9,7 @@ import typer
 
 from classification.errors import ConfigError, did_you_mean
 from classification.persistence.storage import writable, write_atomically
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 from pipeline.commands.options import RunNames, Runs, StoreOf
 from pipeline.comparisons import landscape as compared_landscape
 from pipeline.comparisons import robustness as compared_robustness

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from evaluate.figures.stages import stage_graph
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 from pipeline.commands.options import ConfigPath, Overrides
 from pipeline.config import load_config
 from pipeline.graph import build_graph, stage_order

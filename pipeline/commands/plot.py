@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from classification.errors import ConfigError
-from evaluate.figures.cost import accuracy_against_cost
-from evaluate.figures.training import check_figure_path, save_figure
+from evaluate.figures.study import curves
+from evaluate.figures.style import check_figure_path, needs_log_axis, save_figure
 from pipeline.commands.options import Picture, RunNames, Runs
 from pipeline.reports.results import cost_point, read_results
 from pipeline.run_folder import RESULTS, RunFolder
@@ -38,6 +38,13 @@ def plot(
             "allowed: runs on one kind of device"
         )
     what = "search alone" if x == "search" else "scorer + scores + subset + search"
-    points = [cost_point(result, x) for result in results]
-    save_figure(accuracy_against_cost(points, f"{units.pop()}, {what}"), output)
+    points = [cost_point(result, x, number) for number, result in enumerate(results)]
+    figure = curves(
+        points,
+        f"{units.pop()}, {what}",
+        "top-1 accuracy (%)",
+        log_x=needs_log_axis([point.x for point in points]),
+        direct_labels=True,
+    )
+    save_figure(figure, output)
     print(output)

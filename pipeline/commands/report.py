@@ -9,9 +9,9 @@ import typer
 from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
+from pipeline.comparisons.searches import COMPARISON, check_output, write_comparison
 from pipeline.console import Console, print_json
 from pipeline.inputs import load_datasets
-from pipeline.reports.html.comparison import COMPARISON, check_output, write_comparison
 from pipeline.reports.run import write_run_report
 from pipeline.run_folder import RunFolder
 from pipeline.store.store import Artifact, store_of
@@ -51,7 +51,7 @@ def report(
         return
     if output is not None:
         raise ConfigError(
-            "--output: found with one run, whose report lies in its folder; allowed: with several"
+            "--output: found with one run, whose report is in its folder; allowed: with several"
         )
     results = _write_again(folders[0], names[0], artifacts, console)
     if json_:

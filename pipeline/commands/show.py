@@ -13,7 +13,7 @@ from classification.mixing import MixingConfig, MixingContext
 from classification.mixing.config import Kind
 from classification.seeding import make_generator
 from evaluate.figures.mixing import MixedBatch, mixing_sheet
-from evaluate.figures.training import check_figure_path, save_figure
+from evaluate.figures.style import check_figure_path, save_figure
 from pipeline.commands.options import Artifacts, ConfigPath, Overrides, Picture
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import fingerprints

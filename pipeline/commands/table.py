@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline.commands.options import RunNames, Runs
-from pipeline.reports.classification_results import read_classification
-from pipeline.reports.classification_table import classification_table
+from pipeline.comparisons.classifiers import classification_table
+from pipeline.reports.classification import read_classification
 from pipeline.run_folder import RESULTS, RunFolder
 
 

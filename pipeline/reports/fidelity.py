@@ -13,11 +13,10 @@ from classification.errors import ConfigError
 from classification.persistence.storage import writable
 from classification.persistence.untrusted_files import read_objects
 from evaluate.fidelity import RankCorrelation, rank_correlation
-from evaluate.figures.fidelity import fidelity_scatter
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
+from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
-from pipeline.reports.page import write_page
-from pipeline.reports.parts import show_hours
+from pipeline.reports.page import show_hours, write_page
 from pipeline.reports.results import SERIES, describe_subset, hours_of, selection_cost
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost

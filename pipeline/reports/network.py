@@ -9,22 +9,25 @@ from typing import Any
 from classification.data.datasets import ImageDataset
 from classification.persistence.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
-from evaluate.figures.training import (
-    architecture_trajectories,
-    learning_curves,
-    save_figure,
-)
+from evaluate.figures.training import edge_trajectories, learning_curves, operation_trajectories
 from evaluate.published.tables import TABLE_6
-from pcdarts.drawing import draw_genotype
+from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
-from pipeline.reports.html.run_page import write_run_page
-from pipeline.reports.page import best_label, describe_dataset, write_page
-from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
+from pipeline.reports.gallery import draw_subset
+from pipeline.reports.page import (
+    best_label,
+    describe_dataset,
+    show_hours,
+    stage_cost_row,
+    write_page,
+)
+from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import SELECTION, SERIES, collect_results
 from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
+from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store.ledger import format_hours
@@ -54,12 +57,14 @@ def write_report(
     artifacts = without_extras(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
     results |= collect_extras(made, store)
-    drawn = _draw_curves(folder, artifacts)
-    gallery = draw_subset(folder, config, data, artifacts)
-    save_figure(draw_genotype(Genotype.from_dict(results["genotype"])), folder / "cells.png")
-    draw_costs(folder, results["cost"])
     summary = _summary(config, datasets, artifacts, store, results)
-    summary |= {"curves": drawn, "gallery": gallery}
+    summary["pictures"] = {
+        "cost": draw_costs(folder, results["cost"]),
+        "cells": [_draw_cells(folder, Genotype.from_dict(results["genotype"]))],
+        "search": _draw_search(folder, artifacts),
+        "training": _draw_curves(folder, artifacts),
+        "images": draw_subset(folder, config, data, artifacts),
+    }
     summary["extras"] = show_extras(folder, config, made, store, results)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
@@ -90,13 +95,14 @@ def _summary(
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(cost, artifacts),
         "published": TABLE_6,
+        "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "files": _files(artifacts),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
 
 
-def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
-    """What other tools can read, and where it lies."""
+def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
+    """What other tools can read, and its path."""
     kinds = {
         "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
         "subset": (subset.SUBSET, "the images searched on, as indices into train"),
@@ -104,7 +110,7 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
         "retrain": (retrain.WEIGHTS, "the trained network's weights"),
     }
     return [
-        {"what": what, "path": str(artifacts[stage].path / name)}
+        (what, str(artifacts[stage].path / name))
         for stage, (name, what) in kinds.items()
         if stage in artifacts
     ]
@@ -138,16 +144,28 @@ def _break_even(cost: dict[str, Any]) -> str:
     )
 
 
-def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[dict[str, str]]:
-    drawn = []
-    for name, title in _CURVES.items():
-        rows = read_metrics(artifacts[name].path) if name in artifacts else []
-        if rows:
-            save_figure(learning_curves(rows, title), folder / f"{name}.png")
-            drawn.append({"title": title, "file": f"{name}.png"})
+def _draw_cells(folder: Path, genotype: Genotype) -> Picture:
+    return Picture.save(
+        folder, "cells", draw_genotype(genotype), "The two cells", describe_genotype(genotype)
+    )
+
+
+def _draw_search(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
     rows = read_metrics(artifacts["search"].path)
-    save_figure(architecture_trajectories(rows, OPERATIONS), folder / "architecture.png")
-    return drawn
+    operations, edges = operation_trajectories(rows, OPERATIONS), edge_trajectories(rows)
+    return [
+        Picture.save(folder, "architecture", operations, "Operations over the search"),
+        Picture.save(folder, "edges", edges, "Edges over the search"),
+    ]
+
+
+def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
+    rows = {name: read_metrics(artifacts[name].path) for name in _CURVES if name in artifacts}
+    return [
+        Picture.save(folder, name, learning_curves(each, _CURVES[name]), _CURVES[name])
+        for name, each in rows.items()
+        if each
+    ]
 
 
 def _warnings(

@@ -7,7 +7,7 @@ from typing import Any
 
 from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
-from evaluate.figures.cost import CostPoint
+from evaluate.figures.study import StudyPoint
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.stages.retrain import SUMMARY
@@ -77,8 +77,8 @@ def read_results(path: Path) -> dict[str, Any]:
             f"searched for nothing; allowed: runs whose goal is a network{instead}"
         )
     try:
-        points = [cost_point(results, axis) for axis in ("search", "total")]
-        if not all(math.isfinite(point.x) and math.isfinite(point.accuracy) for point in points):
+        points = [cost_point(results, axis, 0) for axis in ("search", "total")]
+        if not all(math.isfinite(point.x) and math.isfinite(point.y) for point in points):
             raise ValueError("finite figures")
         if not isinstance(results["cost"]["unit"], str):
             raise TypeError("a unit of its cost")
@@ -103,8 +103,9 @@ def selection_cost(costs: Mapping[str, Cost]) -> Cost:
     return sum((costs[name] for name in SELECTION if name in costs), Cost())
 
 
-def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
-    """A run as a point: accuracy in percent over hours of the search alone or of all before it."""
+def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint:
+    """The run of this number as a point: accuracy in percent over hours of the search alone or of
+    all before it. Runs of a setting are told apart by their number, so one seed may come twice."""
     subset = results["subset"]
     hours = results["cost"]["search_alone" if axis == "search" else "total"]
     if not isinstance(hours, int | float):
@@ -112,10 +113,11 @@ def cost_point(results: Mapping[str, Any], axis: str) -> CostPoint:
             f"{results['name']}: ran on both CPU and GPU, whose hours are not added up; "
             "allowed: runs on one kind of device"
         )
-    return CostPoint(
+    return StudyPoint(
         series=SERIES.get(subset["measure"], subset["measure"]),
         x=float(hours),
-        accuracy=100 - float(results["accuracy"]["top1_error_last"]),
+        y=100 - float(results["accuracy"]["top1_error_last"]),
+        seed=number,
         label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs",
     )
 

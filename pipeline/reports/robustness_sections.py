@@ -1,21 +1,24 @@
 """What a run asked for beside its goal, as its report shows it: attacks and the loss landscape.
 
-What they cost is booked like any stage's, and stands apart: no sum of a report has it in.
+Their cost is recorded like any stage's and reported separately: no sum of a report includes it.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classification.persistence.storage import write_atomically
+from matplotlib.figure import Figure
+
 from classification.persistence.untrusted_files import read_object
+from evaluate.figures.landscape import landscape_figures
+from evaluate.figures.robustness import robustness_curves
 from evaluate.landscape.mean import RISE, half_width, sharpness
 from evaluate.robustness.measure import describe_attack, describe_epsilon, named_attacks
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph
 from pipeline.reports.page import cost_row
+from pipeline.reports.picture import Picture
 from pipeline.reports.results import hours_of
 from pipeline.reports.training_time import devices_of
 from pipeline.stages import STAGES, landscape, robustness
@@ -62,7 +65,7 @@ def show_extras(
     folder: Path, config: PipelineConfig, artifacts: Artifacts, store: Store, results: Results
 ) -> dict[str, Any]:
     """What templates print of `collect_extras`, which is in `results`: rows of the table of costs,
-    and a section each. Copies the pictures into `folder`."""
+    and a section each. Writes the pictures into `folder`."""
     goal, rows, sections = without_extras(config, artifacts), [], []
     for name, artifact in artifacts.items():
         if name in goal:
@@ -74,35 +77,25 @@ def show_extras(
         rows.append(row)
         if name in _SHOW:
             text, *tables = _SHOW[name](results[name])
-            pictures = [_Picture.copy(p, folder) for p in sorted(artifact.path.glob("*.png"))]
-            sections.append(_Section(name, _TITLES[name], text, tables, pictures, str(cost)))
+            title = _TITLES[name]
+            pictures = [
+                Picture.save(folder, file, figure, f"{title}: {file}")
+                for file, figure in _DRAW[name](config.name, artifact).items()
+            ]
+            sections.append(_Section(name, title, text, tables, pictures, str(cost)))
     links = [(section.anchor, section.title) for section in sections]
     return {"cost_rows": rows, "sections": sections, "links": links}
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture in a report's folder, and for a page that holds all it shows as a data URI."""
-
-    name: str
-    source: str
-
-    @classmethod
-    def copy(cls, path: Path, folder: Path) -> "_Picture":
-        content = path.read_bytes()
-        write_atomically(folder / path.name, content)
-        return cls(path.name, f"data:image/png;base64,{base64.b64encode(content).decode()}")
-
-
-@dataclass(frozen=True)
 class _Section:
-    """What is said of an extra; tables are columns by their titles, the first of words."""
+    """The section of an extra; tables are columns by their titles, the first of words."""
 
     anchor: str
     title: str
     text: str
     tables: Sequence[Columns]
-    pictures: Sequence[_Picture]
+    pictures: Sequence[Picture]
     cost: str
 
 
@@ -122,6 +115,14 @@ def _collect_landscape(artifact: Artifact) -> Results:
             "rises": sharpness(found),
         },
     }
+
+
+def _draw_robustness(_: str, artifact: Artifact) -> Mapping[str, Figure]:
+    return {"robustness": robustness_curves(read_object(artifact.path / robustness.RESULT))}
+
+
+def _draw_landscape(name: str, artifact: Artifact) -> Mapping[str, Figure]:
+    return landscape_figures({name: read_object(artifact.path / landscape.RESULT)})
 
 
 def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
@@ -187,6 +188,7 @@ def _nats(value: float | None) -> str:
 
 _COLLECT = {"robustness": _collect_robustness, "landscape": _collect_landscape}
 _SHOW = {"robustness": _show_robustness, "landscape": _show_landscape}
+_DRAW = {"robustness": _draw_robustness, "landscape": _draw_landscape}
 _TITLES = {"robustness": "Robustness", "landscape": "Loss landscape"}
 
 

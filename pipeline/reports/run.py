@@ -8,8 +8,8 @@ from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
 from pipeline.reports.classification import write_classification_report
-from pipeline.reports.html.page import PAGE
 from pipeline.reports.network import write_report
+from pipeline.reports.page import PAGE
 from pipeline.reports.subset import write_subset_report
 from pipeline.run_folder import REPORT, RunFolder
 from pipeline.stages import STAGES
@@ -26,7 +26,7 @@ def write_run_report(
     store: Store,
     console: Console,
 ) -> Mapping[str, Any] | None:
-    """Write the report under `folder`, and say what it comes to. Returns results.json's content,
+    """Write the report under `folder` and log its error and cost. Returns results.json's content,
     or None for a ranking, which has no report of its own."""
     if config.goal == "ranking":  # one ranking says nothing by itself
         console.log(f"ranking     {artifacts['ranking'].path / RANKING}")

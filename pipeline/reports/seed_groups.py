@@ -17,7 +17,7 @@ def group_by_setting(
 ) -> dict[str, tuple[Run, ...]]:
     """The runs of each setting, by `setting_key`, in the order in which settings first come.
 
-    `setting_of` gives JSON values that say everything but the seed. Raises ConfigError for a seed
+    `setting_of` gives all settings but the seed, as JSON values. Raises ConfigError for a seed
     that comes twice.
     """
     groups: dict[str, list[Run]] = {}

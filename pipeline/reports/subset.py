@@ -1,4 +1,4 @@
-"""The report of a run that asked what a subset is worth by itself: report.md, report.html and
+"""The report of a run that trained a classifier on its subset alone: report.md, report.html and
 results.json.
 """
 
@@ -8,23 +8,28 @@ from typing import Any
 from classification.data.datasets import ImageDataset
 from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
-from evaluate.figures.training import learning_curves, save_figure
+from evaluate.figures.training import learning_curves
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
 from pipeline.reports.classification import describe_augmentation, describe_optimizer
-from pipeline.reports.html.run_page import write_run_page
-from pipeline.reports.page import best_label, describe_dataset, write_page
-from pipeline.reports.parts import draw_costs, draw_subset, show_hours, stage_cost_row
+from pipeline.reports.gallery import draw_subset
+from pipeline.reports.page import (
+    best_label,
+    describe_dataset,
+    show_hours,
+    stage_cost_row,
+    write_page,
+)
+from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import SELECTION, SERIES, describe_subset, hours_of, selection_cost
 from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
+from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages.probe import SUMMARY
 from pipeline.stages.scorer import training_settings
 from pipeline.stages.subset import SUBSET
 from pipeline.store.ledger import Cost, software_of
 from pipeline.store.store import Artifact, Store
-
-_CURVES = "training.png"
 
 
 def write_subset_report(
@@ -42,8 +47,7 @@ def write_subset_report(
     results = collect_probe(config, artifacts, store) | collect_extras(made, store)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
-    save_figure(learning_curves(read_metrics(artifacts["probe"].path), title), folder / _CURVES)
-    draw_costs(folder, results["cost"])
+    curves = learning_curves(read_metrics(artifacts["probe"].path), title)
     reliability = subset["reliability"] or {}
     stages = [name for name in SELECTION if name in artifacts]
     values = {
@@ -63,8 +67,13 @@ def write_subset_report(
         "selection_stages": " + ".join(stages),
         "selection": show_hours(results["cost"]["selection"]),
         "total": show_hours(results["cost"]["total"]),
-        "curves": _CURVES,
-        "gallery": draw_subset(folder, config, data, artifacts),
+        "pictures": {
+            "cost": draw_costs(folder, results["cost"]),
+            "training": [
+                Picture.save(folder, "training", curves, "Loss and accuracy over the epochs")
+            ],
+            "images": draw_subset(folder, config, data, artifacts),
+        },
         "extras": show_extras(folder, config, made, store, results),
         "indices": str(artifacts["subset"].path / SUBSET),
     }

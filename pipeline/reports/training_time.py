@@ -36,7 +36,7 @@ class TrainingTime:
 
 
 def vanilla(scorer: ClassifierConfig) -> ClassifierConfig:
-    """The same training without mixing and without the regularisers that stand in its place."""
+    """The same training without mixing and without the regularisers used instead of it."""
     return scorer.model_copy(update=vars(VANILLA))
 
 

@@ -8,7 +8,7 @@ from classification.config import SUPERNET
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
 from evaluate.figures.landscape import landscape_figures
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 from evaluate.landscape.config import LandscapeConfig, check_landscape
 from evaluate.landscape.measure import landscape
 from pipeline.config import PipelineConfig

@@ -16,7 +16,7 @@ from classification.models import build_classifier
 from classification.persistence.storage import write_atomically
 from classification.training.trainer import to_device
 from evaluate.figures.robustness import robustness_curves
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 from evaluate.robustness.attacks import PixelModel
 from evaluate.robustness.distribution_shift import check_shift, shift_measures
 from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness

@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.figures.study import LOG_RANGE, StudyPoint, curves, two_cost_axes
-from evaluate.figures.training import save_figure
+from evaluate.figures.study import StudyPoint, curves, two_cost_axes
+from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, paired_difference, summarise_seeds
 from pipeline.reports.page import write_page
@@ -94,7 +94,7 @@ def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
             _ERROR,
             title=title,
             # So that draws of 10, 20, … 200 do not crowd at one end.
-            log_x=ticks[0] > 0 and ticks[-1] / ticks[0] > LOG_RANGE,
+            log_x=needs_log_axis(ticks),
             x_ticks=ticks,
         )
     unit = sum((_spent(result) for result in whole), Cost()).unit

@@ -17,7 +17,6 @@ from evaluate.fidelity import (
     sample_architectures,
     train_architectures,
 )
-from evaluate.figures.fidelity import fidelity_scatter
 
 TINY = {
     "architectures": 3,
@@ -206,22 +205,3 @@ def test_what_cannot_be_trained_is_refused(digits, training, kept, expected):
     config = FidelityConfig.model_validate({"training": TINY["training"] | training})
     with pytest.raises(ConfigError, match=expected):
         check_fidelity(config, digits, kept)
-
-
-def test_the_figure_has_a_panel_a_part_and_a_dot_an_architecture():
-    errors = [10.0, 20.0, 30.0]
-    parts = {"high-CV": [11.0, 22.0, 33.0], "random": [50.0, 40.0, 45.0]}
-    correlations = {
-        "high-CV": RankCorrelation(1.0, 0.5, 1.0, 3),
-        "random": RankCorrelation(None, None, None, 3),
-    }
-    figure = fidelity_scatter(errors, parts, correlations)
-    assert [axes.get_title() for axes in figure.axes] == [
-        "high-CV: τ = 1.00 [0.50, 1.00]",
-        "random: τ = not defined (all errors are equal)",
-    ]
-    for axes, values in zip(figure.axes, parts.values(), strict=True):
-        (dots,) = axes.collections
-        assert dots.get_offsets().tolist() == [
-            list(pair) for pair in zip(errors, values, strict=True)
-        ]

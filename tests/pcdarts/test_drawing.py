@@ -6,7 +6,7 @@ from matplotlib import _pylab_helpers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pcdarts.drawing import draw_genotype
+from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import EDGES_PER_NODE, GENOTYPES, Edge, Genotype, Node
 from pcdarts.operations import CANDIDATES
 
@@ -62,3 +62,12 @@ def test_both_edges_of_a_node_may_come_from_one_source() -> None:
 def test_drawing_leaves_no_figure_in_pyplot() -> None:
     draw_genotype(GENOTYPES["darts-v2"])
     assert not _pylab_helpers.Gcf.figs
+
+
+def test_cells_are_also_told_in_words() -> None:
+    nodes = tuple((Edge("skip_connect", node), Edge("sep_conv_3x3", node + 1)) for node in range(4))
+    genotype = Genotype(nodes, nodes)
+    normal = cells_in_words(genotype)["Normal cell"]
+    assert normal[0] == ("node 0", "skip_connect of cell k−2 + sep_conv_3x3 of cell k−1")
+    assert normal[3] == ("node 3", "skip_connect of node 1 + sep_conv_3x3 of node 2")
+    assert describe_genotype(genotype).startswith("Normal cell. node 0: skip_connect of cell k−2 +")

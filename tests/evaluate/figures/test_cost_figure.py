@@ -1,21 +1,7 @@
-from math import sqrt
-from pathlib import Path
-
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 
-from evaluate.figures.cost import CostPoint, accuracy_against_cost, cost_bars
-from evaluate.figures.training import save_figure
-
-# Two seeds: costs 1 and 3 (mean 2, std √2), accuracies 50 and 70 (mean 60, std 10·√2).
-TWO_SEEDS = [CostPoint("high-CV", 1, 50, "t = 0.1"), CostPoint("high-CV", 3, 70, "t = 0.1")]
-
-
-def curves(axes: Axes) -> dict[str, ErrorbarContainer]:
-    found = [item for item in axes.containers if isinstance(item, ErrorbarContainer)]
-    return {str(item.get_label()): item for item in found}
+from evaluate.figures.cost import break_even_lines, cost_bars
 
 
 def test_bars_show_each_stage_its_figure_and_the_total() -> None:
@@ -37,72 +23,16 @@ def test_large_costs_are_written_out() -> None:
     assert axes.get_title(loc="left") == "total 1,502 GPU-hours"
 
 
-def test_seeds_of_a_setting_become_mean_and_sample_deviation() -> None:
-    figure = accuracy_against_cost(TWO_SEEDS, "GPU-hours")
-    container = curves(figure.axes[0])["high-CV (mean ± std, n = 2)"]
-    line, _, bars = container.lines
-    assert line is not None
-    assert np.asarray(line.get_xydata()).tolist() == [[2.0, pytest.approx(60.0)]]
-    (horizontal,), (vertical,) = (bar.get_segments() for bar in bars)
-    assert horizontal[:, 0].tolist() == pytest.approx([2 - sqrt(2), 2 + sqrt(2)])
-    assert vertical[:, 1].tolist() == pytest.approx([60 - 10 * sqrt(2), 60 + 10 * sqrt(2)])
+def test_what_is_beside_has_a_bar_and_is_not_in_the_total() -> None:
+    axes = cost_bars({"search": 1.0}, "GPU-hours", {"search on all images": 3.0}).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [1.0, 3.0]
+    assert axes.get_title(loc="left") == "total 1 GPU-hours"
 
 
-def test_a_single_seed_has_no_error_bar(tmp_path: Path) -> None:
-    figure = accuracy_against_cost([CostPoint("random", 1, 50, "t = 0.1")], "GPU-hours")
-    _, _, bars = curves(figure.axes[0])["random (n = 1)"].lines
-    assert [segment.size for bar in bars for segment in bar.get_segments()] == [0, 0]
-    save_figure(figure, tmp_path / "single.png")
-
-
-def test_each_series_is_one_curve_ordered_by_cost() -> None:
-    points = [
-        CostPoint("full data", 9, 80, "50 epochs"),
-        CostPoint("random", 2, 60, "t = 0.2"),
-        CostPoint("full data", 5, 70, "10 epochs"),
-        CostPoint("random", 1, 50, "t = 0.1"),
-        CostPoint("random", 4, 65, "t = 0.2"),
-    ]
-    axes = accuracy_against_cost(points, "GPU-hours").axes[0]
-    found = {name: item.lines[0] for name, item in curves(axes).items()}
-    assert list(found) == ["full data (n = 1)", "random (mean ± std, n = 1–2)"]
-    costs = [np.asarray(line.get_xdata()).tolist() for line in found.values() if line is not None]
-    assert costs == [[5, 9], [1, 3]]
-    labels = [text.get_text() for text in axes.texts]
-    assert labels == ["10 epochs", "50 epochs", "t = 0.1", "t = 0.2"]
-
-
-def test_the_same_label_in_two_series_is_two_settings() -> None:
-    points = [CostPoint("random", 1, 50, "t = 0.1"), CostPoint("high-CV", 1, 60, "t = 0.1")]
-    assert len(curves(accuracy_against_cost(points, "GPU-hours").axes[0])) == 2
-
-
-@pytest.mark.parametrize(
-    ("costs", "scale"), [((1, 10), "linear"), ((1, 11), "log"), ((0, 11), "linear")]
-)
-def test_the_cost_axis_is_logarithmic_over_a_factor_of_ten(
-    costs: tuple[float, float], scale: str
-) -> None:
-    points = [CostPoint("random", cost, 50, str(cost)) for cost in costs]
-    assert accuracy_against_cost(points, "GPU-hours").axes[0].get_xscale() == scale
-
-
-def test_axes_are_labelled_with_units() -> None:
-    axes = accuracy_against_cost(TWO_SEEDS, "GPU-hours, search alone").axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == (
-        "GPU-hours, search alone",
-        "top-1 accuracy (%)",
-    )
-
-
-def test_wide_error_bars_on_a_logarithmic_axis_can_be_drawn(tmp_path: Path) -> None:
-    # Mean 50.5, deviation 70: the lower end is negative.
-    points = [CostPoint("random", 1, 50, "a"), CostPoint("random", 100, 60, "a")]
-    figure = accuracy_against_cost(points, "GPU-hours")
-    save_figure(figure, tmp_path / "wide.png")
-    assert figure.axes[0].get_xlim()[0] > 1e-3
-
-
-def test_no_points_give_an_empty_figure(tmp_path: Path) -> None:
-    save_figure(accuracy_against_cost([], "GPU-hours"), tmp_path / "empty.png")
-    assert (tmp_path / "empty.png").stat().st_size > 0
+def test_the_lines_of_break_even_cross_where_it_is() -> None:
+    """3.5 + 1 n = 3 n at n = 1.75, so the second search pays."""
+    axes = break_even_lines(3.5, 1.0, 3.0, 2, "GPU-hours").axes[0]
+    ours, full = (np.asarray(line.get_ydata(), float) for line in axes.get_lines())
+    at = 1.75 / 4
+    assert ours[0] + at * (ours[1] - ours[0]) == pytest.approx(full[0] + at * (full[1] - full[0]))
+    assert axes.patches[0].get_label() == "the subset has paid: from 2 on"

@@ -12,7 +12,7 @@ from evaluate.figures.landscape import (
     loss_surface,
     noise_curve,
 )
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 
 SIDES = [-0.1, 0.0, 0.1]
 RESULT = {

@@ -5,7 +5,7 @@ from matplotlib.patches import Rectangle
 
 from classification.mixing import CutMix, DCutMix, DMixup, Mix, SaliencyDCutMix
 from evaluate.figures.mixing import MixedBatch, mixing_sheet
-from evaluate.figures.training import PALETTE, save_figure
+from evaluate.figures.style import PALETTE, save_figure
 
 NAMES = ["apple", "bear", "cup", "a_name_that_is_far_too_long", "elm", "fox"]
 

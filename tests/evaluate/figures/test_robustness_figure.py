@@ -3,7 +3,7 @@
 import pytest
 
 from evaluate.figures.robustness import compared_curves
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import save_figure
 from evaluate.robustness.measure import named_attacks
 
 EPSILONS = (2 / 255, 8 / 255)

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from evaluate.figures.study import StudyPoint, bars, curves, two_cost_axes
-from evaluate.figures.training import save_figure
+from evaluate.figures.style import PAPER, save_figure
 from evaluate.statistics import Summary, summarise_seeds
 
 # Two seeds: y 50 and 70, mean 60, deviation 10·√2.
@@ -231,7 +231,7 @@ def test_the_reference_is_a_dashed_line() -> None:
 def test_a_row_of_one_seed_is_hollow() -> None:
     figure = bars([("high CV", summarise_seeds([5.0]))], "x")
     assert legend(figure) == ["one seed"]
-    assert figure.axes[0].lines[0].get_markerfacecolor() == "white"
+    assert figure.axes[0].lines[0].get_markerfacecolor() == PAPER
 
 
 def test_nothing_of_bars_is_clipped(tmp_path: Path) -> None:

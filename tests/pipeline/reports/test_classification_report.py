@@ -11,7 +11,7 @@ from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
 from classification.persistence.workspace import read_metrics
 from evaluate.published import error_rates
-from pipeline.reports import classification_results
+from pipeline.reports import classification
 from pipeline.reports.classification import describe_augmentation, describe_optimizer
 from run_pipeline import main
 
@@ -98,7 +98,7 @@ def test_the_report_states_the_training_and_its_errors(finished):
 def test_the_report_has_the_curve_and_nothing_of_a_search(finished):
     report = finished.folder / "runs" / "tiny" / "report"
     assert {path.name for path in report.iterdir()} == {
-        *("report.html", "report.md", "results.json", "training.png"),
+        *("report.html", "report.md", "results.json", "training.pdf", "training.png"),
     }
     assert "(training.png)" in finished.after
     assert "subset" not in finished.after.lower()
@@ -197,7 +197,7 @@ def test_the_published_rows_of_its_table_stand_beside_it(finished, monkeypatch):
     rows = (vanilla, replace(table.rows[1], setting=setting))
     small = replace(table, model="resnet8", rows=rows, note="A note.")
     monkeypatch.setattr(error_rates, "PUBLISHED_TABLES", (small,))
-    monkeypatch.setattr(classification_results, "published_dataset", lambda *_: "cifar100")
+    monkeypatch.setattr(classification, "published_dataset", lambda *_: "cifar100")
     assert finished.other("report", "tiny-vanilla") == 0
     text = finished.report("tiny-vanilla")
     words = " ".join(text.split())

@@ -36,7 +36,15 @@ LANDSCAPE = {
     "batch_norm": "eval mode",
     "trained": {"loss": 2.0, "accuracy": 0.5},
     "line": {"alphas": [-1.0, 0.0, 1.0], "losses": [6.0, 2.0, 4.0], "accuracies": [0.1, 0.5, 0.1]},
-    "noise": {"sigmas": [0.1, 0.5], "loss_means": [2.25, None]},
+    "noise": {
+        "scale": "filter",
+        "draws": 2,
+        "sigmas": [0.1, 0.5],
+        "loss_means": [2.25, None],
+        "loss_deviations": [0.5, None],
+        "accuracy_means": [0.4, 0.1],
+        "accuracy_deviations": [0.1, 0.0],
+    },
     "plane": None,
     "hessian": {"eigenvalues": [4.0, 1.5], "trace": 9.0, "trace_error": 0.5},
 }
@@ -61,7 +69,6 @@ def store(tmp_path):
         work = store.workspace(stage, "key")
         work.mkdir(parents=True)
         (work / f"{stage}.json").write_text(json.dumps(content))
-        (work / f"{stage}-picture.png").write_bytes(b"picture")
         key = f"{stage}-key"
         work.rename(store.workspace(stage, key))
         store.made[stage] = store.publish(stage, key, {"settings": SETTINGS, "inputs": {}})
@@ -120,8 +127,8 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
         "| PGD-10, white-box | 60.00 | 4.00 |",
         "| ImageNet-A, top-1 accuracy (%) | 3.30 | – |",
         "| ImageNet-O, AUPR (%) | 50.00 | 25.00 |",
-        "![Robustness](robustness-picture.png)",
-        "It cost 2 GPU-hours, which stands in no sum above.",
+        "![Robustness: robustness](robustness.png)",
+        "It cost 2 GPU-hours, which no sum above includes.",
     ):
         assert line in robustness
     for line in (
@@ -132,7 +139,9 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
         "| trace of the Hessian | 9 ± 0.5 (standard error) |",
     ):
         assert line in landscape
-    assert (tmp_path / "landscape-picture.png").read_bytes() == b"picture"
+    for name in ("robustness", "landscape-line", "landscape-noise"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
@@ -154,7 +163,7 @@ def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     assert "## Loss landscape" not in text
     page = (report / "report.html").read_text()
     assert '<section id="robustness">' in page
-    assert '<figure><img src="data:image/png;base64,' in page
+    assert '<desc id="robustness-description">' in page
     assert page.count("<td>beside the goal, in no sum</td>") == 2
     for figure in report.glob("*.png"):
         assert f"({figure.name})" in text

@@ -1,21 +1,23 @@
 """Runs that searched, side by side on one page: accuracy, hours, cells, settings that differ."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from classification.errors import ArtifactError, ConfigError
+from evaluate.figures.study import two_cost_axes
+from pcdarts.drawing import describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pipeline.config import flatten
-from pipeline.reports.html.cell_picture import cell_pictures
-from pipeline.reports.html.chart import Chart, Series, line_chart
-from pipeline.reports.html.page import is_page, write_html
-from pipeline.reports.parts import show_hours
+from pipeline.reports.page import is_page, show_hours, write_html
+from pipeline.reports.picture import inline
 from pipeline.reports.results import SERIES, cost_point, read_results
 from pipeline.run_folder import RESULTS, RunFolder
 
 COMPARISON = "comparison.html"
-_AXES = {"search": "search alone", "total": "search and all that went before it"}
 _NAMES = frozenset({"name"})  # keys in which runs always differ
 
 
@@ -43,48 +45,42 @@ def write_comparison(path: Path, runs: Sequence[RunFolder]) -> list[dict[str, An
         "rows": [(title, [show(result) for result in results]) for title, show in _ROWS.items()],
         "charts": _charts(results),
         "settings": _differences([run.config().model_dump(mode="json") for run in runs]),
-        "cells": [_cells(run, result) for run, result in zip(runs, results, strict=True)],
+        "cells": [
+            _cells(number, run, result)
+            for number, (run, result) in enumerate(zip(runs, results, strict=True), 1)
+        ],
     }
     write_html(path, "comparison.html.j2", values)
     return results
 
 
-def _cells(run: RunFolder, result: Mapping[str, Any]) -> tuple[str, list[Any]]:
+def _cells(number: int, run: RunFolder, result: Mapping[str, Any]) -> tuple[str, Markup]:
     where = f"{run.report / RESULTS}: genotype"
     if "genotype" not in result:
         raise ArtifactError(f"{where}: not there; python run_pipeline.py report writes it again")
-    return result["name"], cell_pictures(Genotype.from_dict(result["genotype"], where))
+    genotype = Genotype.from_dict(result["genotype"], where)
+    title = f"{number} · {result['name']}"
+    figure, words = draw_genotype(genotype), describe_genotype(genotype)
+    return title, inline(figure, f"cells-{number}", title, words)
 
 
-def _charts(results: Sequence[dict[str, Any]]) -> list[Chart]:
-    """Accuracy against either cost; a pair for GPU-hours and one for CPU-hours."""
+def _charts(results: Sequence[dict[str, Any]]) -> list[tuple[str, Markup]]:
+    """Accuracy against both costs, a figure for GPU-hours and one for CPU-hours."""
     charts = []
     for unit in dict.fromkeys(result["cost"]["unit"] for result in results):
-        for axis, what in _AXES.items():
-            points = [
-                (str(number), cost_point(result, axis))
-                for number, result in enumerate(results, 1)
-                if result["cost"]["unit"] == unit
-            ]
-            kinds = list(dict.fromkeys(point.series for _, point in points))
-            series = [
-                Series(
-                    kind,
-                    [(p.x, p.accuracy) for _, p in points if p.series == kind],
-                    slot,
-                    marked=True,
-                    notes=[number for number, p in points if p.series == kind],
-                )
-                for slot, kind in enumerate(kinds)
-            ]
-            words = "; ".join(
-                f"run {number}, {p.series}: {p.accuracy:.2f} % for {show_hours(p.x)}"
-                for number, p in points
-            )
-            alt = f"Top-1 accuracy against {unit}, {what}. {words}."
-            title = f"Accuracy against {unit}: {what}"
-            labels = (unit, "top-1 accuracy (%)")
-            charts.append(line_chart(title, alt, labels, series, whole_x=False, any_scale=True))
+        numbered = [(n, r) for n, r in enumerate(results, 1) if r["cost"]["unit"] == unit]
+        alone, total = (
+            [replace(cost_point(r, axis, n), label=str(n)) for n, r in numbered]
+            for axis in ("search", "total")
+        )
+        figure = two_cost_axes(alone, total, unit, "top-1 accuracy (%)", joined=False)
+        words = "; ".join(
+            f"run {a.label}, {a.series}: {a.y:.2f} % for {show_hours(a.x)}, with all that went "
+            f"before it for {show_hours(b.x)}"
+            for a, b in zip(alone, total, strict=True)
+        )
+        title = f"Top-1 accuracy against {unit}"
+        charts.append((title, inline(figure, f"cost-{unit.lower()}", title, f"{words}.")))
     return charts
 
 

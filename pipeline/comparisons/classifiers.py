@@ -51,7 +51,7 @@ class _Row:
         return [run["accuracy"][f"top1_error_{which}"] for run in self.runs]
 
     def times(self, which: str) -> list[float] | None:
-        """What the reports say of the time, one a seed; None if one does not say."""
+        """The time in each seed's report; None if one has none."""
         times = [run["training_time"][which] for run in self.runs]
         return None if None in times else times
 
@@ -104,7 +104,7 @@ def _setting(scorer: dict[str, Any], augmentation: dict[str, Any]) -> list[dict[
 
 
 def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
-    """The columns by their titles; those that would say nothing are left out."""
+    """The columns by their titles; empty ones are left out."""
     columns = {
         "model": [row.scorer.model for row in rows],
         "mixing and regularisers": [row.setting.describe() for row in rows],

@@ -1,4 +1,4 @@
-"""The gallery: images of highest and lowest CV beside their mixes, and how the CV is spread.
+"""The images of a subset: those of highest and lowest CV, how CV is spread, and some of the mixes.
 
 The mixes are drawn again and scored again; they are shown only where the losses come out as those
 that were measured. A generator draws otherwise on a GPU, so mixes scored there are found again on
@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor
 from classification.data.datasets import ImageDataset
 from classification.persistence.arrays import read_array
 from classification.training.trainer import to_device
+from evaluate.figures.subset import cv_histogram, lowest_kept, subset_gallery
 from pipeline.config import PipelineConfig
-from pipeline.reports.html.chart import Chart, histogram
+from pipeline.reports.picture import Picture, save_files
 from pipeline.stages import scores, subset
 from pipeline.stages.scorer import WEIGHTS, load_from
 from pipeline.store.store import Artifact
@@ -27,6 +29,7 @@ from subsample.mixes import Mixes
 from subsample.selection import Subset
 from subsample.uncertainty import Scores, losses_of, mixed_images, redraw_mixes, summarise
 
+GALLERY = "gallery"
 MOST_CLASSES, MOST_MIXES = 3, 6
 _MOST_PIXELS = 96  # of a tile's longer side
 _TOLERANCE = 0.02  # nats, and share of the loss: other mixes differ by far more, bf16 by less
@@ -34,7 +37,7 @@ _TOLERANCE = 0.02  # nats, and share of the loss: other mixes differ by far more
 
 @dataclass(frozen=True)
 class Tile:
-    """An image as a data URI, and what stands under it."""
+    """An image as a data URI, and the caption under it."""
 
     source: str
     alt: str
@@ -43,7 +46,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """An image, what its losses come to, and some of its mixes with the loss under each."""
+    """An image, the mean and spread of its losses, and some of its mixes with the loss of each."""
 
     class_name: str
     which: str
@@ -60,7 +63,32 @@ class Gallery:
     strips: list[Strip]
     note: str
     draws: int
-    spread: Chart
+
+
+def draw_subset(
+    folder: Path, config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
+) -> list[Picture]:
+    """Write the images of highest and lowest CV of each class, and draw how CV is spread.
+
+    Nothing where the images were not scored under mixing. The page has photographs of its own.
+    """
+    if "scores" not in artifacts:
+        return []
+    cv = summarise(read_array(artifacts["scores"].path / scores.LOSSES, 2), config.scores).cv
+    chosen = Subset.load(artifacts["subset"].path / subset.SUBSET)
+    train = data.in_memory()
+    images, labels = train.images.numpy(), train.labels.numpy()
+    kept = np.zeros(len(cv), dtype=bool)
+    kept[list(chosen.all_indices)] = True
+    cut = lowest_kept(cv, labels, kept) if chosen.measure == "cv" else None
+    save_files(subset_gallery(images, labels, data.classes, cv), folder, GALLERY)
+    words = (
+        f"Histogram of the CV of {len(cv):,} images, from {cv.min():.2f} to {cv.max():.2f}, median "
+        f"{np.median(cv):.2f}; the subset's {int(kept.sum()):,} have a median of "
+        f"{np.median(cv[kept]):.2f}."
+    )
+    spread = cv_histogram(cv, kept, cut)
+    return [Picture.save(folder, "cv", spread, "CV of all images", words)]
 
 
 def gallery(
@@ -72,17 +100,15 @@ def gallery(
     losses = read_array(artifacts["scores"].path / scores.LOSSES, 2)
     summary = summarise(losses, config.scores)
     labels = data.in_memory().labels.numpy()
-    chosen = Subset.load(artifacts["subset"].path / subset.SUBSET)
-    kept = np.zeros(len(labels), dtype=bool)
-    kept[list(chosen.all_indices)] = True
+    kept = set(Subset.load(artifacts["subset"].path / subset.SUBSET).all_indices)
     shown = _extremes(labels, summary.cv)
     indices = [index for _, _, index in shown]
     mixes, note = _find_mixes(indices, config, data, artifacts["scorer"], losses)
     strips = [
-        _strip(which, index, data, summary, bool(kept[index]), mixes.get(index), losses[index])
+        _strip(which, index, data, summary, index in kept, mixes.get(index), losses[index])
         for _, which, index in shown
     ]
-    return Gallery(strips, note, losses.shape[1], _spread(summary, labels, kept, chosen))
+    return Gallery(strips, note, losses.shape[1])
 
 
 def _extremes(labels: np.ndarray, cv: np.ndarray) -> list[tuple[int, str, int]]:
@@ -104,7 +130,7 @@ def _find_mixes(
     scorer: Artifact,
     losses: np.ndarray,
 ) -> tuple[dict[int, Mixes], str]:
-    """The mixes that were scored, by image, on the CPU; and what to say of those not found."""
+    """The mixes that were scored, by image, on the CPU; and a note on those not found."""
     if config.scores.source == "training":
         return {}, (
             "The losses were recorded while the scorer trained, on images as its epochs mixed "
@@ -178,42 +204,6 @@ def _strip(
             tiles.append(Tile(_data_uri(picture), alt, f"{loss:.2f}"))
     line = f"CV {cv:.2f}: loss {mean:.2f} ± {std:.2f} nats"
     return Strip(name, which, kept, image, line, tiles)
-
-
-def _spread(summary: Scores, labels: np.ndarray, kept: np.ndarray, chosen: Subset) -> Chart:
-    """How CV is spread over the images and over those kept, and where the cut fell."""
-    cv = summary.cv
-    edges = np.histogram_bin_edges(cv, bins=int(np.clip(np.sqrt(len(cv)), 10, 48)))
-    everything, ours = (np.histogram(each, edges)[0].tolist() for each in (cv, cv[kept]))
-    counts = [(f"all images ({len(cv):,})", "all", everything)]
-    counts.append((f"subset ({int(kept.sum()):,})", "kept", ours))
-    cut = _cut(cv, labels, kept) if chosen.measure == "cv" else None
-    alt = (
-        f"Histogram of the coefficient of variation of {len(cv):,} images, from {cv.min():.2f} to "
-        f"{cv.max():.2f}, median {np.median(cv):.2f}; the subset's {int(kept.sum()):,} have a "
-        f"median of {np.median(cv[kept]):.2f}."
-    )
-    name = ""
-    if cut is not None:
-        low, high = (f"{value:.2f}" for value in cut)
-        name = f"the cut, {low}" + (f" to {high} by class" if low != high else "")
-        alt += f" The lowest CV that is kept is {name.removeprefix('the cut, ')}."
-    return histogram(
-        "CV of all images", alt, ("CV of the loss, σ / μ", "images"), edges.tolist(), counts, cut,
-        name,
-    )  # fmt: skip
-
-
-def _cut(cv: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> tuple[float, float] | None:
-    """The lowest CV kept of a class, over classes; None if a class keeps none or skips some."""
-    cuts = []
-    for label in np.unique(labels):
-        own = labels == label
-        inside, outside = cv[own & kept], cv[own & ~kept]
-        if not len(inside) or (len(outside) and outside.max() > inside.min()):
-            return None
-        cuts.append(float(inside.min()))
-    return min(cuts), max(cuts)
 
 
 def _data_uri(image: Tensor) -> str:

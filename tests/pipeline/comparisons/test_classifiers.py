@@ -4,7 +4,7 @@ import pytest
 
 from classification.config import ClassifierConfig
 from classification.errors import ConfigError
-from pipeline.reports.classification_table import classification_table
+from pipeline.comparisons.classifiers import classification_table
 from pipeline.stages.scorer import training_settings
 
 MIXED = {"kind": "dcutmix", "num_images": 5, "alpha": 0.2}

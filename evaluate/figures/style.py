@@ -1,0 +1,127 @@
+"""What all figures share: size, colours, legends, and how a figure becomes a file.
+
+Functions that draw take plain data and return a matplotlib Figure, built without pyplot, so nothing
+is shown, kept open or shared between threads. Figures are 8 in wide, meant to be read at 800 px.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from classification.errors import ConfigError
+from classification.persistence.storage import write_atomically
+
+WIDTH = 8.0  # inches
+DPI = 150
+# The page of a report shows each of these by a CSS variable: `evaluate.figures.svg`.
+INK, PAPER = "#000000", "#ffffff"
+TEXT, EDGE, GREY, BAR, GRID = "#404040", "#606060", "#8a8a8a", "#bdbdbd", "#e4e4e4"
+BAND = "#f0ead6"
+# Okabe & Ito 2008, told apart under every common colour blindness; yellow is too faint on white.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", INK, GREY)
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.titlesize": 12,
+    "figure.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": EDGE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "text.parse_math": False,  # a class may be called anything
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.constrained_layout.h_pad": 0.1,  # inches
+    "figure.constrained_layout.w_pad": 0.1,
+}
+
+_LOG_RANGE = 10.0
+# Reproducible bytes: neither the date nor matplotlib's version is written.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+_CANVASES = {".png": FigureCanvasAgg, ".svg": FigureCanvasSVG, ".pdf": FigureCanvasPdf}
+
+
+def check_figure_path(path: Path) -> None:
+    """Raise ConfigError unless a figure can be written under this name: PNG, SVG or PDF."""
+    if path.suffix.lower() not in _METADATA:
+        allowed = ", ".join(_METADATA)
+        raise ConfigError(f"{path}: a figure ends in {allowed}, got '{path.suffix}'")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; a figure needs the name of a file")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` as PNG, SVG or PDF by the suffix of `path`, whole or not at all.
+
+    The same figure gives the same bytes. Missing folders are made. Raises ConfigError as
+    `check_figure_path` does.
+    """
+    check_figure_path(path)
+    content = figure_bytes(figure, path.suffix.lower())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+
+
+def figure_bytes(figure: Figure, suffix: str, **settings: Any) -> bytes:
+    """The content of a file with this suffix; `settings` are matplotlib's, such as svg.fonttype."""
+    if figure.get_layout_engine() is not None:
+        # Settled once: every further draw would move things by a fraction of a pixel.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    figure.set_dpi(DPI)
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "figure"} | settings):
+        # Figure.savefig would draw twice: once for nothing but a layout that is settled.
+        canvas = _CANVASES[suffix](figure)
+        getattr(canvas, f"print_{suffix[1:]}")(buffer, metadata=_METADATA[suffix])
+    return buffer.getvalue()
+
+
+def needs_log_axis(values: Sequence[float]) -> bool:
+    """Whether values are positive and differ by more than a factor of 10."""
+    return min(values) > 0 and max(values) / min(values) > _LOG_RANGE
+
+
+def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
+    """Put one legend for all panels under them, each name once, in as many columns as fit."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        handles, names = axes.get_legend_handles_labels()
+        entries |= dict(zip(names, handles, strict=True))
+    for count in range(min(columns, len(entries)), 0, -1):
+        legend = figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=count
+        )
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
+def explain_legend(figure: Figure, text: str) -> None:
+    """Write a line over the legend below, such as what its bars are."""
+    figure.legends[0].set_title(text)
+    figure.legends[0].get_title().set(fontsize=9, color=TEXT)
+
+
+def label_accuracy(axes: Axes) -> None:
+    """Name the vertical axis of accuracies already drawn in percent, and end it near 100."""
+    axes.set_ylabel("top-1 accuracy (%)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, min(high, 101.0))

@@ -1,0 +1,75 @@
+"""A picture of a report: one figure, in files beside report.md and as SVG in report.html."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from evaluate.figures.cost import break_even_lines, cost_bars
+from evaluate.figures.style import save_figure
+from evaluate.figures.svg import describe_lines, inline_svg
+from pipeline.store.ledger import format_hours
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`file` is the PNG's name in the report's folder; a PDF of the same name is beside it."""
+
+    title: str
+    file: str
+    svg: Markup
+
+    @classmethod
+    def save(
+        cls, folder: Path, name: str, figure: Figure, title: str, description: str = ""
+    ) -> "Picture":
+        """Write `figure` into `folder` as PNG and PDF. `description` says in words what it shows;
+        without one, how its lines begin and end."""
+        file = save_files(figure, folder, name)
+        return cls(title, file, inline(figure, name, title, description))
+
+
+def save_files(figure: Figure, folder: Path, name: str) -> str:
+    """Write `figure` into `folder` as PNG and PDF; returns the PNG's name."""
+    for suffix in (".png", ".pdf"):
+        save_figure(figure, folder / f"{name}{suffix}")
+    return f"{name}.png"
+
+
+def inline(figure: Figure, name: str, title: str, description: str = "") -> Markup:
+    """`figure` as SVG for a page, where `name` is no other figure's."""
+    svg = inline_svg(figure, name, title, description or describe_lines(figure))
+    return Markup(svg)
+
+
+def draw_costs(folder: Path, cost: Mapping[str, Any]) -> list[Picture]:
+    """What each stage cost, and where it is known when the subset has paid for itself.
+
+    A stage that ran on both kinds of device shows its sum of hours.
+    """
+    unit = cost["unit"]
+    stages = {
+        name: sum(hours.values()) if isinstance(hours, dict) else hours
+        for name, hours in cost["stages"].items()
+    }
+    beside = {}
+    if "full_search" in cost:
+        basis = cost["break_even_basis"].partition(":")[0]
+        beside[f"search on all images, {basis}"] = cost["full_search"]
+    words = ", ".join(f"{name} {format_hours(n)}" for name, n in (stages | beside).items())
+    title = "Cost of each stage"
+    bars = Picture.save(folder, "cost", cost_bars(stages, unit, beside), title, f"{unit}: {words}.")
+    searches, one = cost.get("break_even_searches"), cost.get("search_alone")
+    if searches is None or not isinstance(one, int | float):
+        return [bars]
+    before = cost["total"] - one
+    figure = break_even_lines(before, one, cost["full_search"], searches, unit)
+    words = (
+        f"{unit} against the number of searches: {format_hours(before)} before the first and "
+        f"{format_hours(one)} for each on the subset; {format_hours(cost['full_search'])} for each "
+        f"on all images. The lines cross within search {searches}."
+    )
+    return [bars, Picture.save(folder, "break-even", figure, "Break-even", words)]

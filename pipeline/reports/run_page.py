@@ -1,0 +1,49 @@
+"""A run's page: what its report.md says, and what a page can show beside."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from classification.data.datasets import ImageDataset
+from pipeline.config import PipelineConfig, dump_config
+from pipeline.reports.gallery import gallery
+from pipeline.reports.page import PAGE, write_html
+from pipeline.run_folder import RunFolder
+from pipeline.store.store import Artifact
+
+
+def write_run_page(
+    folder: RunFolder,
+    template: str,
+    values: Mapping[str, Any],
+    config: PipelineConfig,
+    data: ImageDataset,
+    artifacts: Mapping[str, Artifact],
+    results: Mapping[str, Any],
+) -> None:
+    """Write report.html: `template` with the `values` of report.md, images and provenance.
+
+    All of it comes from `artifacts`, so it can be written again at any time.
+    """
+    page = {
+        "results": results,
+        "gallery": gallery(config, data, artifacts),
+        "facts": _provenance(folder, config, results),
+        "stages": list(folder.manifest()["stages"].items()),
+        "config": dump_config(config),
+    }
+    write_html(folder.report / PAGE, template, {**values, "page": page})
+
+
+def _provenance(
+    folder: RunFolder, config: PipelineConfig, results: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """What a reader needs to make the run again, beside its config."""
+    manifest = folder.manifest()
+    return [
+        ("command", f"python run_pipeline.py run {folder.config_path} --name {config.name}"),
+        ("seed", str(config.seed)),
+        ("device of the artifacts", results["device"]),
+        ("device of the last call", str(manifest.get("device", "not recorded"))),
+        ("software", results["software"]),
+        ("artifacts", str(manifest.get("artifacts", "not recorded"))),
+    ]
