@@ -28,17 +28,17 @@ _EVALUATION_BATCH = 512
 _STREAM = "scorer"  # of the training's randomness
 
 
-def build_scorer(config: ClassifierConfig, num_classes: int, seed: int) -> Classifier:
-    """The untrained classifier, its weights drawn from `seed`. A supernet is the search's."""
+def build_scorer(model: str, num_classes: int, seed: int) -> Classifier:
+    """The untrained classifier of that name, its weights drawn from `seed`."""
     with seeded(seed, "scorer-weights"):
-        return build_classifier(config.model, num_classes)
+        return build_classifier(model, num_classes)
 
 
-def load_scorer(config: ClassifierConfig, num_classes: int, path: Path) -> Classifier:
+def load_scorer(model: str, num_classes: int, path: Path) -> Classifier:
     """The classifier with the weights stored at `path`. Raises ArtifactError if they do not fit."""
-    model = build_scorer(config, num_classes, seed=0)
-    load_classifier_weights(model, path)
-    return model
+    classifier = build_scorer(model, num_classes, seed=0)
+    load_classifier_weights(classifier, path)
+    return classifier
 
 
 def train_classifier(
@@ -55,7 +55,7 @@ def train_classifier(
     `test_*` columns for the curve. If the config records losses, they stand in the workspace as
     `TrainingLosses` describes; the weights are the same bit for bit.
     """
-    classifier = build_scorer(config, dataset.num_classes, seed)
+    classifier = build_scorer(config.model, dataset.num_classes, seed)
     add_stochastic_depth(classifier, config.stochastic_depth)
     add_drop_block(classifier, config.drop_block, config.drop_block_size)
     model = to_device(classifier, device)
@@ -139,7 +139,7 @@ def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:
             f"allowed: at least {smallest}"
         )
     if config.weights is not None:
-        load_scorer(config, dataset.num_classes, config.weights)
+        load_scorer(config.model, dataset.num_classes, config.weights)
     elif len(dataset.train) < config.batch_size:
         raise ConfigError(
             f"scorer.batch_size: {config.batch_size} exceeds the {len(dataset.train)} training "

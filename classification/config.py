@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 from classification.acceleration import GraphMode, Precision
 from classification.mixing import MixingConfig
 from classification.models import MODELS
+from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay, one_cycle, step_decay
 
 SUPERNET = "supernet"  # as a scorer's name: the search's own network after its warm-up
@@ -67,14 +68,15 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     )
     cuda_graph: GraphMode = Field(
         "auto",
-        description="replay the training step as a CUDA graph: where possible, always or never; "
-        "the result is the same",
+        description="replay the training step as a CUDA graph: where possible, always or never",
+        json_schema_extra=WITHOUT_EFFECT,
     )
     checkpoint_steps: int | None = Field(
         None,
         gt=0,
         description="steps from one checkpoint within an epoch to the next; none: after epochs "
-        "alone. Decides nothing of the result",
+        "alone",
+        json_schema_extra=WITHOUT_EFFECT,
     )
     test_every: int = Field(
         1, gt=0, description="epochs from one test to the next; the last epoch is always tested"

@@ -19,6 +19,7 @@ from classification.errors import ConfigError
 from classification.mixing import MixingConfig, MixingContext
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
+from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import cosine_decay, linear_decay
 from classification.training.step import Recipe
 from classification.training.trainer import evaluate, fit, to_device
@@ -102,7 +103,8 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         gt=0,
         description="steps from one checkpoint within an epoch to the next; none: after epochs "
-        "alone. Decides nothing of the result. imagenet: 500",
+        "alone. imagenet: 500",
+        json_schema_extra=WITHOUT_EFFECT,
     )
 
     @model_validator(mode="before")
@@ -129,21 +131,6 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
                 f"epochs must exceed warmup_epochs ({self.warmup_epochs}), got {self.epochs}"
             )
         return self
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the result, as JSON values.
-
-        Fields that came later are named where they are used, so that what came before keeps its
-        name.
-        """
-        unused: dict[str, Any] = {"checkpoint_steps": True}
-        if self.mixing.side is None:
-            unused["mixing"] = {"side"}
-        if self.precision == "fp32":
-            unused["precision"] = True
-        later = ("device_batch_size", "average_decay")
-        unused |= {name: True for name in later if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude=unused)
 
 
 def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -> nn.Module:

@@ -27,7 +27,7 @@ from classification.training.schedules import load_optimizer, make_sgd, set_lear
 from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
-from pcdarts.search_config import SearchConfig
+from pcdarts.search_config import SearchConfig, SupernetConfig
 from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 
@@ -115,7 +115,7 @@ def search(
     return model.genotype()
 
 
-def build_supernet(num_classes: int, config: SearchConfig, seed: int) -> Supernet:
+def build_supernet(num_classes: int, config: SupernetConfig, seed: int) -> Supernet:
     """The untrained supernet, its weights and its α and β drawn from `seed`."""
     with seeded(seed, "search-weights"):
         generator = make_generator(seed, "search-architecture")
@@ -129,7 +129,7 @@ def build_supernet(num_classes: int, config: SearchConfig, seed: int) -> Superne
         )
 
 
-def make_weight_optimizer(model: Supernet, config: SearchConfig) -> torch.optim.Optimizer:
+def make_weight_optimizer(model: Supernet, config: SupernetConfig) -> torch.optim.Optimizer:
     """SGD on all that is not α or β."""
     return make_sgd(
         model.weight_parameters(), config.learning_rate, config.momentum, config.weight_decay

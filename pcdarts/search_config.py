@@ -1,6 +1,6 @@
 """How an architecture is searched: settings, their defaults, and what they ask of the images."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, Field, model_validator
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError
+from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay
 from pcdarts.network import NetworkKind, smallest_network_input
 
@@ -25,10 +26,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class SearchConfig(BaseModel, frozen=True, extra="forbid"):
-    """How the architecture is searched. Defaults follow `network`: Xu et al. 2020, their search on
-    CIFAR or on ImageNet.
-    """
+class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
+    """The supernet and the training of its weights: all that the warm-up depends on."""
 
     network: NetworkKind = Field(
         "cifar", description="stem of the supernet: at full size, or one that divides it by 8"
@@ -59,28 +58,12 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
     momentum: float = Field(0.9, ge=0, lt=1, description="of the weights' SGD")
     weight_decay: float = Field(3e-4, ge=0, description="of the weights' SGD")
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
-    architecture_learning_rate: float = Field(
-        6e-4, gt=0, description="of Adam on α and β; imagenet: 6e-3"
-    )
-    architecture_weight_decay: float = Field(1e-3, ge=0, description="of Adam on α and β")
     precision: Precision = Field(
         "fp32", description="of the supernet's arithmetic; bf16 on a CUDA device alone"
     )
-    cuda_graph: GraphMode = Field(
-        "auto",
-        description="replay the steps as CUDA graphs: where possible, always or never; the result "
-        "is the same",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return _DEFAULTS.get(str(values.get("network")), {}) | values
 
     @model_validator(mode="after")
-    def _consistent(self) -> "SearchConfig":
+    def _consistent(self) -> Self:
         for name in ("warmup_epochs", "rate_warmup_epochs"):
             if self.epochs <= (first := getattr(self, name)):
                 raise ValueError(f"epochs must exceed {name} ({first}), got {self.epochs}")
@@ -91,21 +74,33 @@ class SearchConfig(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
-    def identity(self) -> dict[str, Any]:
-        """What decides a search's result, as JSON values.
-
-        Fields that came later are named where they are used alone, so that what was searched before
-        keeps its name.
-        """
-        unnamed = {"cuda_graph"}
-        unnamed |= {"network"} if self.network == "cifar" else set()
-        unnamed |= set() if self.rate_warmup_epochs else {"rate_warmup_epochs"}
-        return self.model_dump(mode="json", exclude=unnamed)
-
     def make_schedule(self) -> Schedule:
         """The share of `learning_rate` in an epoch, from 0."""
         cosine, rising = cosine_decay(self.epochs), self.rate_warmup_epochs
         return lambda epoch: (int(epoch) + 1) / rising if epoch < rising else cosine(epoch)
+
+
+class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
+    """How the architecture is searched. Defaults follow `network`: Xu et al. 2020, their search on
+    CIFAR or on ImageNet.
+    """
+
+    architecture_learning_rate: float = Field(
+        6e-4, gt=0, description="of Adam on α and β; imagenet: 6e-3"
+    )
+    architecture_weight_decay: float = Field(1e-3, ge=0, description="of Adam on α and β")
+    cuda_graph: GraphMode = Field(
+        "auto",
+        description="replay the steps as CUDA graphs: where possible, always or never",
+        json_schema_extra=WITHOUT_EFFECT,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return _DEFAULTS.get(str(values.get("network")), {}) | values
 
 
 def check_search(
@@ -135,7 +130,7 @@ def check_search(
     check_image_size(config, image_size)
 
 
-def check_image_size(config: SearchConfig, image_size: int) -> None:
+def check_image_size(config: SupernetConfig, image_size: int) -> None:
     """Raise ConfigError if images of `image_size` pixels are too small for the supernet."""
     smallest = smallest_network_input(config.network)
     if image_size < smallest:

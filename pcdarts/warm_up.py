@@ -22,7 +22,7 @@ from classification.persistence.workspace import Workspace
 from classification.training.step import Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from pcdarts.search import build_supernet, make_weight_optimizer
-from pcdarts.search_config import SearchConfig, check_image_size
+from pcdarts.search_config import SupernetConfig, check_image_size
 from pcdarts.supernet import Supernet
 
 _EVALUATION_BATCH = 512
@@ -30,7 +30,7 @@ _EVALUATION_BATCH = 512
 
 def warm_up(
     dataset: ImageDataset,
-    config: SearchConfig,
+    config: SupernetConfig,
     mixing: MixingConfig,
     label_smoothing: float,
     cuda_graph: GraphMode,
@@ -83,14 +83,14 @@ def warm_up(
     return model, {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
 
-def load_supernet(config: SearchConfig, num_classes: int, path: Path) -> Supernet:
+def load_supernet(config: SupernetConfig, num_classes: int, path: Path) -> Supernet:
     """The supernet with the weights at `path`. Raises ArtifactError if they do not fit."""
     model = build_supernet(num_classes, config, seed=0)
     load_classifier_weights(model, path)
     return model
 
 
-def check_warm_up(config: SearchConfig, dataset: ImageDataset) -> None:
+def check_warm_up(config: SupernetConfig, dataset: ImageDataset) -> None:
     """Raise ConfigError, naming the key, if no supernet can be warmed up on `dataset`."""
     if config.warmup_epochs == 0:
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from classification.settings import effective_settings
 from pipeline.config import flatten
 from pipeline.documents import parse_value
 from pipeline.graph import SOURCES
@@ -70,7 +71,7 @@ def _reasons(runner: Runner, stage: str, made: Mapping[str, Any]) -> list[str]:
                 reasons.append(f"another {need}")
         elif was.get("content_hash") != runner.datasets[need].content_hash:
             reasons.append(f"the images of {need} changed")
-    settings = json.loads(json.dumps(dict(recipe.settings(runner.config))))
+    settings = effective_settings(recipe.settings(runner.config))
     changes = changed_settings(made["settings"], settings)
     return [*filter(None, [changes]), *reasons]
 

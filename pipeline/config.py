@@ -20,8 +20,7 @@ from evaluate.retrain import RetrainConfig
 from evaluate.robustness.measure import RobustnessConfig
 from pcdarts.search import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
-from subsample.config import ScoresConfig
-from subsample.selection import SubsetConfig
+from subsample.config import ScoresConfig, SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
 
@@ -71,8 +70,8 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         return values
 
     @property
-    def without_extras(self) -> "PipelineConfig":
-        """The same config with nothing asked for beside its goal."""
+    def goal_alone(self) -> "PipelineConfig":
+        """The same config with its goal alone: neither robustness nor landscape."""
         return self.model_copy(update={"robustness": None, "landscape": None})
 
     @property

@@ -17,6 +17,9 @@ itself: the keys beside it win. `--set KEY=VALUE` wins over both, with dots betw
 (`--set search.epochs=10`) and YAML as the value (`--set 'scorer.mixing={kind: none}'`). A key that
 does not exist, or a value that is not allowed, is named before anything starts.
 
+A changed setting makes the stages that depend on it again, and those that follow from them. No
+stage depends on a key marked *without effect on results*: artifacts are reused whatever its value.
+
 ```sh
 python run_pipeline.py config configs/quickstart.yaml            # all keys, resolved
 python run_pipeline.py config configs/quickstart.yaml --schema   # the JSON schema, for editors
@@ -25,6 +28,7 @@ python run_pipeline.py config configs/quickstart.yaml --schema   # the JSON sche
 This page is generated from that schema by `make docs`; a test holds it to it.
 """
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+_WITHOUT_EFFECT = "*Without effect on results.*"
 _INT64 = 2**63  # a bound of the machine, that tells a person nothing
 
 
@@ -42,6 +46,8 @@ def config_reference() -> str:
         for name, field in model["properties"].items():
             default = "required" if name in required else _default(field)
             meaning = field.get("description") or schema["$defs"][_reference(field)]["description"]
+            if field.get("without_effect"):
+                meaning = f"{meaning}. {_WITHOUT_EFFECT}"
             parts.append(f"| `{name}` | {default} | {_values(field)} | {_escape(meaning)} |\n")
     return "".join(parts)
 

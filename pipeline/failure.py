@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from classification.config import SUPERNET
 from classification.errors import DeviceError, LostDeviceError, PipelineError
 from classification.persistence.storage import refusal_of
 from pipeline.config import PipelineConfig
@@ -20,18 +19,23 @@ _OUT_OF_MEMORY = re.compile(
 )
 _LOST = re.compile(r"CUDA error|CUDA driver error|cu(DNN|BLAS)\w* error|NVML|device-side", re.I)
 
-# Whose settings decide how much memory a stage takes, where they are not called as it is.
-_SECTIONS = {"baseline": "scores", "ranking": "fidelity.training"}
-
 
 def failure_of(
-    error: BaseException, stage: str, attempt: Attempt, config: PipelineConfig, work: Path
+    error: BaseException,
+    stage: str,
+    section: str,
+    attempt: Attempt,
+    config: PipelineConfig,
+    work: Path,
 ) -> PipelineError | None:
-    """An error of a stage that worked in `work`, for the person; None for a mistake in the code."""
+    """An error of a stage that worked in `work`, for the person; None for a mistake in the code.
+
+    `section` is the dotted key of the settings that decide how much memory the stage takes.
+    """
     if isinstance(error, PipelineError):
         return error
     if is_out_of_memory(error):
-        return _out_of_memory(error, stage, attempt, config)
+        return _out_of_memory(error, stage, section, attempt, config)
     if isinstance(error, OSError):
         return refusal_of(error, work)
     if isinstance(error, torch.AcceleratorError) or (
@@ -53,11 +57,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _out_of_memory(
-    error: BaseException, stage: str, attempt: Attempt, config: PipelineConfig
+    error: BaseException, stage: str, section: str, attempt: Attempt, config: PipelineConfig
 ) -> DeviceError:
     """Names every setting of the stage that would lower its memory, with what it is now."""
     where = "device" if attempt.device_kind == "gpu" else "machine"
-    ways = _lower_memory(stage, config, attempt.device_kind == "gpu")
+    ways = _lower_memory(section, config, attempt.device_kind == "gpu")
     ways.append("choose another --device" if where == "device" else "free some of it")
     advice = " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
     reason = _first_line(error)
@@ -67,13 +71,10 @@ def _out_of_memory(
     )
 
 
-def _lower_memory(stage: str, config: PipelineConfig, on_gpu: bool) -> list[str]:
-    section = _section(stage, config)
+def _lower_memory(section: str, config: PipelineConfig, on_gpu: bool) -> list[str]:
     settings: Any = config
     for part in section.split("."):
         settings = getattr(settings, part, None)
-    if stage == "probe" and settings is None:
-        settings, section = config.probed, "scorer"  # what is trained where there is no `probe`
     if not isinstance(settings, BaseModel):
         return []
     found: Mapping[str, Any] = settings.model_dump()
@@ -90,12 +91,6 @@ def _lower_memory(stage: str, config: PipelineConfig, on_gpu: bool) -> list[str]
     if on_gpu and found.get("cuda_graph", "off") != "off":
         ways.append(f"set {section}.cuda_graph=off")
     return ways
-
-
-def _section(stage: str, config: PipelineConfig) -> str:
-    if stage == "scorer" and config.scorer.model == SUPERNET:
-        return "search"
-    return _SECTIONS.get(stage, stage)
 
 
 def _first_line(error: BaseException) -> str:

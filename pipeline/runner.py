@@ -24,6 +24,7 @@ from classification.errors import (
 from classification.persistence.storage import storing
 from classification.persistence.workspace import Workspace
 from classification.progress import Progress, silent
+from classification.settings import effective_settings
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name, software
@@ -78,7 +79,7 @@ class Runner:
 
     def __init__(
         self,
-        stages: Mapping[str, Stage],
+        stages: Mapping[str, Stage[Any]],
         config: PipelineConfig,
         datasets: Mapping[str, ImageDataset],
         store: Store,
@@ -213,10 +214,10 @@ class Runner:
 
     def _context(
         self, name: str, artifacts: Mapping[str, Artifact], work: Path, progress: Progress
-    ) -> Context:
+    ) -> Context[Any]:
         world = self.world if self.stages[name].parallel else ALONE
         return Context(
-            self.config,
+            self.stages[name].settings(self.config),
             self.datasets,
             {need: artifacts[need] for need in self._stage_needs(name)},
             Workspace(work, progress, self.console.log, world),
@@ -230,11 +231,6 @@ class Runner:
         inputs = self._inputs(name, artifacts)
         with storing(work):
             prepare(work, inputs, forced, self.store.ledger, self.console.log)
-        description = {
-            "version": self.stages[name].version,
-            "settings": dict(self.stages[name].settings(self.config)),
-            "inputs": inputs,
-        }
         stopwatch = Stopwatch(self.store.ledger, work, attempt, begin)
         with self.console.progress(name, self.device.type) as show:
             context = self._context(
@@ -250,7 +246,8 @@ class Runner:
                 raise InterruptedRunError(f"interrupted in {name}{attempt.how_far}") from stop
             except BaseException as error:
                 attempt = stopwatch.give_up("failed")
-                problem = failure_of(error, name, attempt, self.config, work)
+                section = self.stages[name].section_of(self.config)
+                problem = failure_of(error, name, section, attempt, self.config, work)
                 if problem is not None and not self.stages[name].parallel:
                     self.world.from_first(partial(_raise, problem))  # the others wait to be told
                 if problem is None or problem is error:
@@ -258,6 +255,11 @@ class Runner:
                 raise problem from error
         with deferred(), storing(work):
             attempt = stopwatch.stop("done")
+            description = {
+                "version": self.stages[name].version,
+                "settings": effective_settings(context.settings),
+                "inputs": inputs,
+            }
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])
         self.console.log(f"{name:8} done     {key}  ({cost} in this attempt)")

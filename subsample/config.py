@@ -5,14 +5,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from classification.acceleration import Precision
+from classification.settings import WITHOUT_EFFECT
 from subsample.baselines import DropoutConfig
 
 Source = Literal["pass", "training"]
 Loss = Literal["ce", "kl", "anchor_ce"]
 
 
-class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
-    """How the training images are scored. The defaults are the paper's, Section III-C."""
+class LossesConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which losses an image is scored by: all that matters of losses that a training recorded."""
 
     source: Source = Field(
         "pass",
@@ -20,6 +21,39 @@ class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
         "training recorded in its last epochs, one a draw, which cost nothing",
     )
     draws: int = Field(10, ge=2, le=10_000, description="mixes of each image (the paper's M)")
+    loss: Loss = Field(
+        "ce",
+        description="cross-entropy against the mixed label (Eq. 8), that less the mixed label's "
+        "entropy, or against the anchor's label alone, in nats",
+    )
+    cv_floor: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="nats added to the mean in the coefficient of variation's denominator; none "
+        "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
+    )
+
+    @field_validator("loss")
+    @classmethod
+    def _recorded(cls, loss: Loss, info: ValidationInfo) -> Loss:
+        if info.data.get("source") == "training" and loss == "anchor_ce":
+            raise ValueError(
+                "no training records such losses; allowed: ce, kl with source training"
+            )
+        return loss
+
+    @property
+    def floor(self) -> float:
+        """Nats added to the mean loss in the coefficient of variation's denominator."""
+        if self.cv_floor is not None:
+            return self.cv_floor
+        return 0.5 if self.loss == "anchor_ce" else 0.0
+
+
+class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
+    """How the training images are scored. The defaults are the paper's, Section III-C."""
+
     num_images: int = Field(
         3, ge=2, le=16, description="images in a mix, the anchor included (the paper's K)"
     )
@@ -33,42 +67,22 @@ class ScoresConfig(BaseModel, frozen=True, extra="forbid"):
         description="share of the pixels the anchor keeps; the paper gives none, 5/9 is its mean "
         "under the published Dirichlet parameters, which sum to 1",
     )
-    loss: Loss = Field(
-        "ce",
-        description="cross-entropy against the mixed label (Eq. 8), that less the mixed label's "
-        "entropy, or against the anchor's label alone, in nats",
-    )
     common_draws: bool = Field(
         False, description="give every anchor the same fractions, boxes and partners in draw m"
-    )
-    cv_floor: float | None = Field(
-        None,
-        ge=0,
-        le=1000,
-        description="nats added to the mean in the coefficient of variation's denominator; none "
-        "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
     )
     precision: Precision = Field(
         "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
     )
-    batch_size: int = Field(1024, gt=0, description="mixed images a forward pass")
+    batch_size: int = Field(
+        1024, gt=0, description="mixed images a forward pass", json_schema_extra=WITHOUT_EFFECT
+    )
 
-    @field_validator("loss", "common_draws")
+    @field_validator("common_draws")
     @classmethod
-    def _recorded(cls, value: str | bool, info: ValidationInfo) -> str | bool:
-        if info.data.get("source") == "training" and value in ("anchor_ce", True):
-            allowed = "false" if value is True else "ce, kl"
-            raise ValueError(
-                f"no training records such losses; allowed: {allowed} with source training"
-            )
-        return value
-
-    @property
-    def floor(self) -> float:
-        """Nats added to the mean loss in the coefficient of variation's denominator."""
-        if self.cv_floor is not None:
-            return self.cv_floor
-        return 0.5 if self.loss == "anchor_ce" else 0.0
+    def _drawn(cls, common: bool, info: ValidationInfo) -> bool:
+        if info.data.get("source") == "training" and common:
+            raise ValueError("no training records such losses; allowed: false with source training")
+        return common
 
 
 _ROUNDING = 1e-9  # by which fractions that make up 1 may exceed it
@@ -79,8 +93,8 @@ Measure = Literal[
 Order = Literal["deterministic", "interval"]
 
 
-class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
-    """Which images of each class the search sees."""
+class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which images of each class are kept, once what the measure needs is known."""
 
     measure: Measure = Field(
         "cv",
@@ -102,8 +116,6 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
         "deterministic",
         description="the first images of the order, or every n-th one (Section III-C of the paper)",
     )
-
-    dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
 
     @model_validator(mode="before")
     @classmethod
@@ -137,3 +149,15 @@ class SubsetConfig(BaseModel, frozen=True, extra="forbid"):
     def needs_baseline(self) -> bool:
         """Whether the measure reads the scorer otherwise than by its losses under mixing."""
         return self.measure in ("mc_dropout", "k_center", "el2n")
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether the seed decides anything: what is measured, chosen or dealt into two lists."""
+        drawn = self.measure not in ("el2n", "k_center", "full")
+        return drawn or self.architecture_fraction is not None
+
+
+class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):
+    """Which images of each class the search sees."""
+
+    dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")

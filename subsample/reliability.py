@@ -13,7 +13,7 @@ import torch
 from scipy.stats import spearmanr
 
 from classification.seeding import make_generator
-from subsample.config import ScoresConfig
+from subsample.config import LossesConfig, ScoresConfig
 from subsample.uncertainty import summarise
 
 ENOUGH = 0.5  # reliability under which a ranking is more noise than signal
@@ -34,7 +34,7 @@ class Reliability:
 
 def split_half_reliability(
     losses: np.ndarray,
-    config: ScoresConfig,
+    config: LossesConfig,
     measure: Literal["cv", "mean", "std"] = "cv",
     seed: int = 0,
 ) -> Reliability:
@@ -83,7 +83,7 @@ def draws_for(target: float, reliability: float, draws: int) -> int | None:
     return math.ceil(draws * factor - 1e-9)
 
 
-def reliability_warning(reliability: Reliability, config: ScoresConfig) -> str | None:
+def reliability_warning(reliability: Reliability, config: LossesConfig) -> str | None:
     """One line if the ranking by all draws agrees with itself less than ENOUGH, or None.
 
     It says what would raise the agreement, and that a more repeatable ranking need not be a more
@@ -106,7 +106,7 @@ def reliability_warning(reliability: Reliability, config: ScoresConfig) -> str |
         advice.append("scores.loss: kl or anchor_ce" if measured else "scores.loss: kl")
     elif config.loss == "kl" and measured:
         advice.append("scores.loss: anchor_ce")
-    if measured and not config.common_draws:
+    if measured and isinstance(config, ScoresConfig) and not config.common_draws:
         advice.append("scores.common_draws: true")
     raised = f"; {', '.join(advice)} would raise it" if advice else ""
     return (
@@ -116,7 +116,7 @@ def reliability_warning(reliability: Reliability, config: ScoresConfig) -> str |
     )
 
 
-def _measure(losses: np.ndarray, config: ScoresConfig, measure: str) -> np.ndarray:
+def _measure(losses: np.ndarray, config: LossesConfig, measure: str) -> np.ndarray:
     if measure == "mean":
         return losses.mean(1, dtype=np.float64)
     scores = summarise(losses, config)

@@ -20,7 +20,7 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
-from subsample.config import Measure, Order, SubsetConfig
+from subsample.config import Measure, Order, SelectionConfig
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
@@ -38,7 +38,7 @@ class Subset:
     search is to use for α and β alone are not among them but in `architecture_indices`; None: it
     deals `indices` into two halves. `class_histogram` maps class names to images kept, in both
     lists together; `scorer` is the fingerprint of the scorer behind the measure, None if it needs
-    none.
+    none; `seed` is None if it decides nothing.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -49,7 +49,7 @@ class Subset:
     measure: Measure
     order: Order
     fraction: Annotated[float, Field(gt=0, le=1)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None
     scorer: str | None
     class_histogram: dict[str, _Count]
     indices: tuple[_Index, ...]
@@ -111,7 +111,7 @@ _SUBSET = TypeAdapter(Subset)
 
 
 def select(
-    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+    labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
     """Indices of the images kept, those for α and β alone left out, int64, ascending (Eq. 9).
 
@@ -123,7 +123,7 @@ def select(
 
 
 def select_parts(
-    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+    labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As `select`, and the images for α and β alone, None without `architecture_fraction`.
 
@@ -146,7 +146,7 @@ def select_parts(
 
 
 def ranks_in_class(
-    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+    labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
     """The place of each image in its class's order, int64 [N]: 1 is what the measure puts first.
 
@@ -175,7 +175,7 @@ def class_histogram(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int
     return {name: int(count) for name, count in zip(classes, counts, strict=True)}
 
 
-def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[str]) -> None:
+def check_selection(labels: np.ndarray, config: SelectionConfig, classes: Sequence[str]) -> None:
     """Raise ConfigError if a class would keep too few images for the search's two parts."""
     counts = class_histogram(labels, classes)
     name = min(counts, key=lambda each: counts[each])
@@ -198,7 +198,7 @@ def check_selection(labels: np.ndarray, config: SubsetConfig, classes: Sequence[
 
 
 def _classes_in_order(
-    labels: np.ndarray, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+    labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> list[np.ndarray]:
     """The images of each class, those the measure puts first in front."""
     order = _order(len(labels), config, scores, seed)
@@ -207,7 +207,7 @@ def _classes_in_order(
 
 
 def _order(
-    num_images: int, config: SubsetConfig, scores: Scores | np.ndarray | None, seed: int
+    num_images: int, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
     """All images, those the measure puts first in front, int64 [N]."""
     if config.measure == "random":
@@ -235,7 +235,7 @@ def _num_kept(count: int, fraction: float) -> int:
     return max(1, round(fraction * count))
 
 
-def _num_in_parts(count: int, config: SubsetConfig) -> tuple[int, int]:
+def _num_in_parts(count: int, config: SelectionConfig) -> tuple[int, int]:
     """Images kept of a class of `count`: beside those for α and β alone, and those."""
     kept = _num_kept(count, config.fraction)
     if config.architecture_fraction is None:
@@ -244,7 +244,7 @@ def _num_in_parts(count: int, config: SubsetConfig) -> tuple[int, int]:
     return kept, min(_num_kept(count, config.architecture_fraction), count - kept)
 
 
-def _check_architecture_part(counts: Mapping[str, int], config: SubsetConfig) -> None:
+def _check_architecture_part(counts: Mapping[str, int], config: SelectionConfig) -> None:
     for name, count in counts.items():
         kept, beside = _num_in_parts(count, config)
         if not beside:
@@ -255,7 +255,7 @@ def _check_architecture_part(counts: Mapping[str, int], config: SubsetConfig) ->
             )
 
 
-def _positions(count: int, kept: int, config: SubsetConfig) -> np.ndarray:
+def _positions(count: int, kept: int, config: SelectionConfig) -> np.ndarray:
     """Places in a class's order whose images are kept: the first ones, or at a fixed stride."""
     places = np.arange(kept)
     # In integers, since a stride such as 10 / 3 times 3 could fall short of 10.

@@ -24,8 +24,9 @@ from classification.persistence.arrays import create_array, open_array, read_arr
 from classification.persistence.checkpoint import State
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import Workspace
+from classification.settings import effective_settings
 from classification.training.trainer import evaluating
-from subsample.config import Loss, ScoresConfig
+from subsample.config import Loss, LossesConfig, ScoresConfig
 from subsample.mixes import Mixes, draw_mixes
 
 LOSSES = "losses.npy"
@@ -69,8 +70,7 @@ def measure_losses(
         raise DataError(f"scores: {num_anchors} training images; allowed: at least 2, to be mixed")
     size = anchors_in_block(config)
     blocks = math.ceil(num_anchors / size)
-    settings = config.model_dump(mode="json", exclude={"batch_size", "source"})
-    identity = {"config": settings, "seed": seed}
+    identity = {"config": effective_settings(config), "seed": seed}
     stored, first, digest = _open(workspace, (num_anchors, config.draws), identity, size)
     waiting: list[Tensor] = []  # on the device, so that a block need not wait for its losses
     begun = saved = time.monotonic()
@@ -139,7 +139,7 @@ def mixed_losses(
     return (cross_entropy - entropy).clamp_min(0)  # rounding alone can make it negative
 
 
-def summarise(losses: np.ndarray, config: ScoresConfig) -> Scores:
+def summarise(losses: np.ndarray, config: LossesConfig) -> Scores:
     """Mean, standard deviation and coefficient of variation of `losses` [N, M], in float64.
 
     The deviation divides by M - 1, since the draws are a sample of all mixes; the ranking would be
@@ -241,7 +241,7 @@ def losses_of(
         return score_mixes(model, images, labels, num_classes, normalization, config, mixes)
 
 
-def recorded_losses(losses: Path, entropies: Path, config: ScoresConfig) -> np.ndarray:
+def recorded_losses(losses: Path, entropies: Path, config: LossesConfig) -> np.ndarray:
     """The last `draws` epochs of a record, float32 [N, draws], nats.
 
     `losses` and `entropies` are the files of `TrainingLosses`, [N, E] with E of at least `draws`.

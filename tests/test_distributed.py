@@ -65,7 +65,7 @@ def score(world, tmp_path):
     """The losses of all images by one scorer, in blocks small enough for several turns."""
     place = Workspace(tmp_path / f"scores-{world.size}-{world.rank}", world=world)
     data = load_dataset(DATA)
-    model = build_scorer(CONFIG, data.num_classes, seed=0)
+    model = build_scorer(CONFIG.model, data.num_classes, seed=0)
     settings = (data.normalization, ScoresConfig(draws=4, batch_size=64), 5, place)
     with mock.patch.object(uncertainty, "_BLOCK", 64):
         measured = uncertainty.measure_losses(

@@ -1,11 +1,23 @@
 """Which images a run is made of, and how training augments them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from classification.settings import WITHOUT_EFFECT
+
 _LARGE = 128  # pixels, from which on images of a folder stay in their files
+
+
+class AugmentationSettings(BaseModel, frozen=True, extra="forbid"):
+    """How training augments images: what a trained network depends on beside their content."""
+
+    crop_padding: int | None
+    flip: bool
+    lighting: float
+    in_files: bool
+    """Images in files get random resized crops, and their colours are jittered on the device."""
 
 
 class DataConfig(BaseModel, frozen=True, extra="forbid"):
@@ -36,6 +48,7 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         le=256,
         description="processes that decode files; one a core but one, up to 16, shared out among "
         "the processes that train on this machine",
+        json_schema_extra=WITHOUT_EFFECT,
     )
     val_labels: Path | None = Field(
         None,
@@ -44,13 +57,16 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         "beside its meta.mat",
     )
     follow_links: bool = Field(
-        False, description="whether symbolic links below root may lead out of it"
+        False,
+        description="whether symbolic links below root may lead out of it; refused otherwise",
+        json_schema_extra=WITHOUT_EFFECT,
     )
     max_unreadable: int = Field(
         0,
         ge=0,
         description="images in files that may be unreadable in a split, others standing in for "
         "them, before the run fails",
+        json_schema_extra=WITHOUT_EFFECT,
     )
     crop_padding: int | None = Field(
         None, ge=0, le=128, description="zeros around a random crop, pixels; an eighth of the side"
@@ -89,9 +105,12 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         """`flip`, or what suits the kind: a mirrored digit is no digit."""
         return self.kind != "digits" if self.flip is None else self.flip
 
-    def augmentation_settings(self) -> dict[str, Any]:
-        """What augmentation depends on beside the images: part of a trained thing's identity."""
-        settings: dict[str, Any] = {"crop_padding": self.crop_padding, "flip": self.flips}
-        # Named where it is used alone, so that what was trained before it came keeps its name.
-        settings |= {"lighting": self.lighting} if self.lighting else {}
-        return settings | ({"colour": "device"} if self.in_files else {})
+    @property
+    def augmentation(self) -> AugmentationSettings:
+        """How training augments these images."""
+        return AugmentationSettings(
+            crop_padding=self.crop_padding,
+            flip=self.flips,
+            lighting=self.lighting,
+            in_files=self.in_files,
+        )

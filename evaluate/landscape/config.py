@@ -12,12 +12,9 @@ PLANE_VECTORS = 2
 _OF_HESSIAN = ("eigenvalues", "plane_points", "trace_draws")
 
 
-class LandscapeConfig(BaseModel, frozen=True, extra="forbid"):
-    """Whose landscape, on which images, and how finely it is drawn."""
+class SurfaceConfig(BaseModel, frozen=True, extra="forbid"):
+    """On which images a landscape is measured, and how finely."""
 
-    of: Literal["scorer", "network"] | None = Field(
-        None, description="the classifier; the network where the goal is one, else the scorer"
-    )
     split: Literal["train", "test"] = Field(
         "test", description="whose images, without augmentation; Jeong et al. 2023, Figure 3: test"
     )
@@ -74,7 +71,15 @@ class LandscapeConfig(BaseModel, frozen=True, extra="forbid"):
         return {name: value for name, value in wanted.items() if value}
 
 
-def check_landscape(config: LandscapeConfig) -> None:
+class LandscapeConfig(SurfaceConfig, frozen=True, extra="forbid"):
+    """Whose landscape, on which images, and how finely it is drawn."""
+
+    of: Literal["scorer", "network"] | None = Field(
+        None, description="the classifier; the network where the goal is one, else the scorer"
+    )
+
+
+def check_landscape(config: SurfaceConfig) -> None:
     """Raise ConfigError, naming the setting, if the extra that it needs is not installed."""
     for name in config.curvature:
         require(

@@ -28,7 +28,7 @@ from classification.data.datasets import ImageDataset
 from classification.data.strata import balanced_indices
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
-from evaluate.landscape.config import PLANE_VECTORS, LandscapeConfig
+from evaluate.landscape.config import PLANE_VECTORS, SurfaceConfig
 from evaluate.landscape.directions import (
     eigenvector_direction,
     gaussian_noise,
@@ -48,7 +48,7 @@ _SPECTRUM = 1  # the workspace's only whole step; the points after it are parts 
 def landscape(
     model: nn.Module,
     dataset: ImageDataset,
-    config: LandscapeConfig,
+    config: SurfaceConfig,
     *,
     seed: int,
     device: torch.device,
@@ -68,7 +68,7 @@ def landscape(
 
 
 def measure(
-    risk: EmpiricalRisk, config: LandscapeConfig, *, seed: int, workspace: Workspace
+    risk: EmpiricalRisk, config: SurfaceConfig, *, seed: int, workspace: Workspace
 ) -> Result:
     """As `landscape`, of any risk."""
     points = _points(config)
@@ -104,7 +104,7 @@ def measure(
     return _result(risk, config, spectrum, points, values)
 
 
-def _points(config: LandscapeConfig) -> list[Point]:
+def _points(config: SurfaceConfig) -> list[Point]:
     """All that is computed one by one, in order."""
     alphas = _axis(config.radius, config.points)
     sides = _axis(config.plane_radius, config.plane_points)
@@ -123,7 +123,7 @@ def _axis(radius: float, points: int) -> list[float]:
 
 
 def _spectrum(
-    hessian: Hessian | None, config: LandscapeConfig, seed: int, workspace: Workspace
+    hessian: Hessian | None, config: SurfaceConfig, seed: int, workspace: Workspace
 ) -> dict[str, Any]:
     """What the points need of the Hessian, and the result states."""
     number = config.num_eigenvectors
@@ -141,7 +141,7 @@ def _spectrum(
 
 def _result(
     risk: EmpiricalRisk,
-    config: LandscapeConfig,
+    config: SurfaceConfig,
     spectrum: Mapping[str, Any],
     points: Sequence[Point],
     values: Sequence[Sequence[float]],
@@ -186,7 +186,7 @@ def _rows(columns: Mapping[str, list[Any]], length: int) -> dict[str, list[Any]]
     }
 
 
-def _noise(config: LandscapeConfig, values: Sequence[Sequence[float]]) -> dict[str, Any]:
+def _noise(config: SurfaceConfig, values: Sequence[Sequence[float]]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "scale": config.noise_scale,
         "draws": config.noise_draws,

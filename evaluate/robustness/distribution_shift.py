@@ -27,6 +27,7 @@ from classification.data.files import ImageFiles
 from classification.data.folders import Boundary, images_in, list_folder, list_images
 from classification.data.loaders import Batch, Images
 from classification.errors import ConfigError, DataError
+from classification.settings import WITHOUT_EFFECT, effective_settings
 from evaluate.robustness.attacks import PixelModel
 
 NUM_CLASSES = 200  # of ImageNet-A, and of ImageNet-O
@@ -53,27 +54,48 @@ class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
         "they are shown at the classifier's size",
     )
 
-    def identity(self) -> dict[str, Any]:
-        """What tells the named images from others, as JSON values.
 
-        Of a folder names, sizes in bytes and classes, as of images in files; downloaded datasets
-        are known by name. Raises DataError or ConfigError for folders that cannot be used.
-        """
-        roots = {"imagenet_a": self.imagenet_a, "imagenet_o": self.imagenet_o}
-        found: dict[str, Any] = {
-            name: _digest(_list_classes(root, f"{_KEY}.{name}")[1])
-            for name, root in roots.items()
-            if root is not None
-        }
-        other = self.out_of_distribution
-        if other is None:
-            return found
-        if other.root is None or other.kind != "folder":
-            return found | {"out_of_distribution": {"kind": other.kind, "classes": other.classes}}
-        listed = list_images(
-            other.root, _OTHER, other.classes, None, other.val_labels, other.follow_links
+class OtherImages(BaseModel, frozen=True, extra="forbid"):
+    """Another dataset: its settings without the folder, and the digest of its test images."""
+
+    settings: dict[str, Any]
+    digest: str | None
+
+    @classmethod
+    def of(cls, data: DataConfig) -> "OtherImages":
+        """Raises DataError or ConfigError for a folder that cannot be used."""
+        digest = None
+        if data.root is not None and data.kind == "folder":
+            listed = list_images(
+                data.root, _OTHER, data.classes, None, data.val_labels, data.follow_links
+            )
+            digest = _digest(listed.test)
+        settings = {k: v for k, v in effective_settings(data).items() if k != "root"}
+        return cls(settings=settings, digest=digest)
+
+
+class ShiftImages(BaseModel, frozen=True, extra="forbid"):
+    """The images that a config names, and what tells them from others, wherever they are stored.
+
+    A digest is over names, sizes in bytes and classes, as of images in files; downloaded datasets
+    are known by their config.
+    """
+
+    config: ShiftConfig = Field(json_schema_extra=WITHOUT_EFFECT)
+    imagenet_a: str | None
+    imagenet_o: str | None
+    out_of_distribution: OtherImages | None
+
+    @classmethod
+    def of(cls, config: ShiftConfig) -> "ShiftImages":
+        """Raises DataError or ConfigError for folders that cannot be used."""
+        other = config.out_of_distribution
+        return cls(
+            config=config,
+            imagenet_a=_digest_of_classes(config.imagenet_a, "imagenet_a"),
+            imagenet_o=_digest_of_classes(config.imagenet_o, "imagenet_o"),
+            out_of_distribution=None if other is None else OtherImages.of(other),
         )
-        return found | {"out_of_distribution": _digest(listed.test)}
 
 
 def shift_measures(
@@ -246,6 +268,10 @@ def _images_of(folder: Path, root: Path, key: str) -> FolderFiles:
     if not files.names:
         raise DataError(f"{key}: {folder}: found no images; allowed: at least 1 a class")
     return files
+
+
+def _digest_of_classes(root: Path | None, name: str) -> str | None:
+    return None if root is None else _digest(_list_classes(root, f"{_KEY}.{name}")[1])
 
 
 def _digest(files: FileIndex) -> str:

@@ -41,15 +41,9 @@ def _fraction(value: Any) -> Any:
 Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 
 
-class RobustnessConfig(BaseModel, frozen=True, extra="forbid"):
-    """How a trained classifier is attacked, and which images from elsewhere it is shown.
+class AttackConfig(BaseModel, frozen=True, extra="forbid"):
+    """How a trained classifier is attacked."""
 
-    The defaults are FGSM and PGD-10 under L∞ at 8/255 and below, in steps of 2/255.
-    """
-
-    of: Literal["scorer", "network"] | None = Field(
-        None, description="what is attacked; none: the network where that is the goal, else scorer"
-    )
     attacks: tuple[AttackName, ...] = Field(
         ("fgsm", "pgd"), min_length=1, description="FGSM alone can reflect masked gradients"
     )
@@ -67,10 +61,6 @@ class RobustnessConfig(BaseModel, frozen=True, extra="forbid"):
         None, gt=0, description="test images to attack, drawn from all; none: all of them"
     )
     batch_size: int = Field(250, gt=0, description="images attacked at once")
-    substitutes: tuple[SubstituteConfig, ...] = Field(
-        (), description="from which adversarial images are taken, too"
-    )
-    shift: ShiftConfig = Field(ShiftConfig(), description="images from elsewhere")
 
     @field_validator("attacks", "epsilons")
     @classmethod
@@ -81,6 +71,21 @@ class RobustnessConfig(BaseModel, frozen=True, extra="forbid"):
 
     def attack(self, name: AttackName, epsilon: float) -> Attack:
         return Attack(name, epsilon, self.step, self.steps, self.restarts)
+
+
+class RobustnessConfig(AttackConfig, frozen=True, extra="forbid"):
+    """How a trained classifier is attacked, and which images from elsewhere it is shown.
+
+    The defaults are FGSM and PGD-10 under L∞ at 8/255 and below, in steps of 2/255.
+    """
+
+    of: Literal["scorer", "network"] | None = Field(
+        None, description="what is attacked; none: the network where that is the goal, else scorer"
+    )
+    substitutes: tuple[SubstituteConfig, ...] = Field(
+        (), description="from which adversarial images are taken, too"
+    )
+    shift: ShiftConfig = Field(ShiftConfig(), description="images from elsewhere")
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def measure_robustness(
     sources: Sequence[Source],
     images: Images,
     num_classes: int,
-    config: RobustnessConfig,
+    config: AttackConfig,
     measures: Mapping[str, Measure],
     *,
     seed: int,
@@ -174,7 +179,7 @@ def _attack_batch(
     attackers: Sequence[Attacker],
     pixels: Tensor,
     labels: Tensor,
-    config: RobustnessConfig,
+    config: AttackConfig,
     seed: int,
     index: int,
 ) -> dict[str, Any]:
@@ -197,7 +202,7 @@ def _attack_batch(
 
 
 def _summarise(
-    rows: Sequence[Mapping[str, Any]], sources: Sequence[Source], config: RobustnessConfig
+    rows: Sequence[Mapping[str, Any]], sources: Sequence[Source], config: AttackConfig
 ) -> dict[str, Any]:
     batches = [row for row in rows if "attacked" in row]
     images = sum(row["images"] for row in batches)

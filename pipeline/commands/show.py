@@ -100,8 +100,8 @@ def _trained(
     """The config's scorer, whose gradients say what is salient."""
     scorer = config.scorer
     if scorer.weights is not None:
-        return load_scorer(scorer, dataset.num_classes, scorer.weights)
-    trained = config.without_extras.model_copy(update={"goal": "classifier"})
+        return load_scorer(scorer.model, dataset.num_classes, scorer.weights)
+    trained = config.goal_alone.model_copy(update={"goal": "classifier"})
     key = fingerprints(STAGES, trained, {"data": dataset.content_hash})["scorer"]
     artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
     if artifact is None:
@@ -109,4 +109,4 @@ def _trained(
             f"--mixer {mixing.kind}: takes its saliency from the trained scorer, which is not made "
             "yet; run the config with --until scorer, or set scorer.weights"
         )
-    return load_scorer(scorer, dataset.num_classes, artifact.path / WEIGHTS)
+    return load_scorer(scorer.model, dataset.num_classes, artifact.path / WEIGHTS)

@@ -8,12 +8,12 @@ from typing import Any
 
 from classification.config import ClassifierConfig
 from classification.errors import ConfigError
+from classification.settings import effective_settings
 from evaluate.published.error_rates import published_row
 from evaluate.published.rows import Setting
 from pipeline.reports.page import BEST_IS_OPTIMISTIC, markdown_table
 from pipeline.reports.seed_groups import group_by_setting, setting_key, spread, varied
 from pipeline.reports.training_time import VANILLA, vanilla
-from pipeline.stages.scorer import training_settings
 
 # What has a column of its own, or is the same for all rows.
 _SHOWN = {"model", "weights", "epochs", *vars(VANILLA)}
@@ -134,7 +134,7 @@ def _ratio(row: _Row, rows: Sequence[_Row]) -> float | None:
     device, else of the twins that the reports found."""
     if row.setting.is_vanilla:
         return 1.0
-    wanted = setting_key(_setting(training_settings(vanilla(row.scorer)), row.augmentation))
+    wanted = setting_key(_setting(effective_settings(vanilla(row.scorer)), row.augmentation))
     twin = next((other for other in rows if other.key == wanted), None)
     if twin and len({run["device"] for run in (*row.runs, *twin.runs)}) == 1:
         own, base = row.times("seconds_per_epoch"), twin.times("seconds_per_epoch")

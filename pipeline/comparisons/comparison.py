@@ -140,9 +140,11 @@ def _lineage(store: Store, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if "fingerprint" in value:
             manifest = store.manifest(stage, value["fingerprint"])
             found |= _lineage(store, manifest["inputs"])
-            settings = {k: v for k, v in manifest["settings"].items() if k != "seed"}
+            # Not the seed, nor what a stage repeats of an earlier one's settings.
+            repeated = {"seed", *manifest["inputs"]}
+            settings = {k: v for k, v in manifest["settings"].items() if k not in repeated}
             own = settings.pop(stage, {})  # a stage's own config, beside what else decides it
-            found[stage] = own | settings if isinstance(own, dict) else {stage: own} | settings
+            found[stage] = own | settings
         else:
             found[f"images of {stage}"] = value["content_hash"]
     return found
@@ -172,7 +174,7 @@ def _differences(
     yield from ((key, v, theirs.get(key)) for key, v in mine.items() if v != theirs.get(key))
     mine, theirs = (entry.settings.get("shift", {}) for entry in (first, other))
     for key in sorted(mine.keys() & theirs.keys()):
-        if mine[key] != theirs[key]:
+        if None not in (mine[key], theirs[key]) and mine[key] != theirs[key]:
             yield f"shift.{key}", mine[key], theirs[key]
 
 

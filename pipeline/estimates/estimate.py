@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ from pipeline.runner import Action, Runner, Selection, Step
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from pipeline.stages.search import GENOTYPE
-from pipeline.stages.subset_checks import num_kept
+from pipeline.stages.subset import num_kept
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 from pipeline.store.store import Artifact
@@ -149,7 +150,8 @@ class _Trials:
         try:
             seconds = self._try(step)
         except Exception as error:
-            problem = failure_of(error, name, runner.attempt(name), self._config, self._root)
+            section, attempt = runner.stages[name].section_of(self._config), runner.attempt(name)
+            problem = failure_of(error, name, section, attempt, self._config, self._root)
             if problem is None or problem is error:
                 raise
             raise problem from error
@@ -194,6 +196,7 @@ class _Trials:
         name, config = step.stage, self._config
         trial = try_training(
             self._runner.stages[name],
+            config,
             self._context(name, self._data, folder),
             Meter(self._runner.device, self._seconds / MEASURED, self._clock),
         )
@@ -239,13 +242,14 @@ class _Trials:
         self._artifacts[name] = self._stand_in(name, folder)
         return elapsed
 
-    def _context(self, name: str, data: ImageDataset, folder: str) -> Context:
+    def _context(self, name: str, data: ImageDataset, folder: str) -> Context[Any]:
         runner = self._runner
-        needs = runner.stages[name].needs(self._config)
+        stage = runner.stages[name]
+        needs = [need for need in stage.needs(self._config) if need not in SOURCES]
         return Context(
-            self._config,
+            stage.settings(self._config),
             {**runner.datasets, "data": data},
-            {need: self._artifacts[need] for need in needs if need not in SOURCES},
+            {need: self._artifacts[need] for need in needs},
             Workspace(self._root / folder),
             runner.device,
             silent_log,

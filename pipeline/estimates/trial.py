@@ -8,6 +8,7 @@ more and more of them. Whatever else a stage does, it does as always, in a folde
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
+from typing import Any
 
 from classification.config import SUPERNET, ClassifierConfig
 from classification.persistence.workspace import Workspace
@@ -92,16 +93,16 @@ class Timer:
         return self._last - before
 
 
-def try_training(stage: Stage, context: Context, meter: Meter) -> Trial:
+def try_training(
+    stage: Stage[Any], config: PipelineConfig, context: Context[Any], meter: Meter
+) -> Trial:
     """Run a training stage briefly in the context's folder, for as long as `meter` says."""
     timer = Timer(meter)
-    brief = Context(
-        brief_config(stage.name, context.config),
-        {name: brief_dataset(dataset, meter) for name, dataset in context.datasets.items()},
-        context.inputs,
-        Workspace(context.workspace.directory, timer),
-        context.device,
-        context.log,
+    brief = replace(
+        context,
+        settings=stage.settings(brief_config(stage.name, config)),
+        datasets={name: brief_dataset(d, meter) for name, d in context.datasets.items()},
+        workspace=Workspace(context.workspace.directory, timer),
     )
     stage.run(brief)
     return Trial(tuple(timer.epochs), timer.lap())

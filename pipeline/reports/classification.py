@@ -13,6 +13,7 @@ from classification.errors import ArtifactError, ConfigError
 from classification.models import build_classifier
 from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
+from classification.settings import effective_settings
 from evaluate.complexity import measure_complexity
 from evaluate.figures.training import learning_curves
 from evaluate.published.error_rates import published_row, published_tables
@@ -22,11 +23,11 @@ from pipeline.config import PipelineConfig
 from pipeline.reports.page import best_label, cost_row, describe_dataset, fill, write_page
 from pipeline.reports.picture import Picture
 from pipeline.reports.results import hours_of
-from pipeline.reports.robustness_sections import collect_extras, show_extras
+from pipeline.reports.robustness_sections import collect_sections, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.reports.training_time import TrainingTime, devices_of, training_time, twin_commands
 from pipeline.run_folder import RunFolder
-from pipeline.stages.scorer import WEIGHTS, training_settings
+from pipeline.stages.scorer import WEIGHTS
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Cost, last_making, software_of
 from pipeline.store.store import Artifact, Store
@@ -47,13 +48,14 @@ def write_classification_report(
     scorer = artifacts["scorer"]
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
-    results |= collect_extras(artifacts, store)
+    results |= collect_sections(artifacts, store)
     curves = learning_curves(read_metrics(scorer.path), _title(results))
     attempts = store.ledger.attempts([scorer.fingerprint])
     on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)
     values = {
         "results": results,
         "data": describe_dataset(data),
+        "epochs": config.scorer.trained_epochs,
         "augmentation": describe_augmentation(config.data, data),
         "optimizer": describe_optimizer(config.scorer),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
@@ -66,7 +68,7 @@ def write_classification_report(
             ]
         },
         "weights": str(scorer.path / WEIGHTS),
-        "extras": show_extras(folder.report, config, artifacts, store, results),
+        "robustness_sections": show_sections(folder.report, config, artifacts, store, results),
         "tables": _tables(results, Setting.of(config.scorer)),
     }
     write_page(folder.report, "classification.md.j2", values, results)
@@ -103,10 +105,10 @@ def collect_classification(
             "image_size": data.image_size,
             "train": len(data.train),
             "test": len(data.test),
-            "augmentation": config.data.augmentation_settings(),
+            "augmentation": effective_settings(config.data.augmentation),
             "published_as": published_as,
         },
-        "scorer": training_settings(config.scorer),
+        "scorer": effective_settings(config.scorer),
         "mixing": setting.mixing.describe(),
         "regularisers": setting.regularisers,
         "parameters": size.parameters,

@@ -23,7 +23,7 @@ from evaluate.figures.subset import cv_histogram, lowest_kept, subset_gallery
 from pipeline.config import PipelineConfig
 from pipeline.reports.picture import Picture, save_files
 from pipeline.stages import scores, subset
-from pipeline.stages.scorer import WEIGHTS, load_from
+from pipeline.stages.scorer import WEIGHTS, ScorerNetwork
 from pipeline.store.store import Artifact
 from subsample.mixes import Mixes
 from subsample.selection import Subset
@@ -136,7 +136,7 @@ def _find_mixes(
             "The losses were recorded while the scorer trained, on images as its epochs mixed "
             "them; those mixes are not kept."
         )
-    model = load_from(scorer.path / WEIGHTS, config, data.num_classes)
+    model = ScorerNetwork.of(config).read(scorer.path / WEIGHTS, data.num_classes)
     train = data.in_memory()
     found: dict[int, Mixes] = {}
     for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):

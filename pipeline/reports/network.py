@@ -26,7 +26,7 @@ from pipeline.reports.page import (
 )
 from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import SELECTION, SERIES, collect_results
-from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
+from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
@@ -54,9 +54,9 @@ def write_report(
     folder = run.report
     folder.mkdir(parents=True, exist_ok=True)
     data, made = datasets["data"], artifacts
-    artifacts = without_extras(config, made)
+    artifacts = goal_artifacts(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
-    results |= collect_extras(made, store)
+    results |= collect_sections(made, store)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
         "cost": draw_costs(folder, results["cost"]),
@@ -65,7 +65,7 @@ def write_report(
         "training": _draw_curves(folder, artifacts),
         "images": draw_subset(folder, config, data, artifacts),
     }
-    summary["extras"] = show_extras(folder, config, made, store, results)
+    summary["robustness_sections"] = show_sections(folder, config, made, store, results)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
     return results

@@ -41,15 +41,15 @@ SHIFT: dict[str, tuple[Key, str]] = {
 _APART = "beside the goal, in no sum"
 
 
-def without_extras(config: PipelineConfig, artifacts: Artifacts) -> dict[str, Artifact]:
-    """The artifacts of the run's goal: neither extras nor what was made for them alone, as is the
-    scorer that is attacked where the subset is a random one."""
-    wanted = set(build_graph(STAGES, config.without_extras))
+def goal_artifacts(config: PipelineConfig, artifacts: Artifacts) -> dict[str, Artifact]:
+    """The artifacts of the run's goal: not those of robustness and landscape, nor what was made for
+    these alone, such as an attacked scorer where the subset is a random one."""
+    wanted = set(build_graph(STAGES, config.goal_alone))
     return {name: artifact for name, artifact in artifacts.items() if name in wanted}
 
 
-def collect_extras(artifacts: Artifacts, store: Store) -> Results:
-    """The figures of each extra that the run has, for results.json, each with its own cost."""
+def collect_sections(artifacts: Artifacts, store: Store) -> Results:
+    """The figures of each section that the run has, for results.json, each with its own cost."""
     found = {}
     for name in filter(artifacts.__contains__, _COLLECT):
         attempts = store.ledger.attempts([artifacts[name].fingerprint])
@@ -61,12 +61,12 @@ def collect_extras(artifacts: Artifacts, store: Store) -> Results:
     return found
 
 
-def show_extras(
+def show_sections(
     folder: Path, config: PipelineConfig, artifacts: Artifacts, store: Store, results: Results
 ) -> dict[str, Any]:
-    """What templates print of `collect_extras`, which is in `results`: rows of the table of costs,
-    and a section each. Writes the pictures into `folder`."""
-    goal, rows, sections = without_extras(config, artifacts), [], []
+    """What templates print of `collect_sections`, which is in `results`: rows of the table of
+    costs, and a section each. Writes the pictures into `folder`."""
+    goal, rows, sections = goal_artifacts(config, artifacts), [], []
     for name, artifact in artifacts.items():
         if name in goal:
             continue
@@ -89,7 +89,7 @@ def show_extras(
 
 @dataclass(frozen=True)
 class _Section:
-    """The section of an extra; tables are columns by their titles, the first of words."""
+    """A section of a report; tables are columns by their titles, the first of words."""
 
     anchor: str
     title: str

@@ -15,7 +15,7 @@ from pipeline.run_folder import REPORT, RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.store import Artifact, Store
-from subsample.selection import SubsetConfig
+from subsample.config import SubsetConfig
 
 
 def write_run_report(
@@ -61,7 +61,7 @@ def write_run_report(
 
 def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """What the same search on all images would be called in the store."""
-    full = config.without_extras.model_copy(
+    full = config.goal_alone.model_copy(
         update={"subset": SubsetConfig(measure="full", fraction=1.0)}
     )
     return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]

@@ -8,6 +8,7 @@ from typing import Any
 from classification.data.datasets import ImageDataset
 from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
+from classification.settings import effective_settings
 from evaluate.figures.training import learning_curves
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
@@ -22,11 +23,10 @@ from pipeline.reports.page import (
 )
 from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import SELECTION, SERIES, describe_subset, hours_of, selection_cost
-from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
+from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages.probe import SUMMARY
-from pipeline.stages.scorer import training_settings
 from pipeline.stages.subset import SUBSET
 from pipeline.store.ledger import Cost, software_of
 from pipeline.store.store import Artifact, Store
@@ -43,8 +43,8 @@ def write_subset_report(
     the results.
     """
     folder = run.report
-    made, artifacts = artifacts, without_extras(config, artifacts)
-    results = collect_probe(config, artifacts, store) | collect_extras(made, store)
+    made, artifacts = artifacts, goal_artifacts(config, artifacts)
+    results = collect_probe(config, artifacts, store) | collect_sections(made, store)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
     curves = learning_curves(read_metrics(artifacts["probe"].path), title)
@@ -74,7 +74,7 @@ def write_subset_report(
             ],
             "images": draw_subset(folder, config, data, artifacts),
         },
-        "extras": show_extras(folder, config, made, store, results),
+        "robustness_sections": show_sections(folder, config, made, store, results),
         "indices": str(artifacts["subset"].path / SUBSET),
     }
     write_page(folder, "subset.md.j2", values, results)
@@ -96,7 +96,7 @@ def collect_probe(
         "software": software_of(attempts),
         "seed": config.seed,
         "subset": describe_subset(artifacts),
-        "probe": training_settings(config.probed),
+        "probe": effective_settings(config.probed),
         "accuracy": read_object(artifacts["probe"].path / SUMMARY)["accuracy"],
         "cost": {
             "unit": sum(costs.values(), Cost()).unit,

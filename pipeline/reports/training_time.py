@@ -81,9 +81,9 @@ def twin_commands(
     runs = folder.path.parent
     elsewhere = [] if str(runs) == "runs" else ["--runs", str(runs)]
     train = [str(folder.config_path), "--set", "scorer.mixing={kind: none}"]
-    for key in ("label_smoothing", "stochastic_depth", "drop_block"):
-        if getattr(config.scorer, key):
-            train += ["--set", f"scorer.{key}=0"]
+    for key, value in vars(VANILLA).items():
+        if key != "mixing" and getattr(config.scorer, key) != value:
+            train += ["--set", f"scorer.{key}={value:g}"]
     train += ["--name", f"{config.name[:_LONGEST_NAME]}-vanilla"]
     train += ["--device", "cpu" if on_cpu else "cuda"]
     if str(store.root) != "artifacts":
@@ -94,7 +94,7 @@ def twin_commands(
 
 def _fingerprint(config: PipelineConfig, content_hash: str) -> str:
     """The scorer's, whatever the config's goal and whether its subset needs one."""
-    alone = config.without_extras.model_copy(update={"goal": "classifier"})
+    alone = config.goal_alone.model_copy(update={"goal": "classifier"})
     return fingerprints(STAGES, alone, {"data": content_hash})["scorer"]
 
 

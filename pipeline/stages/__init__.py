@@ -1,5 +1,7 @@
 """The stages, in the order in which data flows through them."""
 
+from typing import Any
+
 from pipeline.graph import Stage
 from pipeline.stages import (
     baseline,
@@ -14,7 +16,7 @@ from pipeline.stages import (
     subset,
 )
 
-STAGES: dict[str, Stage] = {
+STAGES: dict[str, Stage[Any]] = {
     stage.name: stage
     for stage in (
         scorer.STAGE,

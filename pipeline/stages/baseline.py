@@ -1,58 +1,103 @@
 """Baseline: what another measure than the losses under mixing says of every training image."""
 
 from collections.abc import Mapping
-from typing import Any
 
+import torch
+from pydantic import Field
 from torch import Tensor
 
+from classification.config import SUPERNET
+from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
+from classification.errors import ConfigError
 from classification.models.network import Classifier
 from classification.persistence.arrays import save_array
+from classification.settings import WITHOUT_EFFECT
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
-from pipeline.stages.scorer import load_trained
-from subsample.baselines import dropout_uncertainty, el2n, extract_features
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.scorer import ScorerNetwork
+from subsample.baselines import DropoutConfig, dropout_uncertainty, el2n, extract_features
+from subsample.config import Measure
 from subsample.coreset import k_center_ranks
 
 VALUES = "values.npy"
-OF_FEATURES = ("mc_dropout", "k_center")  # measures that look at a classifier's last layer
+_OF_FEATURES = ("mc_dropout", "k_center")  # measures that look at a classifier's last layer
 
 
-def run(context: Context) -> None:
+class BaselineSettings(StageSettings):
+    """The measure, and the network that it looks at."""
+
+    measure: Measure
+    scorer: ScorerNetwork
+    batch_size: int = Field(json_schema_extra=WITHOUT_EFFECT)
+
+
+class DropoutSettings(BaselineSettings):
+    """The one measure that draws anything."""
+
+    dropout: DropoutConfig
+    seed: int
+
+
+def run(context: Context[BaselineSettings]) -> None:
     """Data, scorer → values.npy float32 [N], the images to keep highest."""
-    config, data = context.config, context.datasets["data"]
+    settings, data = context.settings, context.datasets["data"]
     train = data.in_memory().to(context.device)
-    model = load_trained(context)
+    model = settings.scorer.load(context)
     images, normalization = train.images, data.normalization
-    batch, progress = config.scores.batch_size, context.workspace.progress
-    if config.subset.measure == "el2n":
+    progress = context.workspace.progress
+    if settings.measure == "el2n":
+        batch = settings.batch_size
         values = el2n(model, images, train.labels, normalization, batch, progress)
     else:
-        assert isinstance(model, Classifier)  # `check_inputs` refuses a supernet here
+        assert isinstance(model, Classifier)  # `check` refuses a supernet here
         values = _by_features(context, model, train)
     save_array(context.workspace.path(VALUES), values.cpu().numpy())
 
 
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """Only dropout draws anything."""
-    measure = config.subset.measure
-    if measure != "mc_dropout":
-        return {"measure": measure}
-    dropout = config.subset.dropout.model_dump(mode="json")
-    return {"measure": measure, "dropout": dropout, "seed": config.seed}
+def settings(config: PipelineConfig) -> BaselineSettings:
+    """The measure's."""
+    plain = BaselineSettings(
+        measure=config.subset.measure,
+        scorer=ScorerNetwork.of(config),
+        batch_size=config.scores.batch_size,
+    )
+    if plain.measure != "mc_dropout":
+        return plain
+    return DropoutSettings(**dict(plain), dropout=config.subset.dropout, seed=config.seed)
 
 
-def _by_features(context: Context, model: Classifier, train: ImageSet) -> Tensor:
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse images in files, and a supernet for measures of a classifier's last layer."""
+    datasets["data"].in_memory()
+    if config.scorer.model == SUPERNET and config.subset.measure in _OF_FEATURES:
+        raise ConfigError(
+            f"subset.measure: found {config.subset.measure!r}, which looks at a classifier's last "
+            "layer; allowed: any other with scorer.model supernet"
+        )
+
+
+def _by_features(context: Context[BaselineSettings], model: Classifier, train: ImageSet) -> Tensor:
     """Of the measures that look at a classifier's last layer."""
-    config, normalization = context.config, context.datasets["data"].normalization
-    batch, progress = config.scores.batch_size, context.workspace.progress
-    if config.subset.measure == "mc_dropout":
-        dropout = config.subset.dropout
+    settings, normalization = context.settings, context.datasets["data"].normalization
+    batch, progress = settings.batch_size, context.workspace.progress
+    if isinstance(settings, DropoutSettings):
+        dropout, seed = settings.dropout, settings.seed
         return dropout_uncertainty(
-            model, train.images, normalization, dropout, config.seed, batch, progress
+            model, train.images, normalization, dropout, seed, batch, progress
         )
     features = extract_features(model, train.images, normalization, batch, progress)
     return -k_center_ranks(features, train.labels).float()
 
 
-STAGE = Stage("baseline", 1, lambda config: ("data", "scorer"), settings, run)
+STAGE = Stage(
+    "baseline",
+    1,
+    lambda config: ("data", "scorer"),
+    settings,
+    check,
+    run,
+    section=lambda config: "scores",
+)

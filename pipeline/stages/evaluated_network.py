@@ -1,55 +1,75 @@
 """The trained classifier that stages beside a run's goal look at: its scorer, or its network."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from classification.errors import ConfigError
 from classification.models.weights import load_classifier_weights
 from classification.training.trainer import to_device
-from evaluate.retrain import build_network
+from evaluate.retrain import RetrainConfig, build_network
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context
+from pipeline.graph import Context, StageSettings
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
-from pipeline.stages.scorer import load_trained
+from pipeline.stages.scorer import ScorerNetwork
 from pipeline.stages.search import GENOTYPE
 
-Trained = Literal["scorer", "network"]
+Of = Literal["scorer", "network"]
 
 
-def trained_of(config: PipelineConfig, of: Trained | None) -> Trained:
-    """Which of a run's classifiers `of` asks for; the network only where a run makes one."""
-    return "network" if config.goal == "network" and of != "scorer" else "scorer"
+class EvaluatedNetwork(StageSettings):
+    """Which of a run's classifiers it is, and what builds it: the one that is not None."""
+
+    scorer: ScorerNetwork | None
+    retrain: RetrainConfig | None
+
+    @classmethod
+    def choose(cls, config: PipelineConfig, of: Of | None) -> "EvaluatedNetwork":
+        """The one that `of` asks for: the network only where a run makes one."""
+        if config.goal == "network" and of != "scorer":
+            return cls(scorer=None, retrain=config.retrain)
+        return cls(scorer=ScorerNetwork.of(config), retrain=None)
+
+    @property
+    def of(self) -> Of:
+        """Scorer or network."""
+        return "network" if self.scorer is None else "scorer"
+
+    @property
+    def architecture(self) -> str:
+        """The scorer's model, or "network"."""
+        return "network" if self.scorer is None else self.scorer.model
+
+    @property
+    def dataset(self) -> str:
+        """The name of the images that it was trained on."""
+        return "target" if self.scorer is None else "data"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The images, and the stages that make it."""
+        return ("target", "search", "retrain") if self.scorer is None else ("data", "scorer")
+
+    def load(self, context: Context[Any]) -> nn.Module:
+        """The trained classifier, on the device."""
+        if self.scorer is not None:
+            return self.scorer.load(context)
+        network = self.build(context)
+        load_classifier_weights(network, context.input("retrain", NETWORK_WEIGHTS))
+        return to_device(network, context.device)
+
+    def build(self, context: Context[Any]) -> nn.Module:
+        """Another classifier of its architecture, with weights drawn by chance, on the CPU."""
+        num_classes = context.datasets[self.dataset].num_classes
+        if self.scorer is not None:
+            return self.scorer.build(num_classes)
+        assert self.retrain is not None  # one of the two is given
+        genotype = Genotype.load(context.input("search", GENOTYPE))
+        return build_network(genotype, self.retrain, num_classes)
 
 
-def dataset_of(trained: Trained) -> str:
-    """The name of the images that it was trained on."""
-    return "target" if trained == "network" else "data"
-
-
-def needs_of(trained: Trained) -> tuple[str, ...]:
-    """The images, and the stages that it is made by."""
-    return ("target", "search", "retrain") if trained == "network" else ("data", "scorer")
-
-
-def load_classifier(context: Context, trained: Trained) -> nn.Module:
-    """The classifier, on the device."""
-    if trained == "scorer":
-        return load_trained(context)
-    network = untrained_network(context)
-    load_classifier_weights(network, context.input("retrain", NETWORK_WEIGHTS))
-    return to_device(network, context.device)
-
-
-def untrained_network(context: Context) -> nn.Module:
-    """The network that the run's search found, its weights drawn anew, on the CPU."""
-    genotype = Genotype.load(context.input("search", GENOTYPE))
-    num_classes = context.datasets["target"].num_classes
-    return build_network(genotype, context.config.retrain, num_classes)
-
-
-def check_of(config: PipelineConfig, key: str, of: Trained | None) -> None:
+def check_evaluated_network(config: PipelineConfig, key: str, of: Of | None) -> None:
     """Raise ConfigError, naming `key`, if it asks for a network that the run does not make."""
     if of == "network" and config.goal != "network":
         raise ConfigError(

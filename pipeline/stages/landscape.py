@@ -2,74 +2,74 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+
+import torch
 
 from classification.config import SUPERNET
+from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
+from classification.settings import part_of
 from evaluate.figures.landscape import landscape_figures
 from evaluate.figures.style import save_figure
-from evaluate.landscape.config import LandscapeConfig, check_landscape
+from evaluate.landscape.config import LandscapeConfig, SurfaceConfig, check_landscape
 from evaluate.landscape.measure import landscape
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
-from pipeline.stages.evaluated_network import (
-    Trained,
-    check_of,
-    dataset_of,
-    load_classifier,
-    needs_of,
-    trained_of,
-)
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.evaluated_network import EvaluatedNetwork, check_evaluated_network
 
 RESULT = "landscape.json"
 
 
-def run(context: Context) -> None:
+class LandscapeSettings(StageSettings):
+    """What is measured of which classifier, and the seed of its images, directions and noise."""
+
+    landscape: SurfaceConfig
+    evaluated: EvaluatedNetwork
+    seed: int
+
+
+def run(context: Context[LandscapeSettings]) -> None:
     """Data, scorer, or target, search, retrain → landscape.json, landscape-*.png."""
-    config, of = context.config, whose(context.config)
-    dataset = context.datasets[dataset_of(of)]
+    settings, evaluated = context.settings, context.settings.evaluated
     found = landscape(
-        load_classifier(context, of),
-        dataset,
-        _landscape(config),
-        seed=config.seed,
+        evaluated.load(context),
+        context.datasets[evaluated.dataset],
+        settings.landscape,
+        seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
-    result = {"of": of} | found
+    result = {"of": evaluated.of} | found
     write_atomically(context.workspace.path(RESULT), json.dumps(result, indent=1) + "\n")
-    for name, figure in landscape_figures({config.name: result}).items():
+    for name, figure in landscape_figures({evaluated.architecture: result}).items():
         save_figure(figure, context.workspace.path(f"{name}.png"))
 
 
-def whose(config: PipelineConfig) -> Trained:
-    """Which of a run's classifiers is looked at."""
-    return trained_of(config, _landscape(config).of)
+def settings(config: PipelineConfig) -> LandscapeSettings:
+    """The landscape's."""
+    return LandscapeSettings(
+        landscape=part_of(_landscape(config), SurfaceConfig),
+        evaluated=_evaluated(config),
+        seed=config.seed,
+    )
 
 
-def needs(config: PipelineConfig) -> tuple[str, ...]:
-    """The images, and what the classifier is made from."""
-    return needs_of(whose(config))
-
-
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """What is drawn, and the seed of its images, directions and noise."""
-    drawn = _landscape(config).model_dump(mode="json", exclude={"of"})
-    return {"landscape": drawn, "of": whose(config), "seed": config.seed}
-
-
-def check_landscape_stage(config: PipelineConfig) -> None:
-    """Raise ConfigError, naming the setting, for what the stage could not do."""
-    if config.landscape is None:
-        return
-    check_of(config, "landscape.of", config.landscape.of)
-    if whose(config) == "scorer" and config.scorer.model == SUPERNET:
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a network that the run does not make, a supernet, and a library that is missing."""
+    check_evaluated_network(config, "landscape.of", _landscape(config).of)
+    if _evaluated(config).architecture == SUPERNET:
         raise ConfigError(
             "landscape.of: found 'scorer' where scorer.model is supernet, whose architecture is no "
             "weight to disturb; allowed: network where the goal is one, or another scorer.model"
         )
-    check_landscape(config.landscape)
+    check_landscape(_landscape(config))
+
+
+def _evaluated(config: PipelineConfig) -> EvaluatedNetwork:
+    return EvaluatedNetwork.choose(config, _landscape(config).of)
 
 
 def _landscape(config: PipelineConfig) -> LandscapeConfig:
@@ -78,5 +78,11 @@ def _landscape(config: PipelineConfig) -> LandscapeConfig:
 
 
 STAGE = Stage(
-    "landscape", 1, needs, settings, run, asked=lambda config: config.landscape is not None
+    "landscape",
+    1,
+    lambda config: _evaluated(config).needs,
+    settings,
+    check,
+    run,
+    asked=lambda config: config.landscape is not None,
 )

@@ -5,30 +5,44 @@ The paper's Figure 5a: the test error of a classifier trained with image mixing 
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
+import torch
+
+from classification.acceleration import check_acceleration
 from classification.classifier import train_classifier
+from classification.config import SUPERNET, ClassifierConfig
+from classification.data.config import AugmentationSettings
+from classification.data.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.models import smallest_classifier_input
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
-from pipeline.stages.scorer import training_settings
-from pipeline.stages.subset import SUBSET
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.subset import SUBSET, num_kept
 from subsample.selection import Subset
 
 SUMMARY = "probe.json"
 
 
-def run(context: Context) -> None:
+class ProbeSettings(StageSettings):
+    """The classifier's training, and how images are augmented."""
+
+    probe: ClassifierConfig
+    augmentation: AugmentationSettings
+    seed: int
+
+
+def run(context: Context[ProbeSettings]) -> None:
     """Data, subset → probe.json, metrics.jsonl."""
-    config, data = context.config, context.datasets["data"]
+    settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
     train_classifier(
         data.with_train(subset.indices),
-        config.probed,
-        seed=config.seed,
+        settings.probe,
+        seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
@@ -37,12 +51,59 @@ def run(context: Context) -> None:
     write_atomically(context.workspace.path(SUMMARY), json.dumps(summary, indent=1) + "\n")
 
 
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """The classifier's training, and how images are augmented."""
-    probe = training_settings(config.probed)
-    return {"probe": probe, "seed": config.seed, **config.data.augmentation_settings()}
+def settings(config: PipelineConfig) -> ProbeSettings:
+    """The probe's."""
+    return ProbeSettings(
+        probe=config.probed, augmentation=config.data.augmentation, seed=config.seed
+    )
+
+
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a probe that cannot be trained on the subset."""
+    data = datasets["data"]
+    probe = config.probed
+    if config.probe is None and (probe.weights is not None or probe.model == SUPERNET):
+        found = "is loaded" if probe.weights is not None else "is a supernet"
+        raise ConfigError(
+            f"probe: missing, and the scorer {found}, so it does not say what to train on the "
+            "subset; allowed: e.g. {model: resnet9, epochs: 15, schedule: one_cycle}"
+        )
+    if probe.weights is not None:
+        raise ConfigError(
+            f"probe.weights: found {str(probe.weights)!r}, which leaves nothing to train; allowed: "
+            "none"
+        )
+    if probe.model == SUPERNET:
+        raise ConfigError("probe.model: found 'supernet'; allowed: a classifier")
+    if probe.record_losses:
+        raise ConfigError("probe.record_losses: found true, which nothing reads; allowed: false")
+    check_acceleration("probe", probe.precision, probe.cuda_graph, device)
+    probe.mixing.check()
+    smallest = smallest_classifier_input(probe.model)
+    if data.image_size < smallest:
+        raise ConfigError(
+            f"data.image_size: {data.image_size} is too small for probe.model {probe.model}; "
+            f"allowed: at least {smallest}"
+        )
+    kept = num_kept(config, data)
+    if kept < probe.batch_size:
+        whose = "" if config.probe else " (scorer.batch_size, as there is no probe)"
+        raise ConfigError(
+            f"probe.batch_size: {probe.batch_size}{whose} exceeds the {kept} images that the "
+            "subset keeps; allowed: at most that many"
+        )
 
 
 STAGE = Stage(
-    "probe", 1, lambda config: ("data", "subset"), settings, run, goal="subset", parallel=True
+    "probe",
+    1,
+    lambda config: ("data", "subset"),
+    settings,
+    check,
+    run,
+    goal="subset",
+    parallel=True,
+    section=lambda config: "scorer" if config.probe is None else "probe",
 )

@@ -2,38 +2,65 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
+import torch
+
+from classification.data.config import AugmentationSettings
+from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
-from evaluate.fidelity import train_architectures
+from evaluate.fidelity import FidelityConfig, check_fidelity, train_architectures
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
-from pipeline.stages.subset import SUBSET
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.subset import SUBSET, num_kept
 from subsample.selection import Subset
 
 RANKING = "ranking.json"
 
 
-def run(context: Context) -> None:
+class RankingSettings(StageSettings):
+    """The architectures, their training, and how images are augmented."""
+
+    fidelity: FidelityConfig
+    augmentation: AugmentationSettings
+    seed: int
+
+
+def run(context: Context[RankingSettings]) -> None:
     """Data, subset → ranking.json: a list of genotype, parameters, top1_error in percent."""
-    config, data = context.config, context.datasets["data"]
+    settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
     rows = train_architectures(
-        config.fidelity,
+        settings.fidelity,
         data.with_train(subset.indices),
-        seed=config.seed,
+        seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
     write_atomically(context.workspace.path(RANKING), json.dumps(rows, indent=1) + "\n")
 
 
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """The architectures, their training, and how images are augmented."""
-    fidelity = config.fidelity
-    described = fidelity.model_dump(mode="json") | {"training": fidelity.training.identity()}
-    return {"fidelity": described, "seed": config.seed, **config.data.augmentation_settings()}
+def settings(config: PipelineConfig) -> RankingSettings:
+    """The ranking's."""
+    return RankingSettings(
+        fidelity=config.fidelity, augmentation=config.data.augmentation, seed=config.seed
+    )
 
 
-STAGE = Stage("ranking", 1, lambda config: ("data", "subset"), settings, run, goal="ranking")
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a subset on which the architectures cannot be trained."""
+    check_fidelity(config.fidelity, datasets["data"], num_kept(config, datasets["data"]))
+
+
+STAGE = Stage(
+    "ranking",
+    1,
+    lambda config: ("data", "subset"),
+    settings,
+    check,
+    run,
+    goal="ranking",
+    section=lambda config: "fidelity.training",
+)

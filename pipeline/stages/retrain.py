@@ -2,27 +2,45 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
+import torch
+
+from classification.acceleration import check_acceleration
+from classification.data.config import AugmentationSettings
+from classification.data.datasets import ImageDataset
 from classification.models.weights import save_classifier_weights
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import read_metrics
 from evaluate.complexity import complexity_warning
-from evaluate.retrain import network_complexity, retrain, summarise_accuracy
+from evaluate.retrain import (
+    RetrainConfig,
+    check_retrain,
+    network_complexity,
+    retrain,
+    summarise_accuracy,
+)
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
+from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.search import GENOTYPE
 
 WEIGHTS, SUMMARY = "network.safetensors", "network.json"
 
 
-def run(context: Context) -> None:
+class RetrainSettings(StageSettings):
+    """The network, its training, and how the target is augmented."""
+
+    retrain: RetrainConfig
+    augmentation: AugmentationSettings
+    seed: int
+
+
+def run(context: Context[RetrainSettings]) -> None:
     """Target, genotype → network.safetensors, network.json, metrics.jsonl."""
-    config = context.config
+    settings = context.settings
     target = context.datasets["target"]
     genotype = Genotype.load(context.input("search", GENOTYPE))
-    complexity = network_complexity(genotype, config.retrain, target)
+    complexity = network_complexity(genotype, settings.retrain, target)
     context.log(
         f"network: {complexity.parameters:,} parameters, {complexity.multiply_adds:,} multiply-adds"
     )
@@ -32,8 +50,8 @@ def run(context: Context) -> None:
     network = retrain(
         genotype,
         target,
-        config.retrain,
-        seed=config.seed,
+        settings.retrain,
+        seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
@@ -47,13 +65,19 @@ def run(context: Context) -> None:
     write_atomically(context.workspace.path(SUMMARY), json.dumps(summary, indent=1) + "\n")
 
 
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """The network, its training, and how the target is augmented."""
-    return {
-        "retrain": config.retrain.identity(),
-        "seed": config.seed,
-        **config.target.augmentation_settings(),
-    }
+def settings(config: PipelineConfig) -> RetrainSettings:
+    """The retraining's."""
+    return RetrainSettings(
+        retrain=config.retrain, augmentation=config.target.augmentation, seed=config.seed
+    )
+
+
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a target with images too small for the network or too few for a batch."""
+    check_acceleration("retrain", config.retrain.precision, "auto", device)
+    check_retrain(config.retrain, datasets["target"])
 
 
 STAGE = Stage(
@@ -61,6 +85,7 @@ STAGE = Stage(
     1,
     lambda config: ("target", "search"),
     settings,
+    check,
     run,
     goal="network",
     parallel=True,

@@ -4,48 +4,81 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import Field
 from torch import nn
 
-from classification.classifier import load_scorer, train_classifier
+from classification.acceleration import GraphMode, check_acceleration
+from classification.classifier import build_scorer, check_scorer, load_scorer, train_classifier
 from classification.config import SUPERNET, ClassifierConfig
+from classification.data.config import AugmentationSettings
+from classification.data.datasets import ImageDataset
+from classification.errors import ConfigError
+from classification.mixing import MixingConfig
 from classification.models.weights import save_classifier_weights
 from classification.persistence.checkpoint import save_checkpoint
+from classification.settings import WITHOUT_EFFECT, part_of
 from classification.training.trainer import to_device
-from pcdarts.warm_up import load_supernet, warm_up
+from pcdarts.search import build_supernet
+from pcdarts.search_config import SupernetConfig
+from pcdarts.warm_up import check_warm_up, load_supernet, warm_up
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
+from pipeline.graph import Context, Stage, StageSettings
 from pipeline.store.store import file_digest
 
 WEIGHTS = "scorer.safetensors"
 WARM_START = "supernet.safetensors"
 
-# Of the search's settings those that decide what its warm-up leaves.
-_WARM_UP = {
-    "epochs", "warmup_epochs", "channels", "cells", "partial_channels", "batch_size",
-    "learning_rate", "momentum", "weight_decay", "gradient_clip", "precision", "network",
-    "rate_warmup_epochs",
-}  # fmt: skip
+
+class TrainedScorer(StageSettings):
+    """A classifier that is trained here."""
+
+    scorer: ClassifierConfig
+    augmentation: AugmentationSettings
+    seed: int
 
 
-def run(context: Context) -> None:
+class WarmedUpSupernet(StageSettings):
+    """The search's supernet after its warm-up."""
+
+    search: SupernetConfig
+    mixing: MixingConfig
+    label_smoothing: float
+    graph_mode: GraphMode = Field(json_schema_extra=WITHOUT_EFFECT)
+    augmentation: AugmentationSettings
+    seed: int
+
+
+class LoadedScorer(StageSettings):
+    """A classifier whose weights are loaded, known by the file's digest wherever the file is."""
+
+    model: str
+    digest: str
+    weights: Path = Field(json_schema_extra=WITHOUT_EFFECT)
+
+
+ScorerSettings = TrainedScorer | WarmedUpSupernet | LoadedScorer
+
+
+def run(context: Context[ScorerSettings]) -> None:
     """Data → scorer.safetensors, metrics.jsonl.
 
     With record_losses also training_losses.npy and training_entropies.npy [N, E]; of a supernet
     also supernet.safetensors, from where the search goes on.
     """
-    config, data = context.config, context.datasets["data"]
+    settings, data = context.settings, context.datasets["data"]
     model: nn.Module
-    if config.scorer.weights is not None:
-        model = load_scorer(config.scorer, data.num_classes, config.scorer.weights)
-        context.log(f"scorer loaded from {config.scorer.weights}; its training is not counted here")
-    elif config.scorer.model == SUPERNET:
+    if isinstance(settings, LoadedScorer):
+        model = load_scorer(settings.model, data.num_classes, settings.weights)
+        context.log(f"scorer loaded from {settings.weights}; its training is not counted here")
+    elif isinstance(settings, WarmedUpSupernet):
         model, state = warm_up(
             data,
-            config.search,
-            config.scorer.mixing,
-            config.scorer.label_smoothing,
-            config.scorer.graph_mode,
-            seed=config.seed,
+            settings.search,
+            settings.mixing,
+            settings.label_smoothing,
+            settings.graph_mode,
+            seed=settings.seed,
             device=context.device,
             workspace=context.workspace,
         )
@@ -53,66 +86,95 @@ def run(context: Context) -> None:
     else:
         model = train_classifier(
             data,
-            config.scorer,
-            seed=config.seed,
+            settings.scorer,
+            seed=settings.seed,
             device=context.device,
             workspace=context.workspace,
         )
     save_classifier_weights(model, context.workspace.path(WEIGHTS))
 
 
-def load_trained(context: Context) -> nn.Module:
-    """The scorer that this stage made, on the device."""
-    num_classes = context.datasets["data"].num_classes
-    model = load_from(context.input("scorer", WEIGHTS), context.config, num_classes)
-    return to_device(model, context.device)
-
-
-def load_from(path: Path, config: PipelineConfig, num_classes: int) -> nn.Module:
-    """The scorer whose weights this stage left in `path`, on the CPU."""
-    if config.scorer.model == SUPERNET:
-        return load_supernet(config.search, num_classes, path)
-    return load_scorer(config.scorer, num_classes, path)
-
-
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """A loaded scorer is what its file holds, wherever that lies and whatever the seed."""
+def settings(config: PipelineConfig) -> ScorerSettings:
+    """Of the three kinds of scorer, the one that the config asks for."""
     scorer = config.scorer
     if scorer.weights is not None:
-        return {"model": scorer.model, "weights": file_digest(scorer.weights)}
-    augmentation = config.data.augmentation_settings()
+        digest = file_digest(scorer.weights)
+        return LoadedScorer(model=scorer.model, digest=digest, weights=scorer.weights)
+    augmentation = config.data.augmentation
     if scorer.model == SUPERNET:
-        search = {k: v for k, v in config.search.identity().items() if k in _WARM_UP}
-        trained = training_settings(scorer)
-        decided = {key: trained[key] for key in ("model", "mixing", "label_smoothing")}
-        return {"scorer": decided, "search": search, "seed": config.seed, **augmentation}
-    return {"scorer": training_settings(scorer), "seed": config.seed, **augmentation}
+        return WarmedUpSupernet(
+            search=part_of(config.search, SupernetConfig),
+            mixing=scorer.mixing,
+            label_smoothing=scorer.label_smoothing,
+            graph_mode=scorer.graph_mode,
+            augmentation=augmentation,
+            seed=config.seed,
+        )
+    return TrainedScorer(scorer=scorer, augmentation=augmentation, seed=config.seed)
 
 
-def training_settings(scorer: ClassifierConfig) -> dict[str, Any]:
-    """Of a scorer's config what decides its weights, and what is recorded of its training."""
-    return scorer.model_dump(mode="json", exclude=_without_effect(scorer))
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a scorer that cannot be trained or loaded, or is no goal."""
+    scorer, data = config.scorer, datasets["data"]
+    check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
+    if config.goal == "classifier" and scorer.weights is not None:
+        raise ConfigError(
+            f"scorer.weights: found {str(scorer.weights)!r}, which leaves nothing to train; "
+            "allowed: none where the goal is a classifier"
+        )
+    check_scorer(scorer, data)
+    if scorer.model != SUPERNET:
+        return
+    check_acceleration("search", config.search.precision, "auto", device)
+    if config.goal == "classifier":
+        raise ConfigError(
+            "scorer.model: found 'supernet', which is no classifier to report on; allowed: a "
+            "classifier where the goal is one"
+        )
+    check_warm_up(config.search, data)
 
 
-def _without_effect(scorer: ClassifierConfig) -> dict[str, Any]:
-    """Fields that decide nothing. Those that came later are named where they are used alone, so
-    that scorers trained before keep their names."""
-    unused: dict[str, Any] = {"cuda_graph": True, "checkpoint_steps": True}
-    if not scorer.stochastic_depth:
-        unused["stochastic_depth"] = True
-    if not scorer.drop_block:
-        unused |= {"drop_block": True, "drop_block_size": True}
-    if scorer.mixing.side is None:
-        unused["mixing"] = {"side"}
-    if scorer.stop_epoch is None:
-        unused["stop_epoch"] = True
-    if not scorer.record_losses:
-        unused["record_losses"] = True
-    if scorer.test_every == 1:
-        unused["test_every"] = True
-    return unused
+class ScorerNetwork(StageSettings):
+    """The network of a scorer, for a stage that loads the scorer's weights."""
+
+    model: str
+    supernet: SupernetConfig | None
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> "ScorerNetwork":
+        """That of the config's scorer."""
+        own = config.scorer.model == SUPERNET
+        supernet = part_of(config.search, SupernetConfig) if own else None
+        return cls(model=config.scorer.model, supernet=supernet)
+
+    def build(self, num_classes: int) -> nn.Module:
+        """The network with weights drawn by chance, on the CPU."""
+        if self.supernet is not None:
+            return build_supernet(num_classes, self.supernet, seed=0)
+        return build_scorer(self.model, num_classes, seed=0)
+
+    def read(self, path: Path, num_classes: int) -> nn.Module:
+        """The scorer whose weights the stage left in `path`, on the CPU."""
+        if self.supernet is not None:
+            return load_supernet(self.supernet, num_classes, path)
+        return load_scorer(self.model, num_classes, path)
+
+    def load(self, context: Context[Any]) -> nn.Module:
+        """The scorer that an earlier stage made, on the device."""
+        num_classes = context.datasets["data"].num_classes
+        return to_device(self.read(context.input("scorer", WEIGHTS), num_classes), context.device)
 
 
 STAGE = Stage(
-    "scorer", 2, lambda config: ("data",), settings, run, goal="classifier", parallel=True
+    "scorer",
+    2,
+    lambda config: ("data",),
+    settings,
+    check,
+    run,
+    goal="classifier",
+    parallel=True,
+    section=lambda config: "search" if config.scorer.model == SUPERNET else "scorer",
 )

@@ -2,34 +2,58 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+import torch
 
+from classification.acceleration import check_acceleration
+from classification.data.datasets import ImageDataset
+from classification.errors import ConfigError
 from classification.persistence.arrays import save_array
 from classification.persistence.storage import write_atomically
+from classification.settings import part_of
 from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
-from pipeline.stages.scorer import load_trained
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.scorer import ScorerNetwork
+from subsample.config import LossesConfig, ScoresConfig
 from subsample.reliability import reliability_warning, split_half_reliability
 from subsample.uncertainty import measure_losses, recorded_losses, summarise, write_scores_csv
 
 LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 
 
-def run(context: Context) -> None:
+class MeasuredScores(StageSettings):
+    """Losses measured in a pass of the trained scorer."""
+
+    scores: ScoresConfig
+    scorer: ScorerNetwork
+    seed: int
+
+
+class RecordedScores(StageSettings):
+    """Losses that the scorer's training recorded."""
+
+    scores: LossesConfig
+
+
+ScoresSettings = MeasuredScores | RecordedScores
+
+
+def run(context: Context[ScoresSettings]) -> None:
     """Data, scorer → losses.npy [N, M], scores.csv, reliability.json."""
-    config = context.config
-    data = context.datasets["data"]
-    losses = _recall(context) if config.scores.source == "training" else _measure(context)
+    settings, data = context.settings, context.datasets["data"]
+    if isinstance(settings, MeasuredScores):
+        losses = _measure(context, settings)
+    else:
+        losses = _read_recorded(context, settings.scores)
     if not context.workspace.world.is_first:
-        return  # what the losses say is said once
-    scores = summarise(losses, config.scores)
+        return  # one process writes the results
+    scores = summarise(losses, settings.scores)
     labels = data.train.labels.numpy()
     write_scores_csv(context.workspace.path(TABLE), labels, scores)
-    reliability = split_half_reliability(losses, config.scores)
-    warning = reliability_warning(reliability, config.scores)
+    reliability = split_half_reliability(losses, settings.scores)
+    warning = reliability_warning(reliability, settings.scores)
     if warning:
         context.log(f"warning: {warning}")
     record = {
@@ -40,38 +64,57 @@ def run(context: Context) -> None:
     write_atomically(context.workspace.path(RELIABILITY), json.dumps(record, indent=1) + "\n")
 
 
-def settings(config: PipelineConfig) -> Mapping[str, Any]:
-    """What is drawn for a pass; of a record only which part of it is taken, and how it is seen."""
-    scores = config.scores
-    if scores.source == "training":
-        taken = scores.model_dump(mode="json", include={"source", "draws", "loss", "cv_floor"})
-        return {"scores": taken}
-    unused = {"batch_size", "source"}
-    return {"scores": scores.model_dump(mode="json", exclude=unused), "seed": config.seed}
+def settings(config: PipelineConfig) -> ScoresSettings:
+    """What is drawn and measured; of recorded losses only which are taken, and how."""
+    if config.scores.source == "training":
+        return RecordedScores(scores=part_of(config.scores, LossesConfig))
+    return MeasuredScores(scores=config.scores, scorer=ScorerNetwork.of(config), seed=config.seed)
 
 
-def _measure(context: Context) -> np.ndarray:
-    config, data = context.config, context.datasets["data"]
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse images in files, and records that the scorer's training does not leave."""
+    scorer, scores = config.scorer, config.scores
+    check_acceleration("scores", scores.precision, "auto", device)
+    datasets["data"].in_memory()
+    if scores.source != "training":
+        return
+    if not scorer.record_losses:
+        raise ConfigError(
+            "scores.source: found 'training', but the scorer records no losses; allowed: pass, or "
+            "scorer.record_losses true"
+        )
+    if scorer.trained_epochs < scores.draws:
+        raise ConfigError(
+            f"scores.draws: found {scores.draws}, but the scorer trains for "
+            f"{scorer.trained_epochs} epochs; allowed: at most that many with scores.source "
+            "training"
+        )
+
+
+def _measure(context: Context[ScoresSettings], settings: MeasuredScores) -> np.ndarray:
+    data = context.datasets["data"]
     train = data.in_memory().to(context.device)
     return measure_losses(
-        load_trained(context),
+        settings.scorer.load(context),
         train.images,
         train.labels,
         data.num_classes,
         data.normalization,
-        config.scores,
-        config.seed,
+        settings.scores,
+        settings.seed,
         context.workspace,
     )
 
 
-def _recall(context: Context) -> np.ndarray:
+def _read_recorded(context: Context[ScoresSettings], scores: LossesConfig) -> np.ndarray:
     losses, entropies = (
         context.input("scorer", name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)
     )
-    recorded = recorded_losses(losses, entropies, context.config.scores)
+    recorded = recorded_losses(losses, entropies, scores)
     save_array(context.workspace.path(LOSSES), recorded)
     return recorded
 
 
-STAGE = Stage("scores", 1, lambda config: ("data", "scorer"), settings, run, parallel=True)
+STAGE = Stage("scores", 1, lambda config: ("data", "scorer"), settings, check, run, parallel=True)

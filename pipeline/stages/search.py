@@ -1,42 +1,55 @@
 """Search: PC-DARTS on the subset."""
 
+from collections.abc import Mapping
+
 import torch
 
+from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
+from classification.data.config import AugmentationSettings
+from classification.data.datasets import ImageDataset
 from classification.persistence.checkpoint import load_checkpoint
 from classification.persistence.workspace import read_metrics
 from pcdarts.genotype import Genotype
 from pcdarts.search import halve, search, search_warnings
+from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
+from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import WARM_START
 from pipeline.stages.subset import SUBSET
-from subsample.selection import Subset
+from subsample.selection import Subset, check_selection, select_parts
 
 GENOTYPE = "genotype.json"
 
 
-def run(context: Context) -> None:
+class SearchSettings(StageSettings):
+    """The search, and how images are augmented."""
+
+    search: SearchConfig
+    augmentation: AugmentationSettings
+    seed: int
+
+
+def run(context: Context[SearchSettings]) -> None:
     """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch).
 
-    A scorer that is the supernet has the warm-up behind it: the search goes on from there.
+    Where the scorer is the supernet, it has been through the warm-up: the search goes on from it.
     """
-    config = context.config
-    data = context.datasets["data"]
+    settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
     images = data.train.take(torch.tensor(subset.indices))
     if subset.architecture_indices is None:
-        parts = halve(images, config.seed)
+        parts = halve(images, settings.seed)
     else:
         parts = images, data.train.take(torch.tensor(subset.architecture_indices))
-    warm = config.scorer.model == SUPERNET
+    warm = "scorer" in context.inputs
     genotype: Genotype = search(
         parts,
         data.num_classes,
         data.augmentation(),
-        config.search,
-        config.seed,
+        settings.search,
+        settings.seed,
         context.workspace,
         context.device,
         load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
@@ -46,20 +59,35 @@ def run(context: Context) -> None:
     genotype.save(context.workspace.path(GENOTYPE))
 
 
+def settings(config: PipelineConfig) -> SearchSettings:
+    """The search's."""
+    return SearchSettings(
+        search=config.search, augmentation=config.data.augmentation, seed=config.seed
+    )
+
+
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Refuse a subset too small for the search, and images too small for the supernet."""
+    search, data = config.search, datasets["data"]
+    check_acceleration("search", search.precision, search.cuda_graph, device)
+    labels = data.train.labels
+    check_selection(labels.numpy(), config.subset, data.classes)
+    # Whatever the measure, it keeps as many images of each class as chance does.
+    by_chance = config.subset.model_copy(update={"measure": "random"})
+    kept, beside = select_parts(labels.numpy(), by_chance, None, config.seed)
+    check_search(
+        labels[torch.from_numpy(kept)],
+        search,
+        data.image_size,
+        None if beside is None else labels[torch.from_numpy(beside)],
+    )
+
+
 def _needs(config: PipelineConfig) -> tuple[str, ...]:
     own = ("scorer",) if config.scorer.model == SUPERNET else ()
     return ("data", "subset", *own)
 
 
-STAGE = Stage(
-    "search",
-    2,
-    _needs,
-    lambda config: {
-        "search": config.search.identity(),
-        "seed": config.seed,
-        **config.data.augmentation_settings(),
-    },
-    run,
-    parallel=True,
-)
+STAGE = Stage("search", 2, _needs, settings, check, run, parallel=True)

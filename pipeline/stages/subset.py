@@ -1,51 +1,83 @@
 """Subset: the images of each class that the measure puts first."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+import torch
 
+from classification.data.datasets import ImageDataset
 from classification.persistence.arrays import read_array
+from classification.settings import part_of
 from pipeline.config import PipelineConfig
-from pipeline.graph import Context, Stage
+from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
-from subsample.selection import Subset, class_histogram, select_parts
+from subsample.config import LossesConfig, SelectionConfig
+from subsample.selection import Subset, class_histogram, select, select_parts
 from subsample.uncertainty import Scores, summarise
 
 SUBSET = "subset.json"
 
 
-def run(context: Context) -> None:
+class SubsetSettings(StageSettings):
+    """The selection, how losses are summed up where it reads them, the seed where it decides."""
+
+    subset: SelectionConfig
+    scores: LossesConfig | None
+    seed: int | None
+
+
+def run(context: Context[SubsetSettings]) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
-    config, data = context.config, context.datasets["data"]
-    labels = data.train.labels.numpy()
+    settings, data = context.settings, context.datasets["data"]
+    subset, labels = settings.subset, data.train.labels.numpy()
     scores: Scores | np.ndarray | None = None
-    if config.subset.needs_baseline:
+    if settings.scores is not None:
+        scores = summarise(read_array(context.input("scores", LOSSES), 2), settings.scores)
+    elif subset.needs_baseline:
         scores = read_array(context.input("baseline", VALUES), 1)
-    elif config.subset.needs_scores:
-        scores = summarise(read_array(context.input("scores", LOSSES), 2), config.scores)
-    indices, for_architecture = select_parts(labels, config.subset, scores, config.seed)
+    indices, for_architecture = select_parts(labels, subset, scores, settings.seed or 0)
     kept = indices if for_architecture is None else np.append(indices, for_architecture)
-    subset = Subset(
+    Subset(
         dataset=data.name,
         content_hash=data.content_hash,
         split="train",
-        measure=config.subset.measure,
-        order=config.subset.order,
-        fraction=config.subset.fraction,
+        measure=subset.measure,
+        order=subset.order,
+        fraction=subset.fraction,
         indices=tuple(indices.tolist()),
         architecture_indices=(
             None if for_architecture is None else tuple(for_architecture.tolist())
         ),
         class_histogram=class_histogram(labels[kept], data.classes),
         scorer=_scorer_of(context),
-        seed=config.seed,
+        seed=settings.seed,
+    ).save(context.workspace.path(SUBSET))
+
+
+def settings(config: PipelineConfig) -> SubsetSettings:
+    """The selection's."""
+    subset = config.subset
+    return SubsetSettings(
+        subset=part_of(subset, SelectionConfig),
+        scores=part_of(config.scores, LossesConfig) if subset.needs_scores else None,
+        seed=config.seed if subset.by_chance else None,
     )
-    subset.save(context.workspace.path(SUBSET))
 
 
-def _scorer_of(context: Context) -> str | None:
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Nothing is refused: how many images have to be kept depends on what is made of them."""
+
+
+def num_kept(config: PipelineConfig, data: ImageDataset) -> int:
+    """How many images the subset will have: whatever the measure, as many as by chance."""
+    by_chance = config.subset.model_copy(update={"measure": "random"})
+    return len(select(data.train.labels.numpy(), by_chance, None, config.seed))
+
+
+def _scorer_of(context: Context[SubsetSettings]) -> str | None:
     """The fingerprint of the scorer behind the scores."""
     measured = context.inputs.get("scores") or context.inputs.get("baseline")
     return None if measured is None else measured.manifest["inputs"]["scorer"]["fingerprint"]
@@ -57,16 +89,4 @@ def _needs(config: PipelineConfig) -> tuple[str, ...]:
     return ("data", "scores") if config.subset.needs_scores else ("data",)
 
 
-def _settings(config: PipelineConfig) -> Mapping[str, Any]:
-    subset, exclude = config.subset, {"dropout"}
-    if subset.architecture_fraction is None:  # so that subsets from before it keep their names
-        exclude.add("architecture_fraction")
-    # Beyond its scores, only what chance picks or deals out depends on the seed.
-    seeded = subset.measure == "random" or subset.architecture_fraction is not None
-    return {
-        "subset": subset.model_dump(mode="json", exclude=exclude),
-        "seed": config.seed if seeded else None,
-    }
-
-
-STAGE = Stage("subset", 1, _needs, _settings, run)
+STAGE = Stage("subset", 1, _needs, settings, check, run)

@@ -166,7 +166,7 @@ def _traits(
     """What the scorer of one trial sees in the subset of another."""
     config = viewer.trial.config
     weights = viewer.artifacts["scorer"].path / WEIGHTS
-    model = load_scorer(config.scorer, data.num_classes, weights)
+    model = load_scorer(config.scorer.model, data.num_classes, weights)
     to_device(model, device)
     subset = Subset.load(seen.artifacts["subset"].path / SUBSET)
     images = data.in_memory().take(torch.tensor(subset.indices)).to(device)

@@ -74,7 +74,7 @@ def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult
             if key not in found and tasks.states[key] in ("reused", "done"):
                 found[key] = store.find(*key)
         artifacts = {key[0]: a for key in keys if (a := found.get(key)) is not None}
-        goal = set(build_graph(STAGES, trial.config.without_extras))  # extras are in no sum
+        goal = set(build_graph(STAGES, trial.config.goal_alone))  # nothing else is in a sum
         costs = {name: Cost.of(attempts.get(key, [])) for name, key in keys if name in goal}
         accuracy, network = _end(trial, artifacts)
         error = tasks.error_of(index)

@@ -86,7 +86,7 @@ def test_an_interrupted_training_with_every_regulariser_ends_the_same(digits, tm
 def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
     model, _ = train(digits, TINY.model_copy(update={"epochs": 1}), tmp_path)
     save_classifier_weights(model, tmp_path / "s.safetensors")
-    loaded = to_device(load_scorer(TINY, 3, tmp_path / "s.safetensors"), torch.device("cpu"))
+    loaded = to_device(load_scorer(TINY.model, 3, tmp_path / "s.safetensors"), torch.device("cpu"))
     images = digits.normalization(digits.test.images)
     assert torch.equal(model.eval()(images), loaded.eval()(images))
 

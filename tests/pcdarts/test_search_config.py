@@ -27,13 +27,6 @@ def test_the_rate_rises_in_equal_steps_and_goes_on_along_the_cosine() -> None:
     assert SearchConfig().make_schedule()(0) == 1
 
 
-def test_settings_name_what_came_later_where_it_is_used_alone() -> None:
-    later = {"network", "rate_warmup_epochs"}
-    assert not later & SearchConfig().identity().keys()
-    assert later <= SearchConfig(network="imagenet").identity().keys()
-    assert "cuda_graph" not in SearchConfig().identity()
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

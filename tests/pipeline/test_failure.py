@@ -8,7 +8,7 @@ import torch
 from classification.errors import DeviceError, LostDeviceError, StorageError
 from pipeline.config import PipelineConfig
 from pipeline.failure import failure_of
-from pipeline.stages import scorer
+from pipeline.stages import STAGES, scorer
 from pipeline.store.ledger import Attempt
 from run_pipeline import main
 from tests.pipeline.store.test_full_disk import contents, run
@@ -35,7 +35,9 @@ def config(**more):
 
 
 def failure(error, stage, attempt, tmp_path, settings=None):
-    return failure_of(error, stage, attempt, settings or config(), tmp_path)
+    settings = settings or config()
+    section = STAGES[stage].section_of(settings)
+    return failure_of(error, stage, section, attempt, settings, tmp_path)
 
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: str(error)[:20])

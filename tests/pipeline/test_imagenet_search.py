@@ -26,6 +26,7 @@ CLASSES, IMAGES = ("ant", "bee", "cat"), 16
 TINY = """
 name: tiny
 data:    {{kind: folder, root: {root}, image_size: 64, storage: files, workers: 0}}
+scorer:  {{batch_size: 12}}
 subset:  {{measure: random, fraction: 0.5, architecture_fraction: 0.25}}
 search:  {{network: imagenet, epochs: 2, warmup_epochs: 0, rate_warmup_epochs: 1, channels: 4,
           cells: 3, batch_size: 12, architecture_learning_rate: 0.1}}
@@ -172,16 +173,12 @@ def test_the_recipe_is_the_published_search_and_scores_nothing() -> None:
     assert "not yet run" in header
 
 
-def test_searches_from_before_two_lists_keep_their_fingerprints() -> None:
-    """Those of the quickstart, of its random subset too, and that a second list makes another."""
-
+def test_two_lists_are_another_subset_and_depend_on_the_seed() -> None:
     def keys(*overrides: str) -> tuple[str, str]:
         config = load_config(CONFIGS / "quickstart.yaml", overrides)
         made = fingerprints(STAGES, config, CONTENT)
         return made["subset"], made["search"]
 
-    assert keys() == ("f464b6ffc1f568ae", "57f66e7ccb4e2781")
-    assert keys("subset.measure=random") == ("3d106129e5f5d801", "1e029bfa98b27d9f")
     listed = keys("subset.architecture_fraction=0.1")
     assert listed[0] != keys()[0]
     assert listed != keys("subset.architecture_fraction=0.1", "seed=1")

@@ -10,9 +10,13 @@ import torch
 from classification.errors import ArtifactError, ConfigError, InterruptedRunError
 from pipeline.commands.status import stage_state
 from pipeline.console import Console
-from pipeline.graph import Stage
+from pipeline.graph import Stage, StageSettings
 from pipeline.runner import Runner, Selection
 from pipeline.store.store import Store
+
+
+class Value(StageSettings):
+    value: int
 
 
 class Pipeline:
@@ -28,7 +32,8 @@ class Pipeline:
                 name,
                 1,
                 lambda config, name=name: needs[name],
-                lambda config, name=name: {"value": self.values[name]},
+                lambda config, name=name: Value(value=self.values[name]),
+                lambda config, datasets, device: None,
                 lambda context, name=name: self.work(name, context),
                 goal="network" if name == "third" else None,
             )

@@ -166,7 +166,7 @@ def test_a_subset_reads_back_as_it_was_written(tmp_path: Path) -> None:
         ("split", "test", "split: found 'test'"),
         ("measure", "entropy", "measure: found 'entropy'"),
         ("class_histogram", {"0": -1}, "class_histogram.0"),
-        ("seed", None, "seed"),
+        ("seed", -1, "seed: found -1"),
         ("colour", "red", "colour"),
     ],
 )

@@ -200,19 +200,16 @@ def test_a_dataset_knows_its_classes_and_size() -> None:
 
 
 def test_augmentation_settings_override_what_suits_the_kind() -> None:
-    assert DataConfig(kind="digits").augmentation_settings() == {
-        "crop_padding": None,
-        "flip": False,
-    }
+    assert not DataConfig(kind="digits").augmentation.flip
     config = DataConfig(kind="digits", crop_padding=3, flip=True)
-    assert config.augmentation_settings() == {"crop_padding": 3, "flip": True}
+    assert (config.augmentation.crop_padding, config.augmentation.flip) == (3, True)
     data = load_dataset(config)
     assert (data.crop_padding, data.flip) == (3, True)
 
 
-def test_lighting_is_part_of_the_augmentation_where_it_is_used() -> None:
+def test_lighting_is_part_of_the_augmentation() -> None:
     config = DataConfig(kind="digits", lighting=0.1)
-    assert config.augmentation_settings()["lighting"] == 0.1
+    assert config.augmentation.lighting == 0.1
     assert load_dataset(config).augmentation().lighting == 0.1
 
 

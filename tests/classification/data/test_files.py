@@ -246,12 +246,10 @@ def test_cores_are_shared_out_among_the_processes_of_a_machine(monkeypatch):
     assert default_workers(World(1, 4)) == 15
 
 
-def test_how_files_are_augmented_is_named_and_memorys_stays_as_it_was(root):
+def test_images_in_files_are_augmented_in_another_way(root):
     settings = {"kind": "folder", "root": root}
-    assert DataConfig(**settings, image_size=224).augmentation_settings()["colour"] == "device"
-    assert DataConfig(**settings).augmentation_settings() == {"crop_padding": None, "flip": True}
-    asked = DataConfig(**settings, image_size=224, max_unreadable=5)
-    assert asked.augmentation_settings() == {"crop_padding": None, "flip": True, "colour": "device"}
+    memory, files = DataConfig(**settings), DataConfig(**settings, image_size=224)
+    assert (memory.augmentation.in_files, files.augmentation.in_files) == (False, True)
 
 
 def test_unreadable_images_are_allowed_in_files_alone(root):

@@ -145,7 +145,7 @@ def test_unmixed_losses_are_those_of_the_first_forward_pass(digits, tmp_path):
     generator = make_generator(0, "scorer-augmentation", 0)
     inputs = digits.augmentation()(digits.train.images[order], generator)
     labels = digits.train.labels
-    model = to_device(build_scorer(config, 3, seed=0), torch.device("cpu")).train()
+    model = to_device(build_scorer(config.model, 3, seed=0), torch.device("cpu")).train()
     with torch.no_grad():
         logits = model(inputs)
     expected = torch.empty(63)

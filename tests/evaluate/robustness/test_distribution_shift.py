@@ -13,6 +13,7 @@ from classification.errors import PipelineError
 from evaluate.robustness.attacks import PixelModel
 from evaluate.robustness.distribution_shift import (
     ShiftConfig,
+    ShiftImages,
     check_shift,
     out_of_distribution_aupr,
     shift_measures,
@@ -144,15 +145,15 @@ def test_another_datasets_images_are_told_by_all_classes():
     assert 0 < found["aupr"] <= 1
 
 
-def test_identity_changes_with_the_images(tmp_path):
+def test_the_digest_changes_with_the_images(tmp_path):
     root = folder(tmp_path / "a", lambda k: colour(k, 80))
     config = ShiftConfig(imagenet_a=root, out_of_distribution=DataConfig(kind="digits"))
-    before = config.identity()
-    assert before["out_of_distribution"] == {"kind": "digits", "classes": None}
+    before = ShiftImages.of(config)
     Image.new("RGB", (SIDE, SIDE)).save(root / WNIDS[FIRST] / "more.png")
-    after = config.identity()
-    assert before["imagenet_a"] != after["imagenet_a"]
-    assert ShiftConfig().identity() == {}
+    after = ShiftImages.of(config)
+    assert before.imagenet_a != after.imagenet_a
+    assert before.out_of_distribution == after.out_of_distribution
+    assert before.imagenet_o is None
 
 
 @pytest.mark.parametrize(

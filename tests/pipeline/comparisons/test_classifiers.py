@@ -4,8 +4,8 @@ import pytest
 
 from classification.config import ClassifierConfig
 from classification.errors import ConfigError
+from classification.settings import effective_settings
 from pipeline.comparisons.classifiers import classification_table
-from pipeline.stages.scorer import training_settings
 
 MIXED = {"kind": "dcutmix", "num_images": 5, "alpha": 0.2}
 
@@ -26,7 +26,7 @@ def result(name, last=20.0, best=19.0, seconds=2.0, ratio=None, mixing=MIXED, **
             "augmentation": augmentation,
             "published_as": published_as,
         },
-        "scorer": training_settings(scorer),
+        "scorer": effective_settings(scorer),
         "accuracy": {"top1_error_last": last, "top1_error_best": best},
         "training_time": {"seconds_per_epoch": seconds, "relative_to_vanilla": ratio},
     }

@@ -6,7 +6,11 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.reports.page import fill_template
-from pipeline.reports.robustness_sections import collect_extras, show_extras, without_extras
+from pipeline.reports.robustness_sections import (
+    collect_sections,
+    goal_artifacts,
+    show_sections,
+)
 from pipeline.store.ledger import Attempt
 from pipeline.store.store import Store
 from run_pipeline import main
@@ -61,7 +65,7 @@ robustness: {attacks: [fgsm], epsilons: [8/255], images: 8}
 
 @pytest.fixture
 def store(tmp_path):
-    """With artifacts of a scorer, made in an hour on a CPU, and of both extras, on two GPUs."""
+    """With a scorer, made in an hour on a CPU, and robustness and landscape, on two GPUs."""
     store = Store(tmp_path / "artifacts")
     contents = {"scorer": {}, "robustness": ROBUSTNESS, "landscape": LANDSCAPE}
     store.made = {}
@@ -86,10 +90,10 @@ def config(tmp_path):
 
 
 def test_the_goal_is_told_apart_from_what_was_asked_beside_it(store, config):
-    goal = without_extras(config, store.made)
+    goal = goal_artifacts(config, store.made)
     assert list(goal) == ["scorer"]
-    assert collect_extras(goal, store) == {}
-    assert show_extras(store.root, config, goal, store, {}) == {
+    assert collect_sections(goal, store) == {}
+    assert show_sections(store.root, config, goal, store, {}) == {
         "cost_rows": [],
         "sections": [],
         "links": [],
@@ -97,11 +101,11 @@ def test_the_goal_is_told_apart_from_what_was_asked_beside_it(store, config):
 
 
 def test_results_hold_the_numbers_and_what_all_attempts_at_them_cost(store):
-    found = collect_extras(store.made, store)
+    found = collect_sections(store.made, store)
     assert list(found) == ["robustness", "landscape"]
-    for extra in found.values():
-        assert extra["cost"] == {"unit": "GPU-hours", "hours": 2.0, "attempts": 2}
-        assert extra["device"] == "a gpu"
+    for section in found.values():
+        assert section["cost"] == {"unit": "GPU-hours", "hours": 2.0, "attempts": 2}
+        assert section["device"] == "a gpu"
     assert found["robustness"]["clean"]["accuracy"] == 0.6
     assert (found["robustness"]["steps"], found["robustness"]["restarts"]) == (10, 1)
     assert found["landscape"]["half_width"] == 0.375  # of 1/4 and 1/2
@@ -109,8 +113,8 @@ def test_results_hold_the_numbers_and_what_all_attempts_at_them_cost(store):
 
 
 def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store, config, tmp_path):
-    results = {"cost": {"unit": "CPU-hours"}} | collect_extras(store.made, store)
-    shown = show_extras(tmp_path, config, store.made, store, results)
+    results = {"cost": {"unit": "CPU-hours"}} | collect_sections(store.made, store)
+    shown = show_sections(tmp_path, config, store.made, store, results)
     assert shown["cost_rows"] == [
         {
             "stage": stage,
@@ -120,7 +124,7 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
         }
         for stage in ("robustness", "landscape")
     ]
-    text = fill_template("extras.md.j2", {"extras": shown})
+    text = fill_template("robustness_sections.md.j2", {"robustness_sections": shown})
     robustness, landscape = text.split("## Loss landscape\n")
     assert robustness.startswith("\n## Robustness\n")
     for line in (

@@ -17,7 +17,11 @@ goal: classifier
 data: {kind: digits}
 scorer: {model: resnet8, epochs: 10, label_smoothing: 0.1, drop_block: 0.2, drop_block_size: 5}
 """
-VANILLA = ["scorer.mixing={kind: none}", "scorer.label_smoothing=0", "scorer.drop_block=0"]
+VANILLA = [
+    "scorer.mixing={kind: none}",
+    "scorer.label_smoothing=0",
+    *("scorer.drop_block=0", "scorer.drop_block_size=7"),
+]
 
 
 @pytest.fixture

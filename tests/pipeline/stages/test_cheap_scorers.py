@@ -52,16 +52,6 @@ def artifact(folder, stage):
     return folder / "artifacts" / stage / manifest["stages"][stage]
 
 
-def test_the_quickstarts_fingerprints_are_those_before_cheap_scorers_came():
-    assert keys() == {
-        "scorer": "9b7e98f2dcd571da",
-        "scores": "471c0a4056183e7d",
-        "subset": "2a902907a4bdfd36",
-        "search": "3ea689ecbfd44f7c",
-        "retrain": "85b2439f65b2ce25",
-    }
-
-
 @pytest.mark.parametrize(
     ("override", "first"),
     [

@@ -83,7 +83,7 @@ def test_compare_draws_figure_3_of_the_run(finished, tmp_path, capsys):
 def test_its_middle_is_the_scorer_that_was_trained(finished):
     config = load_config(finished.folder / "tiny.yaml")
     data = load_dataset(config.data)
-    model = load_scorer(config.scorer, 3, finished.artifact("scorer") / "scorer.safetensors")
+    model = load_scorer(config.scorer.model, 3, finished.artifact("scorer") / "scorer.safetensors")
     overrides = ["landscape.images=500", "landscape.plane_points=0", "landscape.eigenvalues=0"]
     assert finished.run(*overrides, "landscape.trace_draws=0", name="all") == 0
     result = json.loads((finished.artifact("landscape", "all") / "landscape.json").read_text())
@@ -115,7 +115,7 @@ def test_a_retrained_network_with_an_auxiliary_head_has_one_too(finished, tmp_pa
     """The stage alone, on a network that was never trained: loading is what is tested."""
     quick = ["landscape.images=6", "landscape.plane_points=0", "landscape.eigenvalues=0"]
     config = load_config(finished.folder / "tiny.yaml", ["goal=network", *quick])
-    assert landscape.whose(config) == "network"
+    settings = landscape.settings(config)
     data = load_dataset(config.target)
     network = build_network(Genotype.from_dict(GENOTYPE), config.retrain, 3)
     save_classifier_weights(network, tmp_path / "network.safetensors")
@@ -124,7 +124,7 @@ def test_a_retrained_network_with_an_auxiliary_head_has_one_too(finished, tmp_pa
         stage: Artifact(stage, "key", tmp_path, "digest", {}) for stage in ("search", "retrain")
     }
     workspace, device = Workspace(tmp_path / "work"), torch.device("cpu")
-    landscape.run(Context(config, {"target": data}, artifacts, workspace, device, print))
+    landscape.run(Context(settings, {"target": data}, artifacts, workspace, device, print))
     result = json.loads((tmp_path / "work" / "landscape.json").read_text())
     sizes = {name: p.numel() for name, p in network.named_parameters()}
     used = sum(size for name, size in sizes.items() if "auxiliary" not in name)
