@@ -12,7 +12,7 @@ help:
 	@echo "make test-faults  runs that are killed at every moment, half an hour"
 	@echo "make test-cuda    the tests that need a CUDA device"
 	@echo "make benchmarks   every benchmark, one after the other"
-	@echo "make docs         docs/configuration.md, from the schema"
+	@echo "make docs         the generated pages: configuration, commands, architecture"
 	@echo "make format       format the sources"
 
 quickstart: .venv/run
@@ -42,20 +42,20 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 
 docs: .venv/dev
-	$(BIN)/python -m pipeline.config_reference > docs/configuration.md
+	$(BIN)/python -m pipeline.reference
 
 benchmarks: .venv/dev
 	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-.venv/run: requirements.txt constraints.txt
+.venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt .
 	@touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/dev: .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[dev]'
 	@touch $@
 
 clean-venv:

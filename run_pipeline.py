@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""The command line: `python run_pipeline.py --help`."""
+"""The command line: commands, exit status, and the one-line messages of errors and Ctrl-C."""
 
-import ast
 import errno
-import importlib
 import os
 import shlex
 import sys
@@ -21,28 +19,10 @@ from classification.errors import (
     did_you_mean,
 )
 from classification.persistence.storage import refusal_of
+from pipeline.commands import COMMANDS, load_command, summary_of
 from pipeline.console import silence
 from pipeline.signals import deferred, stop_as_for_ctrl_c
 
-COMMANDS = (
-    "init",
-    "estimate",
-    "run",
-    "status",
-    "report",
-    "export",
-    "plot",
-    "table",
-    "compare",
-    "show",
-    "sweep",
-    "fidelity",
-    "graph",
-    "config",
-    "verify",
-    "clean",
-)
-_FOLDER = Path(__file__).parent / "pipeline" / "commands"
 _LONGEST = 2000  # characters of a message
 
 
@@ -57,15 +37,12 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         with deferred():  # a module half imported raises anything at all
-            module = importlib.import_module(f"pipeline.commands.{cmd_name}")
-        own = typer.Typer(add_completion=False, rich_markup_mode=None)
-        own.command(cmd_name)(getattr(module, cmd_name))
-        return typer.main.get_command(own)
+            return load_command(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """A line each, read from the sources."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _first_line(name)) for name in COMMANDS])
+            formatter.write_dl([(name, summary_of(name)) for name in COMMANDS])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Raises what typer raises, with a command that the person may have meant."""
@@ -77,7 +54,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Architecture search on the most uncertain tenth of your images, with its cost counted.",
+    help="PC-DARTS on a scored subset of your training images, with the cost counted.",
     epilog="Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by you.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -133,13 +110,6 @@ def _invoke(arguments: list[str]) -> int:
     if result == 130:  # what typer makes of Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
-
-
-def _first_line(command: str) -> str:
-    """The first line of a command's help, without importing it."""
-    tree = ast.parse((_FOLDER / f"{command}.py").read_text())
-    found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == command)
-    return (ast.get_docstring(found) or "").partition("\n")[0]
 
 
 def _complain(message: str, status: int) -> int:

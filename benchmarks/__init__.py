@@ -1,1 +1,1 @@
-"""Speed as ratios, interleaved in one run; each file says how it is called."""
+"""Benchmarks: speed as ratios between variants interleaved in one run."""

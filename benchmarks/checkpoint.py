@@ -1,4 +1,4 @@
-"""What share of an epoch its checkpoint takes, of CIFAR-100's scorers and its search.
+"""Time and size of a checkpoint as a share of an epoch: CIFAR-100's scorers and its search.
 
     python -m benchmarks.checkpoint [--device cuda] [--folder DIR] [--repeats 5] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Seconds of k-center greedy: on features as CIFAR's, and over those of the usual way to do it.
+"""k-center greedy against pairwise distances by scikit-learn, on CIFAR-sized features.
 
     python -m benchmarks.coreset [--device cuda] [--threads 2] [--json FILE]
 

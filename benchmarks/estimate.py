@@ -1,4 +1,4 @@
-"""How far `estimate` is from what then happens: the estimated by the real hours of every stage.
+"""How accurate `estimate` is: estimated over measured hours of every stage.
 
     python -m benchmarks.estimate --config configs/quickstart.yaml --set search.epochs=10
 

@@ -1,4 +1,4 @@
-"""Everything that a CUDA device should show, in under eight minutes: one JSON, one Markdown table.
+"""All measurements for a CUDA device, in under eight minutes: one JSON file, one Markdown table.
 
     python -m benchmarks.gpu --output DIR [--reference PC-DARTS]
 

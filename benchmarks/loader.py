@@ -1,4 +1,4 @@
-"""Images a second of the loader of image files, over bare decoding and torchvision's reference.
+"""Images per second of the file loader against bare decoding and torchvision's reference.
 
     python -m benchmarks.loader --images FOLDER [--workers 1 2] [--repeats 5] [--json FILE]
     python -m benchmarks.loader --index 1300000

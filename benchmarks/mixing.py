@@ -1,4 +1,4 @@
-"""What mixing costs: seconds of a training step with every mixer over those without mixing.
+"""Cost of mixing: time of a training step with every mixer over the time without mixing.
 
     python -m benchmarks.mixing [--device cuda] [--models preact_resnet18 …] [--json FILE]
     python -m benchmarks.mixing --alone     # the mixers without a network, beside torchvision's

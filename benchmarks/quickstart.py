@@ -1,4 +1,4 @@
-"""Where the quickstart's time goes: each stage's share, and the cost of running it all again.
+"""Time of the quickstart by stage, and the time of a second run that reuses everything.
 
 python -m benchmarks.quickstart [--repeats 3] [--device cpu] [--json FILE]
 """

@@ -1,4 +1,4 @@
-"""The public PC-DARTS repository, driven as it is: nothing of it is copied here.
+"""Drives an unmodified checkout of the public PC-DARTS repository, for comparison.
 
 Its search was written for Python 2 and one CUDA device: `.cuda()` is bridged to the device at
 hand while its modules are loaded and while it builds, and its training step, whose file no longer

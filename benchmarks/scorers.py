@@ -1,4 +1,4 @@
-"""How far scorers agree on which images are uncertain: Spearman correlation of their CV rankings.
+"""Agreement of scorers on uncertain images: Spearman correlation of their CV rankings.
 
     python -m benchmarks.scorers FOLDER --classes 10 --images-per-class 100 --epochs 24
 

@@ -1,4 +1,4 @@
-"""Images a second that scoring reaches, as a share of the bare forward pass; and its peak memory.
+"""Images per second and peak memory of scoring, against the bare forward pass.
 
     python -m benchmarks.scoring [--device cuda] [--batch-size 1024] [--json FILE]
 

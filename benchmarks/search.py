@@ -1,4 +1,4 @@
-"""A search iteration side by side: ours, the plain supernet, the public PC-DARTS repository.
+"""Time of a search iteration: ours, the plain supernet, the public PC-DARTS repository.
 
     python -m benchmarks.search --reference PC-DARTS [--device cuda] [--batch-size 64] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What scorers, scores and searches of CIFAR-100 cost: steps measured, hours worked out.
+"""Cost of CIFAR-100's scorers, scores and searches, extrapolated from timed steps.
 
     python -m benchmarks.stage_costs [--device cuda] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What a sweep adds to the stages it runs: seconds a trial, the first time and when all stands.
+"""Overhead of a sweep beside its stages: seconds per trial, first run and rerun.
 
     python -m benchmarks.sweep [--trials 24] [--jobs 1] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What a CUDA device can do faster: bf16 arithmetic, and replaying a step as a CUDA graph."""
+"""CUDA acceleration: bf16 arithmetic, and training steps captured as CUDA graphs."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

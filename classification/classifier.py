@@ -1,4 +1,4 @@
-"""A classifier trained with image mixing: the scorer, built, trained, loaded and checked."""
+"""The scorer, or any classifier trained with image mixing: build, train, load, check."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a scorer, or any classifier, is trained: the recipes of Tables 1 and 2."""
+"""Settings of a classifier's training, with the recipes of Tables 1 and 2."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The processes that train together: how many, which of them this one is, and how they agree.
+"""Training in several processes: ranks, sums over them, BatchNorm over all their images.
 
 A launcher such as torchrun starts them; alone, a process is a world of one and all of this costs
 nothing. What is random is drawn alike by all of them for the whole batch, and each computes its

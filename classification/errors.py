@@ -1,4 +1,4 @@
-"""What can go wrong in a way a person can mend.
+"""Exceptions that a person can act on, each with its exit status.
 
     PipelineError
     ├── ConfigError      a key, value or command-line argument

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from classification.errors import ConfigError
 
-INSTALL = "pip install -r requirements-{extra}.txt"
+INSTALL = "pip install -c constraints.txt '.[{extra}]'"
 
 
 def is_installed(package: str) -> bool:

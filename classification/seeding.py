@@ -1,4 +1,4 @@
-"""Randomness derived from (seed, stream, indices) instead of carried along.
+"""Random generators derived from (seed, stream, indices) instead of a carried state.
 
 A generator made afresh for every epoch needs no place in a checkpoint: the epoch's number is its
 state, so a run that stops and resumes draws what an uninterrupted one would have drawn.

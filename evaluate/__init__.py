@@ -1,1 +1,1 @@
-"""What a network is worth: retraining, complexity, figures and the published rows."""
+"""What a network is worth: retraining, complexity, attacks, landscape, figures."""

@@ -1,4 +1,4 @@
-"""How large a network is, known before any of it is trained: parameters and multiply-adds.
+"""Parameters and multiply-adds of a network.
 
 Multiply-adds are those of convolutions and matrix products (the classifier) for one image.
 Normalisation, activations and pooling are not counted, so a published figure that follows another

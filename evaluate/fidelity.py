@@ -1,4 +1,4 @@
-"""Whether architectures rank on a part of the images as they do on all of them.
+"""Whether architectures rank alike on two training sets: Kendall's tau with its interval.
 
 A search on a subset is sound where the order of the networks is the same there; the agreement of
 two orders is Kendall's tau-b (Kendall 1945), as the benchmarks of architecture search print it.

@@ -1,4 +1,4 @@
-"""What the seeds of one setting say together: mean, deviation and the interval of the mean."""
+"""Mean, standard deviation and 95 % interval over the seeds of one setting."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A supernet's weights in the merged form it is trained in, and in the plain form of the papers.
+"""Converts a supernet's weights between our merged form and the papers' plain form.
 
 The plain form has a module for each operation of each edge, `cells.I.edges.E.operations.O`: edges
 are counted by the node they lead to, then by their source; operations are those of CANDIDATES in

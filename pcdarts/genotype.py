@@ -1,4 +1,4 @@
-"""The genotype: what a search finds and a network is built from (Liu et al. 2019; Xu et al. 2020).
+"""The genotype: the operations and edges of the two cells (Liu et al. 2019; Xu et al. 2020).
 
 A cell has two inputs, sources 0 and 1, and four nodes, which are sources 2 to 5 for later nodes.
 A node is the sum of two edges; the cell's output is the concatenation of its nodes.

@@ -1,4 +1,4 @@
-"""All edges that leave one state of a supernet cell, or both its inputs, computed together.
+"""Mixed operations of all edges that leave one state, computed together.
 
 The edges of a state see the same input, so what they do to it is merged: one convolution a kernel
 for all edges, pools and their BatchNorm once; the two inputs are known together, so theirs are one

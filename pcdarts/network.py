@@ -1,4 +1,4 @@
-"""The network a genotype describes, for CIFAR-sized and ImageNet-sized images (Liu et al. 2019)."""
+"""The network built from a genotype, for CIFAR- and ImageNet-sized images (Liu et al. 2019)."""
 
 from abc import ABC, abstractmethod
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The PC-DARTS supernet (Xu et al. 2020): every operation on every edge, weighted by α and β.
+"""The PC-DARTS supernet in its plain form, one edge at a time: the reference of the tests.
 
 Only the first C/K channels of an edge pass through the operations; the others bypass them and a
 channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).

@@ -1,4 +1,4 @@
-"""The search: PC-DARTS on a set of images (Xu et al. 2020, Section 4.1; Algorithm 1 of DARTS).
+"""The search loop of PC-DARTS (Xu et al. 2020, Section 4.1; Liu et al. 2019, Algorithm 1).
 
 One part of the images trains the weights, the other α and β: two equal halves, or lists of their
 own. Differs from the public reference in that halves are stratified by class and that the genotype

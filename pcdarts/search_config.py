@@ -1,4 +1,4 @@
-"""How an architecture is searched: settings, their defaults, and what they ask of the images."""
+"""Settings of the search, their defaults, and their demands on the images."""
 
 from typing import Any, Self
 

@@ -1,4 +1,4 @@
-"""The two steps of a search iteration: α and β on one part of the images, weights on the other."""
+"""The two steps of a search iteration: α and β on one half of the images, weights on the other."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The warm-up on its own: the search's supernet as a scorer, from which the search then goes on.
+"""The search's warm-up by itself: the supernet as a scorer, from which the search continues.
 
 The supernet is trained for the first `warmup_epochs` of the search's schedule, α and β untouched,
 with image mixing. All images train the weights here, not one half of them as in the search's own

@@ -1,1 +1,1 @@
-"""The stages composed: configuration, graph, artifact store, runner, ledger and report."""
+"""Composes the stages: configuration, graph, artifact store, runner, ledger and reports."""

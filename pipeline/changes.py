@@ -1,4 +1,4 @@
-"""What differs from the last run of the same name, and which of its stages that makes anew."""
+"""What changed since the last run of the same name, and which stages that makes run again."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""PipelineConfig: each stage's own config, composed; YAML in, dotted overrides on top.
+"""PipelineConfig: every stage's settings in one model; YAML files, base files, overrides.
 
 A mapping may name another file with `base:`, relative to its own; the keys beside it win.
 """

@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: a live line in a terminal, plain lines elsewhere."""
+"""Progress and messages: a live line in a terminal, plain lines elsewhere, JSON for scripts."""
 
 import io
 import json

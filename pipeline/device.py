@@ -1,4 +1,4 @@
-"""The device a run computes on, its name, and how it keeps its memory."""
+"""The device of a run, its name and memory, and the versions of the software."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""A YAML document: its values, and the line on which each of them stands."""
+"""YAML documents: their values, and the line of each, for error messages."""
 
 import re
 import reprlib

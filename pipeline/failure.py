@@ -1,4 +1,4 @@
-"""Why a stage failed, where a person can do something about it: a disk, memory, a lost device."""
+"""Why a stage failed, where a person can act on it: full disk, memory, lost device."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The stages and what each needs, as a networkx DiGraph."""
+"""The stage graph: what each stage needs, its fingerprints, the order of execution."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A first config for an image folder: what suits its images, each choice with its reason.
+"""Writes a first config for an image folder, with the reason for each choice.
 
 Rules of thumb, meant to be changed: the search sees small copies of the images, as in the paper;
 the subset is its tenth unless classes are too small for that; batches leave an epoch enough steps.

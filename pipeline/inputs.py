@@ -1,4 +1,4 @@
-"""What a config's stages read, and what they could not do with it."""
+"""The datasets of a config, and the checks before anything runs."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The processes of one run, as torchrun starts them: which devices they take, and that they agree.
+"""The processes of one run under torchrun: their devices, and their agreement.
 
 `torchrun --nproc-per-node=N run_pipeline.py run CONFIG` starts N processes a machine. The store
 lies where all of them see it.

@@ -1,4 +1,4 @@
-"""runs/<name>/: what a run was asked, which artifacts answer it, its log and its report."""
+"""runs/<name>/: a run's config, manifest, log and report."""
 
 import hashlib
 import json

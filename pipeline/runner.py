@@ -1,4 +1,4 @@
-"""Walks the stage graph: reuses what stands, resumes what was begun, runs the rest, books all."""
+"""Runs the stages in order: reuses finished ones, resumes started ones, records the cost."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and a closed terminal do, and moments in which they have to wait."""
+"""Handling of Ctrl-C, SIGTERM and a closed terminal, and sections in which they wait."""
 
 import signal
 import threading

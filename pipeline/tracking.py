@@ -1,4 +1,4 @@
-"""TensorBoard event files of a run: curves while a stage works, pictures once the report stands.
+"""TensorBoard event files of a run: curves during stages, pictures with the report.
 
 runs/<name>/tensorboard/<stage>/ holds a stage's events; `tensorboard --logdir runs` shows all runs.
 """

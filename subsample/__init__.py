@@ -1,1 +1,1 @@
-"""Which training images are worth searching on: losses under mixing, and selection."""
+"""Selecting images for the search: losses under mixing, measures, baselines, subsets."""

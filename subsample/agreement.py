@@ -1,4 +1,4 @@
-"""How alike two rankings and two subsets are, and what a subset is like.
+"""Agreement of two rankings and of two subsets, and properties of a subset.
 
 Labels are integers [n]; arrays may be numpy's or torch's, on any device.
 """

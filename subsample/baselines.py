@@ -1,4 +1,4 @@
-"""Measures that high-CV subsets are compared with: Monte-Carlo dropout and EL2N; and features.
+"""Baseline measures: Monte-Carlo dropout and EL2N; and a scorer's features.
 
 Each is computed from a trained scorer in eval mode on the images as they are: no mixing, crop or
 flip. Images are uint8 [N, 3, H, W] on the model's device, labels int64 [N]. What comes back lies

@@ -1,4 +1,4 @@
-"""The settings of the scores stage."""
+"""Settings of the scores and of the subset."""
 
 from typing import Any, Literal
 

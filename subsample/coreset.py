@@ -1,4 +1,4 @@
-"""Images that cover the others: k-center greedy in a scorer's features.
+"""k-center greedy: a subset that covers all images in a scorer's features.
 
 Sener & Savarese 2018, Algorithm 1 (the farthest-first traversal of Gonzalez 1985): every next
 centre is the image farthest from all centres so far. The greatest distance of an image from its

@@ -1,4 +1,4 @@
-"""Fixed-anchor mixes: every image in turn the canvas, of which it keeps a fixed fraction.
+"""Fixed-anchor mixes: each image is the canvas once and keeps a fixed fraction of it.
 
 Jeong et al. 2023, Section III-C. The other fractions, the boxes and the partners are drawn afresh.
 """

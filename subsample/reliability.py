@@ -1,4 +1,4 @@
-"""How far a ranking by a measure can be trusted: its agreement with itself over other draws.
+"""Split-half reliability: the agreement of a ranking with itself over other draws.
 
 The M draws are cut at random into two halves, the images ranked by each, and the two rankings
 compared (split-half method; Spearman 1910, Brown 1910).

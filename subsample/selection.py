@@ -1,4 +1,4 @@
-"""Subset: which images of each class are kept (Jeong et al. 2023, Eq. 9).
+"""Selects the subset: a fraction of each class by a measure (Jeong et al. 2023, Eq. 9).
 
 A search on it deals it into two equal halves, for the weights and for α and β; or the subset has a
 list of its own for α and β, as PC-DARTS' search on ImageNet does (Xu et al. 2020, Section 4.3).

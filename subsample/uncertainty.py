@@ -1,4 +1,4 @@
-"""How a trained scorer's loss of each training image varies when other images occlude it.
+"""Losses of every image (the anchor) under M random mixes, and their mean, std and CV.
 
 Jeong et al. 2023, Section III-C and Eq. 8: M mixes of each image, and the loss of each mix.
 """

@@ -18,11 +18,12 @@ LEVEL = {
 FLOORS = (
     {"console", "device", "documents", "signals", "store"},
     {"config"},
-    {"config_reference", "failure", "graph", "launch", "run_folder", "tracking"},
+    {"failure", "graph", "launch", "run_folder", "tracking"},
     {"runner", "stages"},
     {"changes", "inputs", "maintenance", "reports"},
     {"comparisons", "estimates", "exports", "initial_config", "studies"},
     {"commands"},
+    {"reference"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = [p for name in LEVEL for p in [*(ROOT / name).rglob("*.py"), ROOT / f"{name}.py"]]

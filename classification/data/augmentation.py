@@ -1,4 +1,4 @@
-"""Colour jitter of a whole batch on its own device, each image by its own factors and order."""
+"""Colour jitter and random crops of a batch, with factors drawn per image."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which images a run is made of, and how training augments them."""
+"""Settings of a dataset: which images, which classes, which augmentation."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP files decoded; what is none of these, or not whole, is named."""
+"""Decodes PNG, JPEG and WebP files; names files of other formats and damaged ones."""
 
 import struct
 import warnings

@@ -1,4 +1,4 @@
-"""The files of a split in a few tensors: 60 bytes a file, shared with worker processes, not copied.
+"""The paths of a split, packed into tensors that worker processes share.
 
 The listing of a large tree is kept in the user's cache folder ($XDG_CACHE_HOME or ~/.cache). What
 is kept serves again while the split has the same class folders, each with the modification time it

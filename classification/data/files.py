@@ -1,4 +1,4 @@
-"""Images too large or too many to hold: paths, decoded by worker processes batch by batch."""
+"""Images left in their files and decoded by worker processes, batch by batch."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""What an image folder holds, from its listing and from the headers of a sample of its files."""
+"""What an image folder holds: its listing, and sizes from the headers of a sample."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Image folders: `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, listed.
+"""Lists image folders: `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`.
 
 Classes and files come in sorted order. Hidden files, sub-folders of a class and files of other
 kinds are passed over. `val/*` without class folders needs a file that names its classes.

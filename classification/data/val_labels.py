@@ -1,4 +1,4 @@
-"""The classes of a flat `val/` folder, from a file that names them.
+"""Labels of a flat `val/` folder, read from the file that lists them.
 
 A line is `<file> <class>` with a tab, a comma or blanks between, and what follows is passed over:
 Tiny ImageNet's val_annotations.txt, Kaggle's LOC_val_solution.csv, Caffe's val.txt. A class is the

@@ -1,4 +1,4 @@
-"""Image mixing on the device: a batch in, mixed images and soft targets out."""
+"""Mixers, one file each: a batch in, mixed images and soft labels out."""
 
 from classification.mixing.boxes import Boxes, compose, nest_boxes
 from classification.mixing.config import MixingConfig, MixingContext

@@ -1,4 +1,4 @@
-"""Co-Mixup (Kim, Choo, Jeong & Song 2021): mixes of many images that are optimised together.
+"""Co-Mixup (Kim, Choo, Jeong & Song 2021): a batch of mixes optimised together.
 
 "Co-Mixup: Saliency Guided Joint Mixup with Supermodular Diversity", ICLR 2021. The authors' code
 (github.com/snu-mllab/Co-Mixup) settles what the paper leaves open; the constants are its settings

@@ -1,4 +1,4 @@
-"""Which mixer a training uses."""
+"""Settings of mixing: the kinds of mixers, their defaults, and their construction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

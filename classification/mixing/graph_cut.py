@@ -1,4 +1,4 @@
-"""The labelling of least energy of a batch of grids, by one minimum cut."""
+"""Labels of least energy for a batch of grids, by one minimum cut."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Manifold Mixup (Verma et al. 2019): Mixup of the images, or of the maps inside the network."""
+"""Manifold Mixup (Verma et al. 2019): Mixup of the images or of hidden feature maps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What every mixer is: its call, its soft targets, its use as a DataLoader's collate function."""
+"""The interface of all mixers: call, soft labels, use as a DataLoader's collate function."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

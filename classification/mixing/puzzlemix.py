@@ -1,4 +1,4 @@
-"""PuzzleMix (Kim, Choo & Song 2020): two images' salient parts, cut out and pushed together.
+"""PuzzleMix (Kim, Choo & Song 2020): salient parts of two images, cut and transported.
 
 "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup", ICML 2020. The authors'
 code (github.com/snu-mllab/PuzzleMix) settles what the paper leaves open; the constants are its

@@ -1,4 +1,4 @@
-"""Where an image draws the eye, and where it matters to a network.
+"""Saliency maps: from the image alone (Montabone & Soto 2010), and from gradients.
 
 Fine-grained static saliency: Montabone & Soto 2010, "Human detection using a mobile platform and
 novel features derived from a visual saliency mechanism": how much brighter and darker a pixel is

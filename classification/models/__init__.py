@@ -1,4 +1,4 @@
-"""The classifiers, by the name a config gives them."""
+"""Classifier networks by the name that a config uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

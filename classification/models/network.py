@@ -1,4 +1,4 @@
-"""What classifiers have in common: features, stages, and the ends of their residual branches."""
+"""The base of all classifiers: features, stages, and the ends of residual branches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A classifier's weights on disk: ours as safetensors, others' as torch checkpoints.
+"""Loads and saves a classifier's weights: safetensors, or others' torch checkpoints.
 
 A torch checkpoint may be a bare state_dict or hold one under `net` (the authors' PyramidNet-110),
 `state_dict` or `model`, with or without DataParallel's `module.` prefix. None may run code.

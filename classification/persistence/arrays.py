@@ -1,4 +1,4 @@
-"""Arrays in files: float32 ones mapped into memory that long work fills part by part, and whole."""
+"""float32 arrays in files: mapped into memory and filled in parts, or read whole."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Nested state of tensors and plain values in one file: atomic, verified, readable without pickle.
+"""Checkpoints: nested tensors and plain values in one checksummed file, without pickle.
 
 The file is a safetensors file. Tensors of one type lie in it end to end as one, so that a thousand
 small ones leave a device in one copy. Its header metadata holds the nesting as JSON, in which each

@@ -1,4 +1,4 @@
-"""What a disk refuses, told so that a person can mend it."""
+"""Readable errors for full, broken and read-only disks."""
 
 import errno
 import os

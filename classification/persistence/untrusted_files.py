@@ -1,4 +1,4 @@
-"""Open untrusted files: regular files only, up to a size limit, within a bound on memory.
+"""Opens untrusted files: regular files only, up to a size limit, with bounded memory.
 
 A pipe would block forever, a device has no end, and a file may claim any size. Readers that
 run no code can still be made to allocate without end: by declared sizes, by compressed zeros, by

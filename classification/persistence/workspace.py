@@ -1,4 +1,4 @@
-"""A folder in which long work leaves its checkpoints and metrics, and from which it resumes."""
+"""The folder of unfinished work: its checkpoints and metrics, and resuming from them."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""The training loop of classifiers, its step, its schedules and what it records."""
+"""The training loop of classifiers, its step, its schedules and its records."""

@@ -1,4 +1,4 @@
-"""The record: each training image's loss in every epoch, kept while a classifier trains."""
+"""Losses of each training image, recorded in every epoch of the training."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Regularisers inside a classifier: residual branches, or blocks of its maps, dropped in training.
+"""Stochastic depth and DropBlock: branches or blocks of feature maps dropped in training.
 
 Both are forward hooks, so the state_dict stays as it is and eval mode is the bare model. They draw
 from torch's global generator, which the trainer seeds for every epoch.

@@ -1,4 +1,4 @@
-"""SGD, and learning rates as functions of time: epochs passed → share of the base rate.
+"""SGD, and learning rates as a function of the epochs passed.
 
 A schedule has no state, so a resumed run needs nothing but the epoch.
 """

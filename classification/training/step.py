@@ -1,4 +1,4 @@
-"""One step of training: augment, mix, forward, backward, update; alone or with other processes."""
+"""One training step: augment, mix, forward, backward, update; in one or several processes."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The one training loop, and evaluation."""
+"""The training loop of all classifiers and networks, and their evaluation."""
 
 import math
 import time

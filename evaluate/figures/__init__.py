@@ -1,1 +1,1 @@
-"""What reports and studies draw, with matplotlib."""
+"""Figures of reports and studies, drawn with matplotlib."""

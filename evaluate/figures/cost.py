@@ -1,4 +1,4 @@
-"""Figures of cost: hours a stage, and after how many searches a subset has paid for itself."""
+"""Figures of cost: hours per stage, and after how many searches a subset has paid for itself."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Where text goes in a figure so that it covers as little as it can of what is drawn there."""
+"""Placement of text in a figure, so that it covers little of the data."""
 
 from collections.abc import Sequence
 from itertools import pairwise

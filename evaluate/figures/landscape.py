@@ -1,4 +1,4 @@
-"""Figures of loss landscapes, one or several models in each.
+"""Figures of loss landscapes, for one or several models.
 
 They take results of `evaluate.landscape.measure`, or means over seeds of
 `evaluate.landscape.mean`, by the models' names. A loss that is not finite is left out of a curve,

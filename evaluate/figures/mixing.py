@@ -1,4 +1,4 @@
-"""A sheet of what mixers make of images: boxes, saliency and soft labels.
+"""A sheet of mixed images: boxes, saliency and soft labels.
 
 After Figures 1, 2 and 4 of Jeong et al. 2023.
 """

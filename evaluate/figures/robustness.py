@@ -1,4 +1,4 @@
-"""Accuracy under attack against ε: all attacks on one classifier, or several classifiers."""
+"""Accuracy under attack against ε, for one or several classifiers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

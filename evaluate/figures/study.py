@@ -1,4 +1,4 @@
-"""Figures of a study: many runs, a grid of settings, several seeds each."""
+"""Figures of a study: errors and costs of its series over the grid, and their colours."""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""What a landscape is drawn of, and how finely."""
+"""Settings of the landscape: what is measured, and on how fine a grid."""
 
 import math
 from typing import Literal

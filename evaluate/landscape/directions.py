@@ -1,4 +1,4 @@
-"""Directions in the space of a network's weights, as long as the weights themselves.
+"""Random directions in weight space, normalised filter by filter.
 
 A network of ReLUs and BatchNorm computes the same when a filter is scaled, so steps of one length
 mean different things to different networks. Li et al. 2018 (Visualizing the Loss Landscape of

@@ -1,4 +1,4 @@
-"""The mean loss over given images as a function of a network's weights.
+"""The mean loss over given images as a function of the weights.
 
 BatchNorm is in eval mode, with the running statistics that training left, wherever the weights are
 moved: as Li et al. 2018 do for their plots, and PyHessian (Yao et al. 2020) for curvature. So the

@@ -1,4 +1,4 @@
-"""Curvature of the loss: the Hessian's largest eigenvalues with their eigenvectors, and its trace.
+"""The Hessian of the loss: its largest eigenvalues, their eigenvectors, its trace.
 
 The Hessian of P weights is never formed. Products with vectors (Pearlmutter 1994) are taken batch
 by batch by curvlinops; the eigenvalues are ARPACK's (implicitly restarted Lanczos), the trace is

@@ -1,4 +1,4 @@
-"""The landscapes of several trainings of one setting as one, and how wide a landscape is."""
+"""The mean landscape over seeds, and the width of a landscape."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean

@@ -1,4 +1,4 @@
-"""The loss around trained weights: how wide the minimum is (Jeong et al. 2023, Figure 3).
+"""The loss landscape of trained weights (Jeong et al. 2023, Figure 3).
 
 Along a random filter-normalised direction (Li et al. 2018); over the plane of the two eigenvectors
 of the Hessian's largest eigenvalues (Yao et al. 2020, PyHessian); under Gaussian noise on the

@@ -1,1 +1,1 @@
-"""Figures that papers publish, labelled as theirs."""
+"""Figures published in papers, labelled as such."""

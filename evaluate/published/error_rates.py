@@ -1,6 +1,6 @@
-"""The errors and training times of the paper's Tables 1 to 3 (Jeong et al., "Observations on
-K-image Expansion of Image-Mixing Augmentation", IEEE Access 2023). None of them is measured here;
-whatever shows one says so.
+"""Errors and training times of the paper's Tables 1 to 3 (Jeong et al. 2023).
+
+None of them is measured here; whatever shows one says so.
 
 What the tables do not say, or say otherwise than their sources:
 

@@ -1,4 +1,4 @@
-"""What a row of the paper's Tables 1 to 3 consists of, and the setting that trains it here.
+"""A row of the paper's Tables 1 to 3, and the config that trains its setting here.
 
 `evaluate.published.error_rates` holds the rows.
 """

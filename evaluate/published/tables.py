@@ -1,6 +1,8 @@
-"""Numbers that the paper states (Jeong et al., "Observations on K-image Expansion of Image-Mixing
-Augmentation", IEEE Access 2023). None of them is measured here; a report that shows one says so.
-The rows of Tables 1 to 3 are in `evaluate.published.error_rates`.
+"""Numbers that the paper states, beside its Tables 1 to 3 (Jeong et al. 2023).
+
+Its title is "Observations on K-image Expansion of Image-Mixing Augmentation", IEEE Access 2023.
+None of them is measured here; a report that shows one says so. The rows of Tables 1 to 3 are in
+`evaluate.published.error_rates`.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Adversarial images under L∞ by the adversarial-robustness-toolbox (ART; Nicolae et al. 2018).
+"""Adversarial images under L∞: FGSM and PGD, by ART (Nicolae et al. 2018).
 
 FGSM moves every pixel by ε along the sign of the loss's gradient (Goodfellow et al. 2015, section
 4); PGD goes there in small steps from a random start, kept within ε of the image (Madry et al.

@@ -1,4 +1,4 @@
-"""Images from elsewhere: ImageNet-A, ImageNet-O (Hendrycks et al. 2021), or another dataset's.
+"""Accuracy on ImageNet-A, ImageNet-O (Hendrycks et al. 2021) or another dataset's images.
 
 ImageNet-A: top-1 accuracy on adversarially filtered images of 200 of ImageNet's classes.
 ImageNet-O: how well low confidence tells images of unknown classes from test images of 200 of

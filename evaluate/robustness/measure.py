@@ -1,5 +1,4 @@
-"""What adversarial images and images from elsewhere leave of a classifier's accuracy (Jeong et al.
-2023, Tables 4 and 5).
+"""Accuracy under attack and on images from elsewhere (Jeong et al. 2023, Tables 4 and 5).
 
 White-box: the attacker has the classifier. Gray-box and black-box: he has a substitute of the same
 architecture, or of another, and hopes that what fools it fools the classifier. Accuracies under

@@ -1,4 +1,4 @@
-"""A classifier that an attacker without access to the one under attack has in its stead."""
+"""Substitute classifiers, on which gray-box and black-box attacks are made."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -21,14 +21,17 @@ def clean(
     artifacts: Artifacts = Path("artifacts"),
     runs: Annotated[
         list[Path] | None,
-        typer.Option(help="folder of runs, runs if absent; again for each that uses the store"),
+        typer.Option(help="folder of runs (default: runs); repeat it for each that uses the store"),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="remove without asking")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and stop")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="list what would be removed, remove nothing")
+    ] = False,
 ) -> None:
-    """Remove what no run refers to, once you have seen what it is.
+    """Delete artifacts that no run refers to.
 
-    Runs in .history and the trials of studies count as runs. The ledger is kept.
+    Lists them first, with their size and cost, and asks. Runs in .history and the trials of
+    studies count as runs. The ledger is kept.
 
     \b
     Example:

@@ -30,7 +30,7 @@ _COMPARED: dict[str, tuple[str, ModuleType]] = {
 def compare(
     names: RunNames,
     stage: Annotated[
-        str, typer.Option(metavar="|".join(_COMPARED), help="what the runs are compared in")
+        str, typer.Option(metavar="|".join(_COMPARED), help="the stage whose results are compared")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of tables and figures")],
     overwrite: Annotated[
@@ -39,7 +39,10 @@ def compare(
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> None:
-    """Set attacked classifiers or loss landscapes side by side.
+    """Compare the robustness or the loss landscapes of several runs.
+
+    Writes the paper's Tables 4 and 5, or its Figure 3, over these runs, and comparison.json. Runs
+    that differ only in their seed share a row.
 
     \b
     Example:

@@ -16,9 +16,7 @@ def config(
     schema: Annotated[bool, typer.Option("--schema", help="the JSON schema, for editors")] = False,
     json_: Json = False,
 ) -> None:
-    """Print the resolved config.
-
-    Defaults, base files and overrides applied.
+    """Print the resolved config: defaults, base files, overrides.
 
     \b
     Example:

@@ -29,13 +29,13 @@ def estimate(
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     seconds: Annotated[
-        float, typer.Option(help="of measuring, for each kind of step; a step is taken whole")
+        float, typer.Option(help="seconds of measuring for each kind of step")
     ] = SECONDS,
     json_: Json = False,
 ) -> None:
-    """Try a few steps of every stage: hours and memory to expect.
+    """Estimate hours and memory of a run from a few steps of each stage.
 
-    What is already made counts nothing. Nothing is written, and nothing is booked.
+    Finished stages count as zero. Nothing is written, and the ledger does not change.
 
     \b
     Example:

@@ -25,7 +25,7 @@ def export(
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> None:
-    """Take away what a run has made, in a form that other tools read.
+    """Export a run's subset, genotype or network for other tools.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The `fidelity` command: do architectures rank on the subset as they do on all images?"""
+"""The `fidelity` command."""
 
 from pathlib import Path
 
@@ -41,7 +41,9 @@ def fidelity(
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Rank architectures on the subset and on all images: do they agree?
+    """Compare architecture rankings on the subset and on all images.
+
+    Trains random architectures on both and reports Kendall's tau.
 
     \b
     Example:

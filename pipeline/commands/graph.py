@@ -17,10 +17,10 @@ def graph(
     config: ConfigPath,
     set_: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="also as a picture: .png, .svg, .pdf")
+        Path | None, typer.Option("-o", "--output", help="also draw it: .png, .svg or .pdf")
     ] = None,
 ) -> None:
-    """Print the stages a config runs and what each needs.
+    """Print the stages of a config and what each needs.
 
     \b
     Example:

@@ -22,17 +22,20 @@ def init(
         Path, typer.Argument(metavar="DIR", help="train/<class>/* beside test/ or val/")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="the config; ./<name of DIR>.yaml")
+        Path | None,
+        typer.Option("-o", "--output", help="the config to write (default: ./<name of DIR>.yaml)"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file there")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace an existing file")
+    ] = False,
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="links may lead out of DIR")
+        bool, typer.Option("--follow-links", help="accept links that lead out of DIR")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a config that suits your folder of images.
+    """Write a config for your folder of images.
 
-    Looks at the listing and at the headers of some images, and says why it chose what it chose.
+    Reads the listing and the headers of some images, and prints the reason for each choice.
 
     \b
     Example:

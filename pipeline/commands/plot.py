@@ -16,12 +16,14 @@ from pipeline.run_folder import RESULTS, RunFolder
 def plot(
     names: RunNames,
     output: Picture,
-    x: Annotated[str, typer.Option(metavar="search|total", help="which cost")] = "search",
+    x: Annotated[
+        str, typer.Option(metavar="search|total", help="the cost on the x axis")
+    ] = "search",
     runs: Runs = Path("runs"),
 ) -> None:
-    """Draw accuracy against GPU-hours over runs.
+    """Plot accuracy against GPU-hours over runs.
 
-    A curve a series, error bars over seeds.
+    One curve per series, error bars over seeds.
 
     \b
     Example:

@@ -18,9 +18,13 @@ from pipeline.store.store import Artifact, store_of
 
 Page = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="page of several runs, .html; RUNS/comparison.html"),
+    typer.Option(
+        "-o", "--output", help="the page of several runs, .html (default: RUNS/comparison.html)"
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace a file that is not ours")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace a file that this command did not write")
+]
 
 
 def report(
@@ -32,7 +36,7 @@ def report(
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Write a run's report again; of several, a page.
+    """Rewrite a run's report, or compare several runs on one page.
 
     \b
     Example:

@@ -37,9 +37,9 @@ from pipeline.tracking import Tracker, check_tensorboard
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
-    str | None, typer.Option(metavar="STAGE", help="this stage, from the artifacts that stand")
+    str | None, typer.Option(metavar="STAGE", help="run this stage alone, from existing artifacts")
 ]
-Force = Annotated[str | None, typer.Option(metavar="STAGE", help="make this stage again")]
+Force = Annotated[str | None, typer.Option(metavar="STAGE", help="run this stage again")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print what would run, and why")]
 
 
@@ -55,12 +55,12 @@ def run(
     runs: Runs = Path("runs"),
     dry_run: DryRun = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="event files under runs/NAME/tensorboard")
+        bool, typer.Option("--tensorboard", help="also write event files to runs/NAME/tensorboard")
     ] = False,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Run a config, or go on with it: what is already made is reused.
+    """Run a config, or resume it; finished stages are reused.
 
     \b
     Example:

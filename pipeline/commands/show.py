@@ -1,4 +1,4 @@
-"""The `show` command: what a config's mixers make of its images, as a picture."""
+"""The `show` command."""
 
 from pathlib import Path
 from typing import Annotated, get_args
@@ -30,15 +30,16 @@ def show(
     output: Picture,
     mixer: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="a kind of scorer.mixing, again for each; the config's"),
+        typer.Option(
+            metavar="KIND",
+            help="a kind of scorer.mixing (default: the config's); repeat the option for several",
+        ),
     ] = None,
     set_: Overrides = None,
-    columns: Annotated[int, typer.Option(help="mixes of each, 1 to 6")] = 4,
+    columns: Annotated[int, typer.Option(help="mixes to draw of each, 1 to 6")] = 4,
     artifacts: Artifacts = Path("artifacts"),
 ) -> None:
-    """Draw what mixers make of the images.
-
-    The boxes, what is salient where a mixer looks at that, and the soft labels.
+    """Draw examples of image mixing: boxes, saliency and soft labels.
 
     \b
     Example:

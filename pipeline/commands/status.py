@@ -14,7 +14,7 @@ from pipeline.store.store import Store, store_of
 def status(
     run: RunName, runs: Runs = Path("runs"), artifacts: StoreOf = None, json_: Json = False
 ) -> None:
-    """Show where each stage of a run stands, and what it has cost.
+    """Show the state and the cost of each stage of a run.
 
     \b
     Example:

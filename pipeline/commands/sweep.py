@@ -1,4 +1,4 @@
-"""The `sweep` command: a study read, checked, made as far as it is missing, and drawn."""
+"""The `sweep` command."""
 
 import shlex
 from pathlib import Path
@@ -26,27 +26,31 @@ _LOG, _TRIALS = "log.txt", "trials"
 
 def sweep(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="YAML, see configs/studies/")],
-    seeds: Annotated[int | None, typer.Option(help="of each trial; the study's if absent")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="seeds of each trial (default: the study's)")
+    ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="stages made at the same time: 1, or what the Ray cluster has room for"),
+        typer.Option(help="stages to run at once (default: 1; with --ray, as many as fit)"),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="a running cluster: HOST:PORT, ray://HOST:PORT, auto"),
+        typer.Option(
+            metavar="ADDRESS", help="a running Ray cluster: HOST:PORT, ray://HOST:PORT or auto"
+        ),
     ] = None,
     set_: Overrides = None,
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     runs: Runs = Path("runs"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print what stands, trial by trial")
+        bool, typer.Option("--dry-run", help="print the state of every trial, run nothing")
     ] = (False),
     quiet: Quiet = False,
 ) -> int:
-    """Run a study, or go on with it: a grid of runs and seeds.
+    """Run a study, or resume it: a grid of settings and seeds.
 
-    It ends with one figure: mean, standard deviation, n.
+    Ends with a report: mean, standard deviation, n.
 
     \b
     Example:

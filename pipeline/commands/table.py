@@ -9,9 +9,9 @@ from pipeline.run_folder import RESULTS, RunFolder
 
 
 def table(names: RunNames, runs: Runs = Path("runs")) -> None:
-    """Print classifier runs side by side.
+    """Print a table of classifier runs.
 
-    A row a setting: mean ± std over its seeds.
+    One row per setting, with mean ± std over its seeds and the paper's figure beside it.
 
     \b
     Example:

@@ -18,14 +18,17 @@ _CHECKED = ("artifact", "begun")
 
 def verify(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="a run; everything in the store if absent")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="name or path of a run (default: everything in the store)"
+        ),
     ] = None,
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> int:
-    """Check that everything in the store is as it was written.
+    """Check every artifact, checkpoint and record against its checksum.
 
-    Changes nothing. Exit status: 0 all is whole, 1 something is damaged, 2 bad input.
+    Changes nothing. Exit status: 0 all intact, 1 something is damaged, 2 bad input.
 
     \b
     Example:

@@ -1,1 +1,1 @@
-"""Attacked classifiers and their landscapes, side by side."""
+"""Comparisons of runs: attacked classifiers and loss landscapes."""

@@ -1,4 +1,4 @@
-"""Runs whose classifiers were attacked, or whose landscapes were drawn, side by side.
+"""Comparison of runs' robustness or landscapes: which runs may be compared, and by what.
 
 What may be compared is found in the artifacts themselves: the images, the settings of the stage,
 and the settings of all that the classifier was made from. Runs that differ in nothing but the seed

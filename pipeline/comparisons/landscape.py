@@ -1,4 +1,4 @@
-"""The paper's Figure 3 over runs of one's own, and numbers for what it shows."""
+"""The paper's Figure 3 over several runs, with numbers."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,4 @@
-"""The numbers of a comparison: each contender's mean and deviation over seeds, as cells of a table
-and as JSON values."""
+"""Numbers of a comparison: mean and deviation over seeds, as table cells and as JSON values."""
 
 from collections.abc import Callable, Mapping
 from statistics import mean

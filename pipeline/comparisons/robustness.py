@@ -1,4 +1,4 @@
-"""The paper's Tables 4 and 5 over runs of one's own, and the curves behind them."""
+"""The paper's Tables 4 and 5 over several runs, with the curves behind them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple

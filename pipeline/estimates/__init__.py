@@ -1,1 +1,1 @@
-"""What a run would cost, by running its stages briefly."""
+"""Estimates of a run's cost, from running its stages briefly."""

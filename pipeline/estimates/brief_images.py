@@ -1,4 +1,4 @@
-"""Datasets whose passes end early and are timed, so that a stage can be run briefly as it is.
+"""Datasets whose epochs end early and are timed, so that a stage can be run briefly.
 
 A loader here is the one that training and evaluation take, on all images; its passes alone are
 shorter. So the steps, their batches and their memory are those of the real work.

@@ -1,4 +1,4 @@
-"""What a run would cost on the device at hand, by running each of its stages briefly.
+"""Estimates the hours and memory of a run on the current device.
 
 A stage gets what it needs from the store or, where that is not made yet, a stand-in of the same
 size: a scorer of a trial, losses and networks drawn by chance. Networks differ in what they cost,

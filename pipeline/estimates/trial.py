@@ -1,4 +1,4 @@
-"""A stage run briefly, and how long the whole of it takes by that.
+"""Runs one stage briefly, and extrapolates its full time.
 
 Training stages run for a few epochs whose passes end early (see `brief_images`): of each kind of
 epoch one that settles and some that are measured. Stages that go through the images once run on

@@ -1,1 +1,1 @@
-"""What a run is taken away as, in the forms that other tools read: a form a module."""
+"""Exports of a run for other tools: one form per module."""

@@ -1,4 +1,4 @@
-"""The model card: what an exported network is, what it was measured at, what it cost."""
+"""The model card of an exported network: what it is, its errors, its cost."""
 
 from collections.abc import Mapping
 from pathlib import Path

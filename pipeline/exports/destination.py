@@ -1,4 +1,4 @@
-"""Where an export goes: all of it at once or nothing, and over nothing that it did not write."""
+"""The destination of an export: written whole or not at all, replacing earlier exports only."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The forms by name: what each takes from a run, and what it writes."""
+"""The export forms by name: what each needs from a run, and what it writes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Form:
     """`stage` is what a run of a config must have made, None if it never makes that.
 
     `files` are those of the folder that `write` makes, of a run by name; None if it makes a file,
-    whose name then ends in `suffix`. `packages` are needed beside requirements.txt.
+    whose name then ends in `suffix`. `packages` are those of an extra.
     """
 
     stage: Callable[[PipelineConfig], str | None]

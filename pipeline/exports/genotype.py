@@ -1,4 +1,4 @@
-"""A genotype for other tools: as JSON, and as the tuple that repositories of the DARTS family read.
+"""Exports a genotype: JSON, and the tuple that DARTS-family repositories read.
 
 Theirs is a namedtuple of four fields: of both kinds of cell the edges, two a node, and the states
 that are concatenated (Liu et al. 2019; Xu et al. 2020).

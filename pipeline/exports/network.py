@@ -1,4 +1,4 @@
-"""A run's trained network as exports carry it: weights, and a config.json that builds it again."""
+"""The trained network as exports carry it: weights, and a config.json that rebuilds it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

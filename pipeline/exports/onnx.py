@@ -1,4 +1,4 @@
-"""A network as one ONNX file that takes pixels, checked against torch before it is kept.
+"""Exports a network as one ONNX file that takes pixels, checked against torch.
 
 The input is what a decoder gives: uint8 RGB pixels [N, 3, S, S] with any N. Scaling and
 normalisation are inside, since a mistake there costs accuracy and shows nowhere else.

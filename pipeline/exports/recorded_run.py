@@ -1,4 +1,4 @@
-"""A run as an export sees it: its config, what its stages have made, and the images it saw."""
+"""A finished run, read for export: config, artifacts and images."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Our own source, cut down to what a few classes need, as text that imports nothing of ours."""
+"""Extracts the source that given classes need, as one module without our imports."""
 
 import ast
 import importlib

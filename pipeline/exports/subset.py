@@ -1,4 +1,4 @@
-"""A subset for other tools: its manifest, a table of its images, and how to load it elsewhere."""
+"""Exports a subset: manifest, table of images, and a recipe to load it elsewhere."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A network for timm: a folder with its weights and a module of its own that registers it.
+"""Exports a network for timm: weights, and a module that registers it.
 
 The module holds our definitions of the network's parts, so it needs timm and torch but none of our
 packages.

@@ -1,1 +1,1 @@
-"""What lies in a store: its inventory, its verification, its cleaning."""
+"""Maintenance of a store: inventory, verification, cleaning."""

@@ -1,4 +1,4 @@
-"""What no recorded run needs any more, and its removal.
+"""Finds and removes what no recorded run needs.
 
 Nothing that a living process holds is touched, and the ledger is kept whole: what was removed was
 paid for. An artifact goes at once, by a rename, before its files do.

@@ -1,4 +1,4 @@
-"""What lies in an artifact store: what is published or begun, and what a kill left behind."""
+"""Inventory of a store: published artifacts, unfinished work, leftovers of killed runs."""
 
 import os
 import re

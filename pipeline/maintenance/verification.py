@@ -1,4 +1,4 @@
-"""Whether everything in a store, and in what runs say of it, is as it was written."""
+"""Verifies every file in a store, and every record of runs, against its checksum."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The stages, in the order in which data flows through them."""
+"""The stages, in the order of the data flow: each reads artifacts, calls a package, writes one."""
 
 from typing import Any
 

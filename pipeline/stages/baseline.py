@@ -1,4 +1,4 @@
-"""Baseline: what another measure than the losses under mixing says of every training image."""
+"""Baseline: scores by MC dropout, k-center or EL2N, to compare with the losses under mixing."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The trained classifier that stages beside a run's goal look at: its scorer, or its network."""
+"""The trained classifier that robustness and landscape evaluate: the scorer or the network."""
 
 from typing import Any, Literal
 

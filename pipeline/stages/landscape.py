@@ -1,4 +1,4 @@
-"""Landscape: the loss around the weights of a trained classifier, scorer or network."""
+"""Landscape: the loss around the weights of a trained classifier."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Probe: what a subset is worth by itself, told by a classifier that sees nothing else.
+"""Probe: a classifier trained on the subset alone, to measure what the subset is worth.
 
 The paper's Figure 5a: the test error of a classifier trained with image mixing on the subset.
 """

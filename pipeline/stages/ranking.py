@@ -1,4 +1,4 @@
-"""Ranking: architectures drawn by chance, each trained on the subset from scratch."""
+"""Ranking: random architectures, each trained from scratch on the subset."""
 
 import json
 from collections.abc import Mapping

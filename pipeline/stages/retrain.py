@@ -1,4 +1,4 @@
-"""Retrain: the found network, from scratch, on the target images."""
+"""Retrain: the found network, trained from scratch on the target images."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Robustness: a trained classifier, scorer or network, under attack and among strange images."""
+"""Robustness: a trained classifier under attack and on images from other distributions."""
 
 import json
 from collections.abc import Mapping

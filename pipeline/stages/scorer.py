@@ -1,4 +1,4 @@
-"""Scorer: a classifier trained with image mixing, one loaded from elsewhere, or the supernet."""
+"""Scorer: a classifier trained with image mixing, loaded from a file, or the supernet."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scores: the loss of every training image under M random mixes, and what it says of them."""
+"""Scores: the loss of every training image under M random mixes."""
 
 import json
 from collections.abc import Mapping

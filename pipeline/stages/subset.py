@@ -1,4 +1,4 @@
-"""Subset: the images of each class that the measure puts first."""
+"""Subset: the first images of each class in the order of the measure."""
 
 from collections.abc import Mapping
 

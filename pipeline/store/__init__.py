@@ -1,1 +1,1 @@
-"""Artifacts and what they cost: made, found, checked, cleared."""
+"""Artifacts and their cost: the store, its ledger, resuming, checksums."""

@@ -1,4 +1,4 @@
-"""JSON objects that carry their own checksum, so that a changed character does not pass unseen."""
+"""JSON objects that carry their own checksum."""
 
 import hashlib
 import json

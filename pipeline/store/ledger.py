@@ -1,4 +1,4 @@
-"""What each attempt at a stage cost: one JSON line an attempt, whatever became of it.
+"""The ledger: one JSON line for the cost of each attempt at a stage.
 
 The ledger lies in the artifact store, beside what the cost bought, so a run that reuses an artifact
 can still say what it cost. A report sums lines and nothing else.

@@ -1,4 +1,4 @@
-"""Work that was begun and not finished: whether it may go on, and what is wrong with its folder."""
+"""Unfinished work: whether it can be resumed, and what is damaged in its folder."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Times an attempt at a stage, and keeps what it cost on disk so that not even SIGKILL can hide it.
+"""Times an attempt at a stage, on disk, so that a SIGKILL does not lose its cost.
 
 An attempt's record lies in the folder where the stage works and goes with it when it is published;
 it is removed once the ledger has its line. Whoever finds a record whose process is gone books it.

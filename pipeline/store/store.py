@@ -1,4 +1,4 @@
-"""Artifacts by fingerprint: made in a workspace, published whole, verified before use.
+"""The artifact store: made in a workspace, published whole by fingerprint, verified before use.
 
 artifacts/
   <stage>/<fingerprint>/            published: its files and artifact.json

@@ -1,1 +1,1 @@
-"""Grids of runs: their trials, what makes them, what they came to."""
+"""Studies: grids of runs over one store, executed here or on Ray."""

@@ -1,4 +1,4 @@
-"""How far a study's rankings agree with themselves and each other, and what its subsets are like.
+"""Agreement of a study's rankings with themselves and each other, and properties of its subsets.
 
 Nothing here says which subset is better: that is what the networks trained on them are for.
 """

@@ -1,4 +1,4 @@
-"""What a study's file says.
+"""Settings of a study: its base config, series, grid and seeds.
 
 name: figure5a-small
 base: small.yaml                      # relative to the study

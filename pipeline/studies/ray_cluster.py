@@ -1,4 +1,4 @@
-"""The Ray that a sweep hands its stages to: one started for it here, or a cluster that runs."""
+"""The Ray cluster of a sweep: one started for it, or a running one that it joins."""
 
 import logging
 import os

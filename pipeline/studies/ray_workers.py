@@ -1,4 +1,4 @@
-"""Stages as Ray tasks: side by side, on one machine or many; what dies takes its own down alone."""
+"""Stages as Ray tasks: several at once, on one machine or many; failures stay separate."""
 
 import contextlib
 import ctypes

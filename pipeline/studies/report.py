@@ -1,4 +1,4 @@
-"""The page of a study: report.md, its figures and results.json, from what its trials left."""
+"""The report of a study: report.md, its figures and results.json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What each trial of a study reached and what it cost, from the artifacts and the ledger."""
+"""Error and cost of each trial of a study, from the artifacts and the ledger."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A study: a base config, a grid of settings in named series, and seeds; each point a trial."""
+"""A study's trials: base config × series × grid × seeds."""
 
 import itertools
 import math

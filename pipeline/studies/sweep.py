@@ -1,4 +1,4 @@
-"""Runs a study: what is missing of it, in any order of need, whatever fails on the way."""
+"""Runs a study: every missing stage, in an order that respects their needs."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a study has to make: every stage of every trial once, whatever the number that share it."""
+"""The tasks of a study: every stage of every trial once, however many trials share it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

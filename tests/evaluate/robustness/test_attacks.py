@@ -20,7 +20,7 @@ from evaluate.robustness.attacks import Attack, Attacker, PixelModel, untouched
 from evaluate.robustness.distribution_shift import ShiftConfig, shift_measures
 from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness
 
-pytest.importorskip("art", reason="requirements-robustness.txt is not installed")
+pytest.importorskip("art", reason="the robustness extra is not installed")
 
 PLAIN = Normalization((0.0,) * 3, (1.0,) * 3)
 ODD = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))

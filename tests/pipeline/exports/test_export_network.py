@@ -128,7 +128,7 @@ def test_a_damaged_export_is_named(
 def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
     trained: Trained, tmp_path: Path
 ) -> None:
-    runtime = pytest.importorskip("onnxruntime", reason="requirements-export.txt is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the export extra is not installed")
     path = tmp_path / "network.onnx"
     assert trained.place.export("onnx", path, run=trained.run) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]  # its weights are within
@@ -190,7 +190,7 @@ def test_timm_loads_it_without_this_repository(
     all_trained: dict[str, Trained], tmp_path: Path
 ) -> None:
     if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed: requirements-dev.txt")
+        pytest.skip("timm is not installed: the dev extra")
     folders, expected = [], {}
     for kind, trained in all_trained.items():
         folder = tmp_path / kind

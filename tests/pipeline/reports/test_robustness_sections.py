@@ -149,7 +149,7 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
 
 
 def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
-    pytest.importorskip("art", reason="requirements-robustness.txt is not installed")
+    pytest.importorskip("art", reason="the robustness extra is not installed")
     (tmp_path / "tiny.yaml").write_text(TINY)
     places = ["--artifacts", str(tmp_path / "artifacts"), "--runs", str(tmp_path / "runs")]
     assert main(["run", str(tmp_path / "tiny.yaml"), *places, "--device", "cpu"]) == 0

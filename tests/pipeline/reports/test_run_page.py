@@ -362,7 +362,7 @@ def test_text_and_lines_stand_out_in_both_schemes():
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright: pip install -r requirements-dev.txt"
+        "playwright.sync_api", reason="no playwright: pip install -c constraints.txt '.[dev]'"
     )
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:

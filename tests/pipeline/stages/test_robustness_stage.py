@@ -12,7 +12,7 @@ from pipeline.stages import STAGES
 from run_pipeline import main
 from tests.tiny import Place
 
-pytest.importorskip("art", reason="requirements-robustness.txt is not installed")
+pytest.importorskip("art", reason="the robustness extra is not installed")
 
 TINY = """
 name: tiny

@@ -27,7 +27,7 @@ from pipeline.studies.study import load_study
 from pipeline.studies.sweep import plan
 from run_pipeline import main
 
-pytest.importorskip("ray", reason="requirements-distributed.txt is not installed")
+pytest.importorskip("ray", reason="the distributed extra is not installed")
 # Ray's head leaves the log files open that it hands to the process for its clients.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*/ray_client_server:pytest.PytestUnraisableExceptionWarning"

@@ -1,7 +1,4 @@
-"""docs/configuration.md, from the schema: every key with its default, its values, its meaning.
-
-`make docs` writes it: `python -m pipeline.config_reference > docs/configuration.md`.
-"""
+"""docs/configuration.md, from the schema: every key with its default, its values, its meaning."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -112,7 +109,3 @@ def _values(field: Mapping[str, Any]) -> str:
 
 def _escape(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    print(config_reference(), end="")
