@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,20 @@ class FileLoader:
             )
 
 
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, with this checkout first on its path.
+
+    Else it would look in the working directory first, where another `classification` may be.
+    """
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    path = filter(None, [str(Path(__file__).parents[2]), before["PYTHONPATH"]])
+    os.environ |= {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
+    forkserver.ensure_running()
+    for name, value in before.items():
+        os.environ.pop(name)
+        os.environ |= {} if value is None else {name: value}
+
+
 class _Pool:
     """Worker processes and the loader that feeds them, for one epoch after the other."""
 
@@ -183,6 +198,7 @@ class _Pool:
         if context is not None:
             # Imported once, before any of its children: they start sooner and share its memory.
             context.set_forkserver_preload([__name__])
+            _start_forkserver()
         self._loader = DataLoader(
             _Decoder(files, loader.training),
             batch_sampler=self._shares,

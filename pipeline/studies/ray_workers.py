@@ -136,8 +136,7 @@ def _remote() -> Any:
         import sys
 
         os.chdir(folder)  # configs name data relative to where the sweep was started
-        if root not in sys.path:
-            sys.path.insert(0, root)
+        sys.path.insert(0, root)  # before installed packages with names such as ours
         from pipeline.studies.ray_workers import work
 
         return work(*pickle.loads(order))
