@@ -1,9 +1,9 @@
 #!/bin/bash
-# Two machines with eight GPUs each retrain a found network on ImageNet, or go on with it.
+# Two machines with eight GPUs each retrain a found network on ImageNet, or resume the retraining.
 #   sbatch docs/examples/slurm.sh configs/cifar100-imagenet.yaml
 # The repository, the images and `artifacts/` lie on a file system that both machines see. A job
 # that is cut off loses the steps since the last checkpoint (retrain.checkpoint_steps) and is put
-# back in the queue; one whose process dies is started again where it stands, three times at most.
+# back in the queue; one whose process dies is started again in place, three times at most.
 #SBATCH --job-name=nas-acceleration
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
