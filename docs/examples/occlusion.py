@@ -1,7 +1,8 @@
 """The picture of the README: two photographs under random DCutMix occlusions, as scoring sees them.
 
 `python docs/examples/occlusion.py` writes docs/images/occlusion.jpg. The photographs are
-scikit-learn's china.jpg and flower.jpg, both under CC BY 2.0.
+scikit-learn's china.jpg and flower.jpg, both under CC BY 2.0. Its notice names danielbuechele for
+both; flower.jpg's links lead to vultilion.
 """
 
 import sys
