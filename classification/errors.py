@@ -1,4 +1,4 @@
-"""Exceptions that a person can act on, each with its exit status.
+"""Exceptions whose one-line message tells a person what to do.
 
     PipelineError
     ├── ConfigError      a key, value or command-line argument

@@ -1,6 +1,4 @@
-"""The report of a finished run, from the artifacts: report.md, its figures, report.html and
-results.json.
-"""
+"""The report of a run that searched: report.md, report.html, figures and results.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
