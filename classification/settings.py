@@ -1,4 +1,4 @@
-"""Which settings decide a result: all fields of a config but those marked as without effect."""
+"""Which settings are fingerprinted: all fields of a config except those without effect."""
 
 from typing import Any, TypeVar
 

@@ -163,6 +163,13 @@ def test_the_generated_pages_are_what_make_docs_writes():
         assert page.read_text() == text, page.name
 
 
+def test_every_module_is_listed_with_a_sentence():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    lines = [line for line in page.splitlines() if re.match(r" *- \[", line)]
+    assert len(lines) > 200
+    assert [line for line in lines if not re.search(r"\) .+[.?]$", line)] == []
+
+
 def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
     script = runpy.run_path(str(ROOT / "docs" / "examples" / "occlusion.py"))
     script["main"](tmp_path / "drawn.jpg")

@@ -1,4 +1,4 @@
-"""Splits that keep the classes' shares. Labels are int64 [N]; generators are on the CPU."""
+"""Class-stratified splits. Labels are int64 [N]; generators are on the CPU."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Figures of a study: errors and costs of its series over the grid, and their colours."""
+"""Figures of a study: errors and costs of its series over the grid."""
 
 import math
 import textwrap

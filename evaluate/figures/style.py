@@ -1,4 +1,4 @@
-"""What all figures share: size, colours, legends, and how a figure becomes a file.
+"""What all figures share: size, colours, legends, and saving to a file.
 
 Functions that draw take plain data and return a matplotlib Figure, built without pyplot, so nothing
 is shown, kept open or shared between threads. Figures are 8 in wide, meant to be read at 800 px.

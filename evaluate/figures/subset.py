@@ -1,4 +1,4 @@
-"""Figures of a subset: its images, their scores, and whether it ranks networks as all images do."""
+"""Figures of a subset: its images, their scores, architecture rankings against all images."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

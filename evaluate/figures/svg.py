@@ -1,4 +1,4 @@
-"""A figure as SVG for an HTML page: text as text, colours as the page's CSS variables.
+"""A figure as SVG for an HTML page, with text as text and colours as CSS variables.
 
 Nothing in it is looked up outside of the page or runs, and the same figure gives the same text.
 """

@@ -1,4 +1,4 @@
-"""Figures over the epochs of a training or a search: loss and accuracy, α and β."""
+"""Figures over epochs: loss and accuracy, α and β."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,1 +1,1 @@
-"""Comparisons of runs: attacked classifiers and loss landscapes."""
+"""Comparisons of runs: searches, classifiers, attacks and loss landscapes."""

@@ -1,4 +1,4 @@
-"""Classifier runs side by side: a row a setting, its seeds brought together, as Markdown."""
+"""A table of classifier runs: one row per setting, seeds gathered, as Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

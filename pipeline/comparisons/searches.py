@@ -1,4 +1,4 @@
-"""Runs that searched, side by side on one page: accuracy, hours, cells, settings that differ."""
+"""A page that compares runs that searched: accuracy, hours, cells, differing settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

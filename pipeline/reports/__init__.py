@@ -1,1 +1,1 @@
-"""What a run came to, as pages and as results.json."""
+"""Reports of a run: report.html, report.md and results.json."""

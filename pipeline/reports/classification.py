@@ -1,4 +1,4 @@
-"""The report of a run that trained a classifier: what it reached and what it cost."""
+"""The report of a run that trained a classifier: its errors and its cost."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Whether architectures rank on the subset as they do on all images: configs, figures, page.
+"""The report of `fidelity`: do architectures rank on the subset as on all images?
 
 Three rankings of the same architectures, over one store: on the config's subset, on a random one of
 the same fraction, and on all images. A ranking on all images serves every subset.

@@ -1,4 +1,4 @@
-"""The images of a subset: those of highest and lowest CV, how CV is spread, and some of the mixes.
+"""The images of a subset in a report: highest and lowest CV, its distribution, some mixes.
 
 The mixes are drawn again and scored again; they are shown only where the losses come out as those
 that were measured. A generator draws otherwise on a GPU, so mixes scored there are found again on

@@ -1,4 +1,4 @@
-"""What reports have in common: their files, their templates, and lines that all of them print.
+"""What all reports share: files, templates, and common lines.
 
 A page in HTML shows everything that is in it without a file beside it, and runs no script. Whatever
 comes from a config, a folder or a file is escaped there, class names among it.

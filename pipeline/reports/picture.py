@@ -1,4 +1,4 @@
-"""A picture of a report: one figure, in files beside report.md and as SVG in report.html."""
+"""A figure of a report: files beside report.md, SVG inside report.html."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""results.json: what a run found and what it cost, for machines; the report prints the same."""
+"""results.json of a run that searched: what it found and what it cost."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a run asked for beside its goal, as its report shows it: attacks and the loss landscape.
+"""The sections on attacks and the loss landscape, in the report of any run with these stages.
 
 Their cost is recorded like any stage's and reported separately: no sum of a report includes it.
 """

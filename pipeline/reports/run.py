@@ -1,4 +1,4 @@
-"""The report that suits a run's goal."""
+"""Chooses the report for a run's goal."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A run's page: what its report.md says, and what a page can show beside."""
+"""report.html of one run."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs that differ in their seeds alone, brought together, and how their values are shown."""
+"""Groups of runs that differ only in their seed, and the format of their values."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,4 @@
-"""The report of a run that trained a classifier on its subset alone: report.md, report.html and
-results.json.
-"""
+"""The report of a run that trained a classifier on its subset alone (`goal: subset`)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""How much longer a classifier trains than its vanilla twin: the same config, nothing mixed.
+"""Training time of a classifier against the same config without mixing.
 
 Separate runs share their machine with whatever else it does. `python -m benchmarks.mixing` takes
 the steps of all mixers in turn, and is the less noisy measure of the same ratio.
