@@ -155,8 +155,10 @@ def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[A
         "bare": lambda number: bare,
         "bare draft": lambda number: drafted,
         "reference": lambda number: reference,
-        "ours": lambda number: ours.epoch(make_generator(0, "loader-benchmark", number)),
-        "to device": lambda number: to_device.epoch(make_generator(0, "loader-benchmark", number)),
+        "ours": lambda number: ours.batches(make_generator(0, "loader-benchmark", number)),
+        "to device": lambda number: to_device.batches(
+            make_generator(0, "loader-benchmark", number)
+        ),
     }
 
 

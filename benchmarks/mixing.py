@@ -30,13 +30,13 @@ from benchmarks.measurement import (
     write_record,
 )
 from classification.acceleration import Step, replayed
-from classification.classifier import AugmentAndMix
+from classification.data.loaders import ImageSet
 from classification.data.transforms import Augmentation
 from classification.mixing import MixingConfig, MixingContext
 from classification.mixing.config import Kind
 from classification.models import build_classifier
 from classification.training.schedules import make_sgd
-from classification.training.step import Recipe, TrainingStep
+from classification.training.step import AugmentAndMix, Recipe, TrainingStep
 from classification.training.trainer import to_device
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 
@@ -82,7 +82,9 @@ def training_steps(
     classifier = build_classifier(model_name, NUM_CLASSES)
     model = to_device(classifier, device)
     optimizer = make_sgd(model.parameters(), LEARNING_RATE, 0.9, 1e-4, nesterov=True)
-    images, labels = _batch(torch.uint8, device, given)
+    images = ImageSet(*_batch(torch.uint8, device, given))
+    loader = images.loader(len(images), device, training=True)
+    rows = torch.arange(len(images), device=device)
     runs: dict[str, Run] = {}
     for kind in [PLAIN, *(kind for kind in given.mixers if kind != PLAIN)]:
         mixer = _config(kind, given).build(
@@ -96,10 +98,10 @@ def training_steps(
             objective=F.cross_entropy,
             cuda_graph="off" if mixer and not mixer.capturable else "auto",
         )
-        step = TrainingStep(model, optimizer, recipe)
+        step = TrainingStep(model, optimizer, recipe, loader)
         run: Step
         (run,) = replayed([step.run], recipe.cuda_graph, device, [step.generator], print)
-        runs[kind] = partial(run, images, labels)
+        runs[kind] = partial(run, rows)
     return runs
 
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import DeviceLoader, ImageSet
-from classification.data.transforms import Augmentation
 from classification.errors import ConfigError
-from classification.mixing import Mixer, MixingContext
+from classification.mixing import MixingContext
 from classification.models import build_classifier, smallest_classifier_input
 from classification.models.network import Classifier
 from classification.models.weights import load_classifier_weights
@@ -21,7 +20,7 @@ from classification.seeding import seeded
 from classification.training.recorded_losses import TrainingLosses, rows_in_order
 from classification.training.regularisers import add_drop_block, add_stochastic_depth
 from classification.training.schedules import make_sgd
-from classification.training.step import Recipe
+from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 
 _EVALUATION_BATCH = 512
@@ -52,7 +51,7 @@ def train_classifier(
     """Train a classifier on `dataset.train`, resuming from the workspace.
 
     The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
-    `test_*` columns for the curve. If the config records losses, they stand in the workspace as
+    `test_*` columns for the curve. If the config records losses, they are in the workspace as
     `TrainingLosses` describes; the weights are the same bit for bit.
     """
     classifier = build_scorer(config.model, dataset.num_classes, seed)
@@ -100,26 +99,12 @@ def train_classifier(
         optimizer,
         train,
         recipe,
-        {"test": partial(evaluate, model, test, dataset.normalization, config.precision, world)},
+        {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
         seed=seed,
         stream=_STREAM,
         workspace=workspace,
     )
-    return classifier  # placed and trained, as `model` is
-
-
-class AugmentAndMix:
-    """Augment a batch, then mix it: the `prepare` of a training recipe."""
-
-    def __init__(self, augmentation: Augmentation, mixer: Mixer | None) -> None:
-        self.augmentation, self.mixer = augmentation, mixer
-
-    def __call__(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """(uint8 images, labels) to (normalised float images, labels or soft targets)."""
-        inputs = self.augmentation(images, generator)
-        return self.mixer(inputs, labels, generator) if self.mixer else (inputs, labels)
+    return classifier  # which `model` is, on the device and trained
 
 
 def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:

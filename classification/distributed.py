@@ -1,11 +1,11 @@
 """Training in several processes: ranks, sums over them, BatchNorm over all their images.
 
-A launcher such as torchrun starts them; alone, a process is a world of one and all of this costs
-nothing. What is random is drawn alike by all of them for the whole batch, and each computes its
-share of it, so a batch is the same on any number of devices.
+A launcher such as torchrun starts them; alone, a process is a world of one and exchanges nothing.
+All processes make the same random draws for the global batch, and each computes its local batch, so
+that a batch is the same on any number of devices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,11 +33,11 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks for all."""
+        """Whether this is the process that writes files and messages for all."""
         return self.rank == 0
 
-    def share(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch [B, ...]: every `size`-th row from its rank on."""
+    def local_batch(self, batch: Tensor) -> Tensor:
+        """This process's part of a global batch [B, ...]: every `size`-th row from its rank on."""
         return batch if self.alone else batch[self.rank :: self.size]
 
     def sum(self, values: Tensor) -> Tensor:
@@ -46,8 +46,11 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Each parameter's gradient added up over all processes, in place, in one exchange."""
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Each parameter's gradient added up over all processes, in place, in one exchange.
+
+        Parameters without a gradient are left out, and have none in any process.
+        """
         if self.alone:
             return
         gradients = [each.grad for each in parameters if each.grad is not None]
@@ -56,7 +59,7 @@ class World:
         for gradient, part in zip(gradients, joined.split(sizes), strict=True):
             gradient.copy_(part.view(gradient.shape))
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Each process's `value`, by rank, in all of them. Needs to be picklable."""
         if self.alone:
             return [value]
@@ -95,7 +98,7 @@ class World:
             result = make()
         except PipelineError as error:
             problem = error
-        for other in self.gather(problem):
+        for other in self.all_gather(problem):
             if other is not None:
                 raise other if self.is_first else SharedError(str(other))
         return result  # type: ignore[return-value]
@@ -108,7 +111,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     """A BatchNorm2d that in training normalises by the statistics of all processes' images."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """[B, C, H, W], this process's share of the batch, to the same shape."""
+        """[B, C, H, W], the local batch, to the same shape."""
         if not self.training:
             return super().forward(values)
         assert self.num_batches_tracked is not None
@@ -173,9 +176,9 @@ class _Normalize(torch.autograd.Function):
         dist.all_gather(parts, own)
         means, variances, counts = torch.stack(parts).split([len(mean), len(mean), 1], 1)
         count = counts.sum()
-        shares = counts / count
-        mean = (means * shares).sum(0)
-        variance = ((variances + (means - mean) ** 2) * shares).sum(0)
+        fractions = counts / count
+        mean = (means * fractions).sum(0)
+        variance = ((variances + (means - mean) ** 2) * fractions).sum(0)
         scale = (variance + eps).rsqrt()
         normed = (exact - mean[:, None, None]) * scale[:, None, None]
         ctx.save_for_backward(normed, scale, count)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from classification.acceleration import Precision
-from classification.classifier import AugmentAndMix
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
 from classification.data.strata import split_validation
@@ -21,7 +20,7 @@ from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
 from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import cosine_decay, linear_decay
-from classification.training.step import Recipe
+from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from evaluate.complexity import Complexity, measure_complexity
 from pcdarts.genotype import Genotype
@@ -89,7 +88,7 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     device_batch_size: int | None = Field(
         None,
         gt=1,
-        description="images that a device takes at once: a larger share of the batch is cut in "
+        description="images that a device takes at once: a larger local batch is cut into "
         "parts whose gradients add up; BatchNorm then sees one part at a time. none: all at once",
     )
     average_decay: float | None = Field(
@@ -177,12 +176,11 @@ def retrain(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    world = workspace.world
-    train, held_out = _loaders(dataset, config, seed, device, world)
+    train, held_out = _loaders(dataset, config, seed, device, workspace.world)
     average = _average(network, config.average_decay)
     tested = network if average is None else average.module
     evaluations = {
-        name: partial(evaluate, tested, loader, dataset.normalization, config.precision, world)
+        name: partial(evaluate, tested, loader, dataset.normalization, config.precision)
         for name, loader in held_out.items()
     }
     fit(

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from classification.acceleration import Precision, autocast
 from classification.distributed import ALONE, World
+from classification.training.step import part_of_mean
 from pcdarts.supernet import Supernet
 
 _BETAS = (0.5, 0.999)  # of Adam, not of the edges
@@ -29,23 +30,25 @@ class Architect:
             weight_decay=weight_decay,
             capturable=model.betas_normal.is_cuda,
         )
-        # torch warns of plain steps where a graph could be: they are its warm-up, or asked for.
-        self.optimizer._warned_capturable_if_run_uncaptured = True
 
     def step(
-        self, images: Tensor, labels: Tensor, world: World = ALONE, share: float = 1.0
+        self,
+        images: Tensor,
+        labels: Tensor,
+        world: World = ALONE,
+        global_batch: int | None = None,
     ) -> Tensor:
         """One step on normalised images [N, 3, H, W]; returns the loss before it, on the device.
 
         The gradient is that of α and β alone: the weights' is neither computed nor touched. In a
-        `world` of several processes the images are a `share` of the batch, and the step is that of
-        the whole; the loss is that of the share.
+        `world` of several processes the images are the local batch of `global_batch` images, and
+        the step is that of the global one; the loss is local.
         """
         with autocast(self.precision, images.device):
             loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad(set_to_none=True)
         parameters = self.model.architecture_parameters()
-        (loss if world.alone else loss * share).backward(inputs=parameters)
+        part_of_mean(loss, len(labels), global_batch or len(labels)).backward(inputs=parameters)
         world.sum_gradients(parameters)
         self.optimizer.step()
         return loss.detach()

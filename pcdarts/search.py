@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from classification.acceleration import Step, replayed
-from classification.data.loaders import Images, Loader, batch_images
+from classification.data.loaders import Images, Loader
 from classification.data.strata import split_halves
 from classification.data.transforms import Augmentation
 from classification.distributed import synchronize
@@ -23,7 +23,8 @@ from classification.errors import PipelineError
 from classification.persistence.checkpoint import State
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, reseed, seeded
-from classification.training.schedules import load_optimizer, make_sgd, set_learning_rate
+from classification.training.schedules import make_sgd, set_learning_rate
+from classification.training.step_checkpoints import StepCheckpoints, resume
 from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
@@ -33,7 +34,7 @@ from pcdarts.supernet import Supernet
 
 _PARTS = ("weight", "architecture")
 _COLLAPSED = 4  # skip connections of a normal cell's eight edges; the published cells have 1 to 3
-_UNTRAINED = 0.95  # share of ln(classes) above which a loss counts as that of guessing
+_UNTRAINED = 0.95  # times ln(classes), above which a loss counts as that of guessing
 
 
 def search(
@@ -47,10 +48,11 @@ def search(
     warm_start: State | None = None,
 ) -> Genotype:
     """Search on two parts of a dataset, in memory or in files; the first trains the weights, the
-    second α and β (see `halve`). Each is gone through in batches, the second over and over.
+    second α and β (see `halve`). An epoch is one pass over the first, in batches, beside as many
+    batches of the second.
 
     `warm_start` is what a warm-up elsewhere left, `model` and `optimizer` (see `warm_up`): the
-    search takes it up after its own warm-up's epochs, which it does not train again.
+    search starts from it, after the epochs of its own warm-up, which it does not train again.
 
     Resumes from the workspace. After every epoch it gets a checkpoint and a metrics row: epoch
     (from 1), warmup, loss in nats and accuracy over the weight part, architecture_loss (None in
@@ -58,16 +60,14 @@ def search(
     All randomness follows from (seed, stream, epoch): a resumed run ends bit for bit as an
     uninterrupted one on a CPU.
 
-    The processes of the workspace's world search together: each works on its share of every batch,
-    with the gradients (of weights, α and β) and BatchNorm statistics of all.
+    The processes of the workspace's world search together: each computes its local batches, with
+    the gradients (of weights, α and β) and BatchNorm statistics of the global ones.
 
     Raises PipelineError when the loss is no longer finite.
     """
-    model = build_supernet(num_classes, config, seed)
-    world = workspace.world
+    model, world = build_supernet(num_classes, config, seed), workspace.world
     to_device(model, device).train()
     synchronize(model, world)
-    optimizer = make_weight_optimizer(model, config)
     architect = Architect(
         model,
         config.architecture_learning_rate,
@@ -75,16 +75,21 @@ def search(
         config.precision,
     )
     loaders = [part.loader(config.batch_size, device, training=True, world=world) for part in parts]
+    optimizer = make_weight_optimizer(model, config)
+    steps = SearchSteps(architect, optimizer, loaders, augmentation, config.gradient_clip)
+    position = resume(workspace)
+    if start := position.state or warm_start:
+        steps.load_state(start)
     skipped = 0 if warm_start is None else config.warmup_epochs
-    done, state = workspace.resume()  # epochs of this search, without those skipped
-    if not state and warm_start is not None:
-        model.load_state_dict(warm_start["model"])
-        load_optimizer(optimizer, warm_start["optimizer"])
-    if state:
-        model.load_state_dict(state["model"])
-        load_optimizer(optimizer, state["optimizer"])
-        load_optimizer(architect.optimizer, state["architecture_optimizer"])
-    steps = SearchSteps(architect, optimizer, loaders, augmentation, config.gradient_clip, world)
+    checkpoints = StepCheckpoints(
+        workspace,
+        position,
+        config.checkpoint_steps,
+        steps.state,
+        steps.totals,
+        steps.generators,
+        first_epoch=skipped,
+    )
     runs = replayed(
         [steps.architecture, steps.weights],
         config.cuda_graph if world.alone else "off",
@@ -93,25 +98,20 @@ def search(
         workspace.log,
     )
     schedule, rows = config.make_schedule(), workspace.rows()
-    for epoch in range(skipped + done, config.epochs):
-        started = time.perf_counter()
+    for epoch in range(skipped + position.epochs, config.epochs):
+        started, done = time.perf_counter(), checkpoints.finished(epoch)
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
-        metrics = _train_epoch(steps, runs, loaders, config, epoch, seed, workspace)
+        metrics = _train_epoch(steps, runs, loaders, config, epoch, seed, checkpoints)
         warmup = epoch < config.warmup_epochs
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
         rows.append(row)
         row["warnings"] = search_warnings(rows, num_classes)
-        state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "architecture_optimizer": architect.optimizer.state_dict(),
-        }
-        done = epoch + 1 - skipped
-        workspace.save(done, state, row)
-        rate = loaders[0].num_images / (time.perf_counter() - started)
+        workspace.save(epoch + 1 - skipped, steps.state(), row)
+        images = loaders[0].num_images - done * config.batch_size
+        rate = images / (time.perf_counter() - started)
         shown = {key: metrics[key] for key in ("loss", "accuracy")}
         total = config.epochs - skipped
-        workspace.progress(done, total, "epoch", **shown, images_per_second=rate)
+        workspace.progress(epoch + 1 - skipped, total, "epoch", **shown, images_per_second=rate)
     return model.genotype()
 
 
@@ -143,9 +143,9 @@ def halve(images: Images, seed: int) -> tuple[Images, Images]:
 
 
 def search_warnings(rows: Sequence[Mapping[str, Any]], num_classes: int) -> list[str]:
-    """What speaks against trusting the last row's genotype; `rows` are those of `search`.
+    """Reasons not to trust the last row's genotype; `rows` are those of `search`.
 
-    Nothing in the warm-up, where a genotype is chance and the loss is still high.
+    None in the warm-up, where the genotype is random and the loss is still high.
     """
     warnings: list[str] = []
     if not rows or rows[-1]["warmup"]:
@@ -172,25 +172,27 @@ def _train_epoch(
     config: SearchConfig,
     epoch: int,
     seed: int,
-    workspace: Workspace,
+    checkpoints: StepCheckpoints,
 ) -> dict[str, Any]:
-    """One pass over the weight part by `runs`, which are the steps, captured or not."""
-    world = workspace.world
+    """What is left of a pass over the weight part by `runs`, the steps, captured or not."""
+    workspace, world = checkpoints.workspace, checkpoints.workspace.world
     for part, generator, loader in zip(_PARTS, steps.generators, loaders, strict=True):
-        # Shares of files are augmented where they are; a whole batch is, alike, in all processes.
+        # Local batches are augmented by draws of their own, a global one alike in all processes.
         own = [world.rank] if loader.sharded and not world.alone else []
         reseed(generator, seed, f"search-{part}-augmentation", epoch, *own)
     steps.totals.zero_()
+    done = checkpoints.restore(epoch)
     step_architecture, step_weights = runs
-    held_out = _cycle(loaders[1], seed, epoch)
+    held_out = _cycle(loaders[1], seed, epoch, done)
     order = make_generator(seed, "search-weight-order", epoch)
-    for step, handle in enumerate(loaders[0].handles(order)):
+    for number, index in enumerate(loaders[0].index_batches(order, done), done):
         if epoch >= config.warmup_epochs:
-            steps.wholes[1], other = next(held_out)
+            steps.global_batches[1], other = next(held_out)
             step_architecture(*other)
-        steps.wholes[0] = batch_images(loaders[0], step)
-        step_weights(*handle)
-        workspace.progress(step + 1, len(loaders[0]), "step")
+        steps.global_batches[0] = loaders[0].global_batch(number)
+        step_weights(*index)
+        workspace.progress(number + 1, len(loaders[0]), "step")
+        checkpoints.save(epoch, number + 1, len(loaders[0]))
     loss_sum, correct, seen, other_loss_sum, others_seen = world.sum(steps.totals.clone()).tolist()
     if not math.isfinite(loss_sum + other_loss_sum):
         raise PipelineError(
@@ -204,12 +206,18 @@ def _train_epoch(
     }
 
 
-def _cycle(loader: Loader, seed: int, epoch: int) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    """Batches without end, in a new order each time round: images over all processes, handle."""
-    for turn in itertools.count():
+def _cycle(
+    loader: Loader, seed: int, epoch: int, first: int
+) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """Batches without end from number `first` on, in a new order for every pass: images over all
+    processes, index.
+    """
+    done, skipped = divmod(first, len(loader))
+    for turn in itertools.count(done):
         order = make_generator(seed, "search-architecture-order", epoch, turn)
-        for index, handle in enumerate(loader.handles(order)):
-            yield batch_images(loader, index), handle
+        for number, index in enumerate(loader.index_batches(order, skipped), skipped):
+            yield loader.global_batch(number), index
+        skipped = 0
 
 
 def _describe(model: Supernet) -> dict[str, Any]:

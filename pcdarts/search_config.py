@@ -22,6 +22,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "learning_rate": 0.5,
         "architecture_learning_rate": 6e-3,
+        "checkpoint_steps": 50,
     },
 }
 
@@ -34,13 +35,13 @@ class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
     )
     epochs: int = Field(50, gt=0, description="passes over the images that train the weights")
     warmup_epochs: int = Field(
-        15, ge=0, description="first epochs, in which α and β stand still; imagenet: 35"
+        15, ge=0, description="warm-up epochs, with α and β frozen; imagenet: 35"
     )
     rate_warmup_epochs: int = Field(
         0,
         ge=0,
-        description="first epochs, in which the weights' rate rises in equal steps to its value, "
-        "from where it goes on along the cosine of all epochs; imagenet: 5",
+        description="first epochs, in which the weights' rate rises in equal steps to its value "
+        "before it follows the cosine over all epochs; imagenet: 5",
     )
     channels: int = Field(16, gt=0, description="of the supernet's first cell")
     cells: int = Field(8, ge=3, description="of the supernet, two of them reductions")
@@ -60,6 +61,13 @@ class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
     precision: Precision = Field(
         "fp32", description="of the supernet's arithmetic; bf16 on a CUDA device alone"
+    )
+    checkpoint_steps: int | None = Field(
+        None,
+        gt=0,
+        description="steps from one checkpoint within an epoch to the next; none: after epochs "
+        "alone. imagenet: 50",
+        json_schema_extra=WITHOUT_EFFECT,
     )
 
     @model_validator(mode="after")

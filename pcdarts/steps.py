@@ -7,19 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
-from classification.data.loaders import Batch, Loader
+from classification.data.loaders import Loader
 from classification.data.transforms import Augmentation
 from classification.distributed import ALONE, World
+from classification.persistence.checkpoint import State
+from classification.training.schedules import load_optimizer
+from classification.training.step import part_of_mean
 from pcdarts.architect import Architect
 from pcdarts.supernet import Supernet
 
 
 class SearchSteps:
-    """Both steps of an iteration, gather and augmentation included, so that they can be captured.
+    """Both steps of an iteration, loading and augmentation included, so that they can be captured.
 
-    What they add up stays on the device, in `totals`; they draw from `generators`. In a world of
-    several processes each works on its share of a batch of so many images as `wholes` says of the
-    part, and the gradients are those of all.
+    `loaders` give the batches of the weights and those of α and β. The sums stay on the device, in
+    `totals`; the steps draw from `generators`. Of several processes each computes its local batch,
+    and the gradients are those of all; `global_batches` are the images of the two batches over all
+    processes, not needed alone.
     """
 
     def __init__(
@@ -29,51 +33,64 @@ class SearchSteps:
         loaders: Sequence[Loader],
         augmentation: Augmentation,
         gradient_clip: float,
-        world: World = ALONE,
     ) -> None:
-        device = architect.model.betas_normal.device
-        self._architect, self._optimizer = architect, optimizer
-        self._loaders, self._augmentation = loaders, augmentation
-        self._gradient_clip, self._world = gradient_clip, world
-        self.wholes = [0 for _ in loaders]  # of no use alone
+        self.model, self.optimizer = architect.model, optimizer
+        device = self.model.betas_normal.device
+        self._architect, self._loaders = architect, loaders
+        self._augmentation, self._gradient_clip = augmentation, gradient_clip
+        self._world = loaders[0].world
+        self.global_batches = [0 for _ in loaders]
         self.generators = [torch.Generator(device) for _ in loaders]
         # Loss, correct, images, architecture loss, its images: read once an epoch.
         self.totals = torch.zeros(5, device=device)
 
-    def weights(self, *handle: Tensor) -> None:
+    def weights(self, *index: Tensor) -> None:
         """A weight step on a batch of the first loader's."""
-        inputs, labels = self._prepare(0, handle)
+        inputs, labels, global_batch = self._prepare(0, index)
         loss, logits = weight_step(
-            self._architect.model,
-            self._optimizer,
+            self.model,
+            self.optimizer,
             inputs,
             labels,
             self._gradient_clip,
             self._architect.precision,
             self._world,
-            self._share(0, labels),
+            global_batch,
         )
         self.totals[0] += loss * len(labels)
         self.totals[1] += (logits.argmax(1) == labels).sum()
         self.totals[2] += len(labels)
 
-    def architecture(self, *handle: Tensor) -> None:
+    def architecture(self, *index: Tensor) -> None:
         """An architecture step on a batch of the second loader's."""
-        inputs, labels = self._prepare(1, handle)
-        loss = self._architect.step(inputs, labels, self._world, self._share(1, labels))
+        inputs, labels, global_batch = self._prepare(1, index)
+        loss = self._architect.step(inputs, labels, self._world, global_batch)
         self.totals[3] += loss * len(labels)
         self.totals[4] += len(labels)
 
-    def _prepare(self, part: int, handle: Sequence[Tensor]) -> Batch:
-        loader = self._loaders[part]
-        images, labels = loader.gather(*handle)
-        images = self._augmentation(images, self.generators[part])
-        if loader.sharded:
-            return images, labels
-        return self._world.share(images), self._world.share(labels)
+    def state(self) -> State:
+        """What a checkpoint holds: the model, α and β among its parameters, and both optimizers."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "architecture_optimizer": self._architect.optimizer.state_dict(),
+        }
 
-    def _share(self, part: int, labels: Tensor) -> float:
-        return 1.0 if self._world.alone else len(labels) / self.wholes[part]
+    def load_state(self, state: State) -> None:
+        """Take up what `state` returned, or a warm-up's state, which lacks the second optimizer."""
+        self.model.load_state_dict(state["model"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        if "architecture_optimizer" in state:
+            load_optimizer(self._architect.optimizer, state["architecture_optimizer"])
+
+    def _prepare(self, part: int, index: Sequence[Tensor]) -> tuple[Tensor, Tensor, int]:
+        """Local inputs and labels, and how many images the global batch has."""
+        loader = self._loaders[part]
+        images, labels = loader.load(*index)
+        images = self._augmentation(images, self.generators[part])
+        if not loader.sharded:
+            images, labels = self._world.local_batch(images), self._world.local_batch(labels)
+        return images, labels, len(labels) if self._world.alone else self.global_batches[part]
 
 
 def weight_step(
@@ -84,19 +101,20 @@ def weight_step(
     gradient_clip: float,
     precision: Precision = "fp32",
     world: World = ALONE,
-    share: float = 1.0,
+    global_batch: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One step of the weights, α and β constant; returns (loss, logits) from before it.
 
     `images` are normalised [N, 3, H, W]; `gradient_clip` is the largest norm of the gradient. In a
-    `world` of several processes they are a `share` of the batch, and the step is that of the whole.
+    `world` of several processes they are the local batch of `global_batch` images, and the step is
+    that of the global one; loss and logits are local.
     """
     weights = model.weight_parameters()
     with autocast(precision, images.device):
         logits = model(images)
         loss = F.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
-    (loss if world.alone else loss * share).backward(inputs=weights)
+    part_of_mean(loss, len(labels), global_batch or len(labels)).backward(inputs=weights)
     world.sum_gradients(weights)
     nn.utils.clip_grad_norm_(weights, gradient_clip, foreach=True)
     optimizer.step()

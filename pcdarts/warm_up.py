@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from classification.acceleration import GraphMode
-from classification.classifier import AugmentAndMix
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.mixing import MixingConfig, MixingContext
 from classification.models.weights import load_classifier_weights
 from classification.persistence.checkpoint import State
 from classification.persistence.workspace import Workspace
-from classification.training.step import Recipe
+from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from pcdarts.search import build_supernet, make_weight_optimizer
 from pcdarts.search_config import SupernetConfig, check_image_size
@@ -64,6 +63,7 @@ def warm_up(
         gradient_clip=config.gradient_clip,
         precision=config.precision,
         cuda_graph=cuda_graph,
+        checkpoint_steps=config.checkpoint_steps,
     )
     world = workspace.world
     test = dataset.test.loader(_EVALUATION_BATCH, device, training=False, world=world)
@@ -74,7 +74,7 @@ def warm_up(
         optimizer,
         dataset.in_memory().loader(config.batch_size, device, training=True, world=world),
         recipe,
-        {"test": partial(evaluate, model, test, dataset.normalization, config.precision, world)},
+        {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
         seed=seed,
         stream="search",  # in whose settings a learning rate that diverges is to be changed
         workspace=workspace,

@@ -69,7 +69,7 @@ def check_agreement(
     `content` maps dataset names to content hashes.
     """
     described = flatten(config.model_dump(mode="json")) | dict(content) | {"device": device.type}
-    first, *others = world.gather(described)
+    first, *others = world.all_gather(described)
     for rank, other in enumerate(others, start=1):
         for key in sorted(first.keys() | other.keys()):
             if first.get(key) != other.get(key):

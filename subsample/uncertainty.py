@@ -167,7 +167,7 @@ def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: Wor
 
     Of several processes the first stores those of all, whose blocks followed one another in turn.
     """
-    parts = world.gather([losses.cpu() for losses in waiting])
+    parts = world.all_gather([losses.cpu() for losses in waiting])
     waiting.clear()
     turns = itertools.zip_longest(*parts)
     losses = torch.cat([part for turn in turns for part in turn if part is not None]).numpy()

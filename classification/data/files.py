@@ -25,7 +25,7 @@ from classification.data.augmentation import (
 )
 from classification.data.decoding import opened, strict_pillow, to_rgb
 from classification.data.file_index import FileIndex
-from classification.data.loaders import Batch, batch_starts
+from classification.data.loaders import Batch, Loader
 from classification.data.transforms import Normalization
 from classification.distributed import ALONE, World
 from classification.errors import DataError
@@ -38,7 +38,7 @@ _PREFETCHED = 4  # batches a worker
 _MAX_WORKERS = 16
 _NAMED = 3  # unreadable files in a message
 
-Keys = tuple[int, list[int]]  # the epoch's seed; indices of a batch's images
+Keys = tuple[int, list[int]]  # the pass's seed; indices of a batch's images
 Failures = list[tuple[int, str]]  # index and message of what could not be read
 
 
@@ -85,13 +85,12 @@ class ImageFiles:
         return digest.hexdigest()
 
 
-class FileLoader:
+class FileLoader(Loader):
     """Decodes in worker processes; what reaches the device is a uint8 batch [B, 3, S, S].
 
-    What becomes of an image in an epoch follows from the epoch's generator and the image's index,
+    What becomes of an image in a pass follows from the pass's generator and the image's index,
     whatever the number of workers. Workers last as long as the loader. An image that cannot be
-    read is named in `unreadable`, of this process's share, and the next one of the split that can
-    be read stands in for it.
+    read is replaced by the next one of the split that can be, and its file added to `unreadable`.
     """
 
     sharded = True
@@ -104,37 +103,32 @@ class FileLoader:
         training: bool,
         world: World = ALONE,
     ) -> None:
-        self.files, self.batch_size, self.device = files, batch_size, device
-        self.training, self._world = training, world
-        self.num_images = len(files)
+        super().__init__(len(files), batch_size, training, world)
+        self.files, self.device = files, device
         self._failures: dict[int, str] = {}
         self._idle: _Pool | None = None
 
-    def __len__(self) -> int:
-        return len(batch_starts(self.num_images, self.batch_size, self.training, self._world))
-
     @property
     def unreadable(self) -> tuple[Path, ...]:
-        """The files that could not be read so far."""
+        """Files that this process could not read so far, each replaced by another image."""
         return tuple(self.files.files.path(index) for index in self._failures)
 
-    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
-        """One pass; `generator` is a CPU generator that orders it, or None for the files' order.
+    def index_batches(
+        self, generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches themselves: a file cannot be read on the device.
 
-        Raises DataError when more files have turned out to be unreadable than may.
+        Raises DataError when more files are unreadable than `max_unreadable` allows.
         """
-        if generator is None:
-            seed, order = 0, torch.arange(self.num_images)
-        else:
-            seed = generator.initial_seed()
-            order = torch.randperm(self.num_images, generator=generator)
-        batches = order.split(self.batch_size)[first : len(self)]
-        # A last batch of an evaluation may have nothing for this process.
-        shares = ((seed, share.tolist()) for share in map(self._world.share, batches) if len(share))
+        seed = 0 if generator is None else generator.initial_seed()
+        batches = self._rows(generator).split(self.batch_size)[first : len(self)]
+        # The last batch of an evaluation may have no image for this process.
+        local = map(self.world.local_batch, batches)
+        keys = ((seed, indices.tolist()) for indices in local if len(indices))
         # A pass that begins while another is under way has workers of its own.
         pool, self._idle = self._idle or _Pool(self), None
         try:
-            for images, labels, draws, failures in pool.epoch(shares):
+            for images, labels, draws, failures in pool.decode(keys):
                 self._note(failures)
                 yield self._on_device(images, draws), labels.to(self.device, non_blocking=True)
         except GeneratorExit:
@@ -142,13 +136,9 @@ class FileLoader:
             raise
         self._idle = pool
 
-    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[Batch]:
-        """The batches themselves, on the device."""
-        return self.epoch(generator, first)
-
-    def gather(self, *handle: Tensor) -> Batch:
-        """The batch that is the handle."""
-        images, labels = handle
+    def load(self, *index: Tensor) -> Batch:
+        """The batch that the index is."""
+        images, labels = index
         return images, labels
 
     def _on_device(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -188,11 +178,11 @@ def _start_forkserver() -> None:
 
 
 class _Pool:
-    """Worker processes and the loader that feeds them, for one epoch after the other."""
+    """Worker processes and the loader that feeds them, for one pass after another."""
 
     def __init__(self, loader: FileLoader) -> None:
-        files, self._shares = loader.files, _Shares()
-        workers = default_workers(loader._world) if files.workers is None else files.workers
+        files, self._keys = loader.files, _KeySampler()
+        workers = default_workers(loader.world) if files.workers is None else files.workers
         # A forked child inherits the locks of threads it does not have, and may wait forever.
         context = multiprocessing.get_context("forkserver") if workers else None
         if context is not None:
@@ -201,7 +191,7 @@ class _Pool:
             _start_forkserver()
         self._loader = DataLoader(
             _Decoder(files, loader.training),
-            batch_sampler=self._shares,
+            batch_sampler=self._keys,
             num_workers=workers,
             collate_fn=_as_it_is,
             multiprocessing_context=context,
@@ -210,13 +200,13 @@ class _Pool:
             persistent_workers=workers > 0,
         )
 
-    def epoch(self, shares: Iterable[Keys]) -> Iterator[Any]:
-        self._shares.current = shares
+    def decode(self, keys: Iterable[Keys]) -> Iterator[Any]:
+        self._keys.current = keys
         return iter(self._loader)
 
 
-class _Shares:
-    """A batch sampler whose batches are set anew for every epoch."""
+class _KeySampler:
+    """A batch sampler whose batches are set anew for every pass."""
 
     current: Iterable[Keys] = ()
 
@@ -287,10 +277,10 @@ class _Decoder(Dataset[Any]):
 
 def _random_crop(image: Image.Image, size: int, numbers: Sequence[float]) -> Tensor:
     """A random part, of a JPEG decoded at the least fraction that leaves `size` pixels of it."""
-    whole = image.size
-    left, top, width, height = random_box(whole, numbers)
-    image.draft(None, (math.ceil(whole[0] * size / width), math.ceil(whole[1] * size / height)))
-    if image.size != whole:
+    full = image.size
+    left, top, width, height = random_box(full, numbers)
+    image.draft(None, (math.ceil(full[0] * size / width), math.ceil(full[1] * size / height)))
+    if image.size != full:
         left, top, width, height = random_box(image.size, numbers)
     return _pixels(image, (left, top, left + width, top + height))
 

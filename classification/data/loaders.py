@@ -1,10 +1,12 @@
 """Batches of (uint8 images, labels) on the training device."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -14,96 +16,99 @@ from classification.distributed import ALONE, World
 Batch = tuple[Tensor, Tensor]
 
 
-class Loader(Protocol):
-    """A source of batches; `len` is the number of batches an epoch.
+class Loader(ABC):
+    """A source of batches; `len` is the number of batches in one pass over the images.
 
-    `sharded` says whether a batch is this process's share of one of `batch_size` images already,
-    or the whole of it, of which every process then takes its share once it is augmented and mixed.
+    A pass for training is shuffled by a generator, and a last batch that would leave a process
+    without an image, or all processes with a single one between them, is left out unless it is the
+    only one: BatchNorm over 1×1 maps has no statistics of one image. A pass for evaluation takes
+    all images in the dataset's order.
+
+    `sharded` says whether a batch is the local batch of this process already, or the global one, of
+    which every process takes its part once it is augmented and mixed.
     """
 
-    num_images: int
-    batch_size: int
-    sharded: bool
+    sharded: ClassVar[bool]
+
+    def __init__(self, num_images: int, batch_size: int, training: bool, world: World) -> None:
+        self.num_images, self.batch_size = num_images, batch_size
+        self.training, self.world = training, world
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.num_images, self.batch_size)
+        stray = self.training and full > 0 and rest < max(2, self.world.size)
+        return full + (rest > 0 and not stray)
 
     @property
     def unreadable(self) -> tuple[Path, ...]:
-        """Files of this process's share for which other images have stood in so far."""
+        """Files that this process could not read so far, each replaced by another image."""
+        return ()
 
-    def __len__(self) -> int: ...
+    @abstractmethod
+    def index_batches(
+        self, generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """What identifies each batch of one pass, on the device, from batch number `first` on.
 
-    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
-        """(images uint8 [B, 3, H, W], labels int64 [B]) on the device, in the generator's order.
-
-        Without a generator the order is the dataset's own. Begins with batch number `first`.
+        `generator` is a CPU generator that orders a pass for training; evaluation takes None.
         """
 
-    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """As `epoch`, of what `gather` makes the batches from, on the device."""
+    @abstractmethod
+    def load(self, *index: Tensor) -> Batch:
+        """(images uint8 [B, 3, H, W], labels int64 [B]) on the device, of one of `index_batches`.
 
-    def gather(self, *handle: Tensor) -> Batch:
-        """The batch of one of `handles`. Never waits for the device, so that it can be captured."""
+        Never waits for the device, so that it can be captured in a CUDA graph.
+        """
+
+    def batches(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
+        """The batches of one pass, each of `index_batches` loaded in turn."""
+        with closing(self.index_batches(generator, first)) as indices:  # type: ignore[type-var]
+            for index in indices:
+                yield self.load(*index)
+
+    def global_batch(self, number: int) -> int:
+        """How many images batch `number` of a pass has, over all processes."""
+        return min(self.batch_size, self.num_images - number * self.batch_size)
+
+    def _rows(self, generator: torch.Generator | None) -> Tensor:
+        """The order of one pass, int64 [N]."""
+        if self.training:
+            assert generator is not None, "a pass for training is ordered by a generator"
+            return torch.randperm(self.num_images, generator=generator)
+        assert generator is None, "a pass for evaluation has the dataset's order"
+        return torch.arange(self.num_images)
 
 
-class DeviceLoader:
-    """Images that live on the device as one tensor; a batch is a gather.
-
-    The last batch may be smaller, but never a single image of a larger set: a batch of one has no
-    statistics for BatchNorm over 1×1 maps, so that image waits for the next epoch's shuffle.
-    """
+class DeviceLoader(Loader):
+    """Images that are held on the device as one tensor; a batch is a gather of its rows."""
 
     sharded = False
-    unreadable: tuple[Path, ...] = ()
 
     def __init__(
-        self, images: Tensor, labels: Tensor, batch_size: int, world: World = ALONE
+        self,
+        images: "ImageSet",
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
     ) -> None:
-        self.images, self.labels, self.batch_size = images, labels, batch_size
-        self.num_images, self._world = len(labels), world
+        super().__init__(len(images), batch_size, training, world)
+        self._images = images.to(device)
 
-    def __len__(self) -> int:
-        return len(self._starts(shuffled=True))
+    def index_batches(
+        self, generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Tensor]]:
+        """The rows of each batch, int64 [B] on the device."""
+        rows, device = self._rows(generator), self._images.labels.device
+        if device.type == "cuda":
+            rows = rows.pin_memory().to(device, non_blocking=True)
+        for batch in rows.split(self.batch_size)[first : len(self)]:
+            yield (batch,)
 
-    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
-        """One pass; `generator` is a CPU generator that orders it, or None for dataset order."""
-        if generator is None:
-            for start in self._starts(shuffled=False)[first:]:
-                end = start + self.batch_size
-                yield self.images[start:end], self.labels[start:end]
-            return
-        for (batch,) in self.handles(generator, first):
-            yield self.gather(batch)
-
-    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor]]:
-        """The batches of one pass as rows of `images`, int64 [B] on the device."""
-        order = torch.randperm(self.num_images, generator=generator)
-        if self.images.is_cuda:
-            order = order.pin_memory().to(self.images.device, non_blocking=True)
-        for start in self._starts(shuffled=True)[first:]:
-            yield (order[start : start + self.batch_size],)
-
-    def gather(self, *handle: Tensor) -> Batch:
+    def load(self, *index: Tensor) -> Batch:
         """The images and labels of the rows [B]."""
-        (rows,) = handle
-        return self.images[rows], self.labels[rows]
-
-    def _starts(self, shuffled: bool) -> range:
-        return batch_starts(self.num_images, self.batch_size, shuffled, self._world)
-
-
-def batch_images(loader: Loader, index: int) -> int:
-    """How many images batch number `index` of an epoch has, over all processes."""
-    return min(loader.batch_size, loader.num_images - index * loader.batch_size)
-
-
-def batch_starts(num_images: int, batch_size: int, training: bool, world: World = ALONE) -> range:
-    """Where the batches of an epoch begin.
-
-    In training a last batch that would leave a process without an image, or all with a single one
-    between them, is left out unless it is the only one.
-    """
-    full, rest = divmod(num_images, batch_size)
-    stray = training and full > 0 and 0 < rest < max(2, world.size)
-    return range(0, full * batch_size if stray else num_images, batch_size)
+        (rows,) = index
+        return self._images.images[rows], self._images.labels[rows]
 
 
 class Images(Protocol):
@@ -125,7 +130,7 @@ class Images(Protocol):
     def loader(
         self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
     ) -> Loader:
-        """Batches on `device`, of `batch_size` images over all processes of `world`."""
+        """Batches for training or evaluation on `device`, of `batch_size` over all of `world`."""
 
     def digest(self) -> str:
         """SHA-256, in hex, of what tells these images from others."""
@@ -158,9 +163,8 @@ class ImageSet:
     def loader(
         self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
     ) -> DeviceLoader:
-        """Batches gathered from one tensor on `device`; `training` changes nothing here."""
-        here = self.to(device)
-        return DeviceLoader(here.images, here.labels, batch_size, world)
+        """Batches gathered from one tensor on `device`."""
+        return DeviceLoader(self, batch_size, device, training, world)
 
     def digest(self) -> str:
         """SHA-256, in hex, over shape, pixels and labels."""

@@ -206,8 +206,13 @@ def sample_fractions(
     *batch, num_images = shape
     # The images come first in memory: many small softmaxes run faster across than along rows.
     shape = (num_images, *batch)
-    gamma = torch._standard_gamma(
-        torch.full(shape, alpha + 1.0, device=device), generator=generator
-    )
+    gamma = _standard_gamma(torch.full(shape, alpha + 1.0, device=device), generator)
     log_uniform = torch.rand(shape, generator=generator, device=device).neg_().log1p_()  # finite
     return gamma.log_().add_(log_uniform, alpha=1 / alpha).softmax(0).movedim(0, -1)
+
+
+def _standard_gamma(shapes: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws of Gamma(shape, 1), by the private function behind `torch.distributions.Gamma`: the
+    public one takes no generator.
+    """
+    return torch._standard_gamma(shapes, generator=generator)

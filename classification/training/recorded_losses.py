@@ -115,7 +115,8 @@ def _read_digests(path: Path) -> list[list[str]]:
 
 def rows_in_order(train: DeviceLoader, seed: int, stream: str, epoch: int) -> Tensor:
     """The rows of the images as an epoch of `fit` (from 0) sees them, int64 [n] on the device."""
-    return torch.cat([rows for (rows,) in train.handles(epoch_order(seed, stream, epoch))])
+    order = epoch_order(seed, stream, epoch)
+    return torch.cat([rows for (rows,) in train.index_batches(order)])
 
 
 @torch.no_grad()

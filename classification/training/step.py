@@ -2,26 +2,41 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from classification.acceleration import GraphMode, Precision, autocast
-from classification.distributed import ALONE, World
-from classification.training.schedules import Schedule
+from classification.data.loaders import Loader
+from classification.data.transforms import Augmentation
+from classification.mixing import Mixer
+from classification.persistence.checkpoint import State
+from classification.training.schedules import Schedule, load_optimizer
 
 Prepare = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Objective = Callable[[Any, Tensor], Tensor]
 
 
+class AugmentAndMix:
+    """Augment a batch, then mix it: the `prepare` of a training recipe."""
+
+    def __init__(self, augmentation: Augmentation, mixer: Mixer | None) -> None:
+        self.augmentation, self.mixer = augmentation, mixer
+
+    def __call__(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """(uint8 images, labels) to (normalised float images, labels or soft targets)."""
+        inputs = self.augmentation(images, generator)
+        return self.mixer(inputs, labels, generator) if self.mixer else (inputs, labels)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: what becomes of a batch, the loss, the optimizer's course.
+    """How a model is trained: how a batch is prepared, the loss, the learning rate.
 
     `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
     (model output, targets) into a scalar, the mean over the images; `before_epoch` sets what
@@ -29,9 +44,9 @@ class Recipe:
     is off unless asked for; `after_epoch` is called before an epoch (from 0) gets its checkpoint.
     Every `test_every`-th epoch is evaluated, and the last.
 
-    A device takes at most `device_batch_size` images at once: larger shares are cut in parts whose
-    gradients add up, so that the step is that of the whole batch; BatchNorm sees one part at a
-    time. `average` follows the weights after every step. Within an epoch every
+    A device takes at most `device_batch_size` images at once: a larger local batch is cut into
+    parts whose gradients add up, so that the step is that of the global batch; BatchNorm sees one
+    part at a time. `average` follows the weights after every step. Within an epoch every
     `checkpoint_steps`-th step gets a checkpoint too.
     """
 
@@ -52,11 +67,11 @@ class Recipe:
 
 
 class TrainingStep:
-    """One training step, augmentation and mixing included, so that it can be captured.
+    """One step on a batch of `loader`, loading and augmentation included, so that it can be
+    captured.
 
-    What it adds up stays on the device, in `totals`; it draws from `generator`. In a world of
-    several processes each works on its share of a batch of `whole` images, and the gradients are
-    those of all. `sharded` batches come as shares already.
+    Its sums stay on the device, in `totals`; it draws from `generator`. Of several processes each
+    computes its local batch, and the gradients are those of all.
     """
 
     def __init__(
@@ -64,66 +79,64 @@ class TrainingStep:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         recipe: Recipe,
-        world: World = ALONE,
-        sharded: bool = False,
+        loader: Loader,
     ) -> None:
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
-        self._world, self._sharded = world, sharded
+        self._loader, self._world = loader, loader.world
         device = next(model.parameters()).device
         self.generator = torch.Generator(device)
         self.totals = torch.zeros(3, device=device)  # loss, correct, images; read once an epoch
-        self.whole = 0  # images of the batch over all processes; of no use alone
-        # The gradients' common mean. Statistics of BatchNorm are common by themselves.
-        self._parallel = (
-            model
-            if world.alone
-            else DistributedDataParallel(
-                model,
-                device_ids=[device.index] if device.type == "cuda" else None,
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-            )
-        )
+        self.global_batch = 0  # images of the batch over all processes; not needed alone
 
-    def run(self, images: Tensor, labels: Tensor) -> None:
-        """A step on uint8 images [B, 3, H, W] and their labels [B]."""
+    def run(self, *index: Tensor) -> None:
+        """A step on a batch of the loader's."""
+        images, labels = self._loader.load(*index)
         inputs, targets = self.recipe.prepare(images, labels, self.generator)
-        if not self._sharded:
-            inputs, targets = self._world.share(inputs), self._world.share(targets)
+        if not self._loader.sharded:
+            inputs, targets = self._world.local_batch(inputs), self._world.local_batch(targets)
+        global_batch = len(inputs) if self._world.alone else self.global_batch
         self.optimizer.zero_grad(set_to_none=True)
-        parts = self._parts(inputs, targets)
-        for index, (part, part_targets) in enumerate(parts):
-            with self._joining(last=index + 1 == len(parts)):
-                with autocast(self.recipe.precision, inputs.device):
-                    output = self._parallel(part)
-                    loss = self.recipe.objective(output, part_targets)
-                weight = self._weight(len(part), len(inputs))
-                (loss if weight == 1 else loss * weight).backward()
+        for part, part_targets in self._parts(inputs, targets, global_batch):
+            with autocast(self.recipe.precision, inputs.device):
+                output = self.model(part)
+                loss = self.recipe.objective(output, part_targets)
+            part_of_mean(loss, len(part), global_batch).backward()
             self.totals += count(loss.detach(), logits_of(output).detach(), part_targets)
+        self._world.sum_gradients(self.model.parameters())
         if self.recipe.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
         if self.recipe.average is not None:
             self.recipe.average.update_parameters(self.model)
 
-    def _parts(self, inputs: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def state(self) -> State:
+        """What a checkpoint holds: model, optimizer and, where there is one, average."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        average = self.recipe.average
+        return state if average is None else state | {"average": average.state_dict()}
+
+    def load_state(self, state: State) -> None:
+        """Take up what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        if self.recipe.average is not None:
+            self.recipe.average.load_state_dict(state["average"])
+
+    def _parts(
+        self, inputs: Tensor, targets: Tensor, global_batch: int
+    ) -> list[tuple[Tensor, Tensor]]:
         """What a device computes at once: as many parts in all processes, none without images."""
         limit, size = self.recipe.device_batch_size, self._world.size
         if limit is None:
             return [(inputs, targets)]
-        whole = len(inputs) if self._world.alone else self.whole
-        number = max(1, min(math.ceil(math.ceil(whole / size) / limit), whole // size))
+        largest = math.ceil(global_batch / size)
+        number = max(1, min(math.ceil(largest / limit), global_batch // size))
         return list(zip(inputs.tensor_split(number), targets.tensor_split(number), strict=True))
 
-    def _joining(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients wait for those of the last part before they are joined with the others'."""
-        if last or not isinstance(self._parallel, DistributedDataParallel):
-            return nullcontext()
-        return self._parallel.no_sync()
 
-    def _weight(self, part: int, share: int) -> float:
-        """Of the mean loss of `part` images in the batch's mean, which DDP divides by the world."""
-        return part / share if self._world.alone else part * self._world.size / self.whole
+def part_of_mean(loss: Tensor, images: int, global_batch: int) -> Tensor:
+    """What the mean loss of `images` of a global batch adds to the mean loss of all of it."""
+    return loss if images == global_batch else loss * (images / global_batch)
 
 
 def count(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

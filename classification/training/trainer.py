@@ -13,19 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.acceleration import Precision, Step, autocast, replayed
-from classification.data.loaders import Loader, batch_images
-from classification.distributed import ALONE, World, synchronize
+from classification.data.loaders import Loader
+from classification.distributed import synchronize
 from classification.errors import PipelineError
-from classification.persistence.checkpoint import State
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, reseed, seeded
-from classification.training.schedules import load_optimizer, set_learning_rate
+from classification.training.schedules import set_learning_rate
 from classification.training.step import Recipe, TrainingStep, logits_of
+from classification.training.step_checkpoints import StepCheckpoints, module_generators, resume
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy in nats, and the shares of images classified rightly."""
+    """Mean cross-entropy in nats, and the fractions of images classified correctly."""
 
     loss: float
     top1_accuracy: float
@@ -51,33 +51,29 @@ def fit(
     randomness follows from (seed, stream, epoch), so on a CPU a resumed run ends bit for bit as
     an uninterrupted one.
 
-    The processes of the workspace's world train together: each on its share of every batch, with
-    the gradients and BatchNorm statistics of all, so that the model is the same in all of them and,
-    up to rounding, as if one had trained alone.
+    The processes of the workspace's world train together: each computes its local batch, with the
+    gradients and BatchNorm statistics of the global one, so that the model is the same in all of
+    them and, up to rounding, the same as that of one process.
 
     Raises PipelineError when the loss is no longer finite.
     """
-    world = workspace.world
-    synchronize(model, world)
-    first, done, state = _resume(workspace, recipe)
-    if state:
-        model.load_state_dict(state["model"])
-        load_optimizer(optimizer, state["optimizer"])
-        if recipe.average is not None:
-            recipe.average.load_state_dict(state["average"])
-    step = TrainingStep(model, optimizer, recipe, world, train.sharded)
-    (run,) = replayed(
-        [step.run], recipe.cuda_graph, step.totals.device, [step.generator], workspace.log
+    synchronize(model, workspace.world)
+    step = TrainingStep(model, optimizer, recipe, train)
+    position, device = resume(workspace), step.totals.device
+    if position.state:
+        step.load_state(position.state)
+    generators = [step.generator, *module_generators(device)]
+    checkpoints = StepCheckpoints(
+        workspace, position, recipe.checkpoint_steps, step.state, step.totals, generators
     )
-    told: set[Path] = set()
-    for epoch in range(first, recipe.epochs):
-        started = time.perf_counter()
+    (run,) = replayed([step.run], recipe.cuda_graph, device, [step.generator], workspace.log)
+    named: set[Path] = set()
+    for epoch in range(position.epochs, recipe.epochs):
+        started, done = time.perf_counter(), checkpoints.finished(epoch)
         row: dict[str, Any] = {"epoch": epoch + 1}
-        position = _Position(epoch, done, state.get("within") if done else None)
-        row |= _train_epoch(step, run, train, position, seed, stream, workspace)
-        told = _tell_unreadable(train, told, workspace)
+        row |= _train_epoch(step, run, train, epoch, seed, stream, checkpoints)
+        named = _name_unreadable(train, named, workspace)
         rate = (train.num_images - done * train.batch_size) / (time.perf_counter() - started)
-        done = 0
         if not math.isfinite(row["loss"]):
             raise PipelineError(
                 f"{stream}.learning_rate: the loss is {row['loss']} in epoch {epoch + 1} at "
@@ -91,7 +87,7 @@ def fit(
             row[f"{name}_top5_accuracy"] = result.top5_accuracy
         if recipe.after_epoch:
             recipe.after_epoch(epoch)
-        workspace.save(epoch + 1, _state_of(step), row)
+        workspace.save(epoch + 1, step.state(), row)
         shown = {key: row[key] for key in ("loss", "accuracy", "test_accuracy") if key in row}
         workspace.progress(epoch + 1, recipe.epochs, "epoch", **shown, images_per_second=rate)
 
@@ -101,28 +97,20 @@ def epoch_order(seed: int, stream: str, epoch: int) -> torch.Generator:
     return make_generator(seed, f"{stream}-order", epoch)
 
 
-@dataclass(frozen=True)
-class _Position:
-    """An epoch (from 0), its steps that are done, and how things stood after those."""
-
-    epoch: int
-    done: int
-    within: State | None
-
-
 def _train_epoch(
     step: TrainingStep,
     run: Step,
     train: Loader,
-    position: _Position,
+    epoch: int,
     seed: int,
     stream: str,
-    workspace: Workspace,
+    checkpoints: StepCheckpoints,
 ) -> dict[str, float]:
     """Train on what is left of an epoch by `run`, which is `step.run`, captured or not."""
-    recipe, world, epoch, learning_rate = step.recipe, workspace.world, position.epoch, 0.0
+    recipe, workspace, learning_rate = step.recipe, checkpoints.workspace, 0.0
+    world, device = workspace.world, step.totals.device
     order = epoch_order(seed, stream, epoch)
-    # Shares of files are augmented where they are; a whole batch is, alike, in all processes.
+    # Local batches are augmented by draws of their own, a global one alike in all processes.
     own = [] if world.alone else [world.rank]
     augmentation = own if train.sharded else []
     reseed(step.generator, seed, f"{stream}-augmentation", epoch, *augmentation)
@@ -130,24 +118,15 @@ def _train_epoch(
     step.model.train()
     if recipe.before_epoch:
         recipe.before_epoch(step.model, epoch)
-    device = step.totals.device
     with seeded(seed, f"{stream}-modules", epoch, *own, device=device):
-        if position.within is not None:
-            step.totals.copy_(position.within["totals"][world.rank])
-            _set_randomness(step, position.within["randomness"][world.rank])
-        for index, (images, labels) in enumerate(train.epoch(order, position.done), position.done):
-            learning_rate = recipe.learning_rate * recipe.schedule(epoch + index / len(train))
+        done = checkpoints.restore(epoch)
+        for number, index in enumerate(train.index_batches(order, done), done):
+            learning_rate = recipe.learning_rate * recipe.schedule(epoch + number / len(train))
             set_learning_rate(step.optimizer, learning_rate)
-            step.whole = batch_images(train, index)
-            run(images, labels)
-            workspace.progress(index + 1, len(train), "step")
-            every = recipe.checkpoint_steps
-            if every is not None and (index + 1) % every == 0 and index + 1 < len(train):
-                within = {
-                    "totals": world.gather(step.totals.cpu()),
-                    "randomness": world.gather(_randomness(step)),
-                }
-                workspace.save_part(epoch, index + 1, _state_of(step) | {"within": within})
+            step.global_batch = train.global_batch(number)
+            run(*index)
+            workspace.progress(number + 1, len(train), "step")
+            checkpoints.save(epoch, number + 1, len(train))
     loss_sum, correct, images_seen = world.sum(step.totals.clone()).tolist()
     return {
         "loss": loss_sum / images_seen,
@@ -156,44 +135,13 @@ def _train_epoch(
     }
 
 
-def _tell_unreadable(train: Loader, told: set[Path], workspace: Workspace) -> set[Path]:
-    """Name the files that no process could read and that were not named before."""
-    found = {path for paths in workspace.world.gather(train.unreadable) for path in paths}
-    for path in sorted(found - told):
+def _name_unreadable(train: Loader, named: set[Path], workspace: Workspace) -> set[Path]:
+    """Warn of files that a process could not read and that were not named before."""
+    lists = workspace.world.all_gather(train.unreadable)
+    found = {path for paths in lists for path in paths}
+    for path in sorted(found - named):
         workspace.log(f"warning: {path}: unreadable; another image stands in for it")
-    return told | found
-
-
-def _state_of(step: TrainingStep) -> State:
-    state = {"model": step.model.state_dict(), "optimizer": step.optimizer.state_dict()}
-    average = step.recipe.average
-    return state if average is None else state | {"average": average.state_dict()}
-
-
-def _resume(workspace: Workspace, recipe: Recipe) -> tuple[int, int, State]:
-    """(finished epochs, finished steps of the next, state).
-
-    A checkpoint within an epoch holds the randomness of each process, and is of no use to another
-    number of them: then the epoch begins anew.
-    """
-    first, done, state = workspace.resume_part()
-    if done and len(state["within"]["randomness"]) != workspace.world.size:
-        done, (first, state) = 0, workspace.resume()
-    return first, done, state
-
-
-def _randomness(step: TrainingStep) -> list[Tensor]:
-    """States of the generators that an epoch draws from."""
-    device = step.totals.device
-    states = [step.generator.get_state(), torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_randomness(step: TrainingStep, states: list[Tensor]) -> None:
-    step.generator.set_state(states[0])
-    torch.set_rng_state(states[1])
-    if step.totals.device.type == "cuda":
-        torch.cuda.set_rng_state(states[2], step.totals.device)
+    return named | found
 
 
 @torch.no_grad()
@@ -202,18 +150,18 @@ def evaluate(
     loader: Loader,
     normalize: Callable[[Tensor], Tensor],
     precision: Precision = "fp32",
-    world: World = ALONE,
 ) -> Evaluation:
     """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored.
 
-    The processes of `world` share the batches.
+    Of several processes each computes its local batches; the result is that of all images.
     """
     was_training = model.training
     model.eval()
     totals = torch.zeros(3, device=next(model.parameters()).device)
-    for images, labels in loader.epoch():
+    world = loader.world
+    for images, labels in loader.batches():
         if not loader.sharded:
-            images, labels = world.share(images), world.share(labels)
+            images, labels = world.local_batch(images), world.local_batch(labels)
         with autocast(precision, images.device):
             logits = logits_of(model(normalize(images))).float()
         ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
@@ -241,8 +189,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move `model` to `device`, convolution weights channels_last: the faster form on both kinds.
+    """Move `model` to `device`, convolution weights channels_last: faster on CPU and GPU.
 
-    Convolutions hand the form on, so inputs need no conversion.
+    Convolutions keep the format of their weights, so inputs need no conversion.
     """
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -44,7 +44,7 @@ class NormalizedBatches:
         self._normalize = normalize
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for images, labels in self._loader.epoch():
+        for images, labels in self._loader.batches():
             yield self._normalize(images), labels
 
 

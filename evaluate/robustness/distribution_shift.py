@@ -210,7 +210,7 @@ def _logits(model: PixelModel, images: Tensor) -> Tensor:
 
 
 def _loaded(images: Images, batch_size: int) -> Iterator[Batch]:
-    return images.loader(batch_size, _CPU, training=False).epoch()
+    return images.loader(batch_size, _CPU, training=False).batches()
 
 
 def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterator[Batch]:

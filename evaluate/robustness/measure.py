@@ -134,8 +134,7 @@ def measure_robustness(
         for source in sources:
             stack.enter_context(untouched(source.model))
         attackers = [Attacker(s.model, num_classes, images.image_size) for s in sources]
-        batches = loader.epoch(first=done) if done < len(loader) else iter(())
-        for index, (batch, labels) in enumerate(batches, done):
+        for index, (batch, labels) in enumerate(loader.batches(first=done), done):
             row = _attack_batch(target, attackers, batch.float() / 255, labels, config, seed, index)
             workspace.save(index + 1, identity, row)
             seen = min((index + 1) * config.batch_size, len(images))

@@ -77,7 +77,7 @@ def _mix(
 ) -> MixedBatch:
     size = min(config.scorer.batch_size, len(dataset.train))
     loader = dataset.train.loader(size, torch.device("cpu"), training=True)
-    images, labels = next(iter(loader.epoch(make_generator(config.seed, "show-order"))))
+    images, labels = next(loader.batches(make_generator(config.seed, "show-order")))
     generator = make_generator(config.seed, "show")
     unmixed = dataset.augmentation()(images, generator)
     model: torch.nn.Module = torch.nn.Identity()

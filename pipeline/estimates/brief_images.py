@@ -15,7 +15,7 @@ from torch import Tensor
 
 from classification.data.datasets import ImageDataset
 from classification.data.files import FileLoader, ImageFiles, default_workers
-from classification.data.loaders import Batch, DeviceLoader, Images, ImageSet, Loader, batch_images
+from classification.data.loaders import Batch, DeviceLoader, Images, ImageSet, Loader
 from classification.distributed import ALONE, World
 
 T = TypeVar("T")
@@ -79,9 +79,7 @@ class Meter:
         passes, self._passes = tuple(self._passes), []
         return passes
 
-    def watch(
-        self, batches: Iterator[T], loader: Loader, training: bool, skipped: int = 0
-    ) -> Iterator[T]:
+    def watch(self, batches: Iterator[T], loader: Loader, skipped: int = 0) -> Iterator[T]:
         """The batches of a pass of `loader`, until it has been seen enough of.
 
         Its pace counts from after the first `skipped` batches.
@@ -92,18 +90,16 @@ class Meter:
         self._within = True
         try:
             with closing(batches):  # type: ignore[type-var]  # iterators here are generators
-                yield from self._timed(batches, loader, training, skipped)
+                yield from self._timed(batches, loader, skipped)
         finally:
             self._within = False
 
-    def _timed(
-        self, batches: Iterator[T], loader: Loader, training: bool, skipped: int
-    ) -> Iterator[T]:
+    def _timed(self, batches: Iterator[T], loader: Loader, skipped: int) -> Iterator[T]:
         begun = paced = self.now()
         number = seen = paced_seen = 0
         for batch in batches:
             yield batch
-            seen += batch_images(loader, number)
+            seen += loader.global_batch(number)
             number += 1
             if number == skipped:
                 paced, paced_seen = self.now(), seen
@@ -114,7 +110,7 @@ class Meter:
             paced, paced_seen = begun, 0
         self._passes.append(
             Pass(
-                training,
+                loader.training,
                 loader.num_images,
                 seen,
                 ended - begun,
@@ -145,8 +141,7 @@ class BriefSet(ImageSet):
         self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
     ) -> DeviceLoader:
         """As those of ImageSet, but for their passes."""
-        here = self.to(device)
-        return _BriefDeviceLoader(self.meter, training, here, batch_size, world)
+        return _BriefDeviceLoader(self.meter, self, batch_size, device, training, world)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,17 +172,14 @@ def _brief(images: Images, meter: Meter) -> Images:
 
 
 class _BriefDeviceLoader(DeviceLoader):
-    def __init__(
-        self, meter: Meter, training: bool, images: ImageSet, batch_size: int, world: World
-    ) -> None:
-        super().__init__(images.images, images.labels, batch_size, world)
-        self._meter, self._training = meter, training
+    def __init__(self, meter: Meter, images: ImageSet, *arguments: Any) -> None:
+        super().__init__(images, *arguments)
+        self._meter = meter
 
-    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
-        return self._meter.watch(super().epoch(generator, first), self, self._training)
-
-    def handles(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[Tensor]]:
-        return self._meter.watch(super().handles(generator, first), self, self._training)
+    def index_batches(
+        self, generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Tensor]]:
+        return self._meter.watch(super().index_batches(generator, first), self)
 
 
 class _BriefFileLoader(FileLoader):
@@ -196,8 +188,9 @@ class _BriefFileLoader(FileLoader):
         self._meter = meter
         self._workers = default_workers() if files.workers is None else files.workers
 
-    def epoch(self, generator: torch.Generator | None = None, first: int = 0) -> Iterator[Batch]:
-        batches = super().epoch(generator, first)
+    def index_batches(
+        self, generator: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[Batch]:
         # The workers' first batches arrive together: the pace shows after them.
         skipped = min(self._workers, len(self) - 1)
-        return self._meter.watch(batches, self, self.training, skipped)
+        return self._meter.watch(super().index_batches(generator, first), self, skipped)

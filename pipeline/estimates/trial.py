@@ -143,14 +143,17 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     """What a training stage of `steps` steps an epoch goes through, in its order."""
     search = config.search
     if stage == "search":
-        full = Epochs(search.epochs - search.warmup_epochs)
-        warm_up = [Epochs(search.warmup_epochs)] if _warms_up(config) else []
+        within = _within(steps, search.checkpoint_steps)
+        full = Epochs(search.epochs - search.warmup_epochs, checkpoints=within)
+        warm = Epochs(search.warmup_epochs, checkpoints=within)
+        warm_up = [warm] if _warms_up(config) else []
         return [*warm_up, full]
     if stage == "retrain":
         epochs, every = config.retrain.epochs, config.retrain.checkpoint_steps
         return [Epochs(epochs, epochs, _within(steps, every))]
     if stage == "scorer" and config.scorer.model == SUPERNET:
-        return [Epochs(search.warmup_epochs, search.warmup_epochs)]
+        epochs = search.warmup_epochs
+        return [Epochs(epochs, epochs, _within(steps, search.checkpoint_steps))]
     trained = config.scorer if stage == "scorer" else config.probed
     epochs = trained.trained_epochs
     tested = -(-epochs // trained.test_every)
@@ -166,7 +169,12 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     rate = {"learning_rate": _RATE}
     of_warm_up = stage == "scorer" and config.scorer.model == SUPERNET
     warm = _GROUP if of_warm_up or _warms_up(config) else 0
-    search = {"warmup_epochs": warm, "epochs": warm + _GROUP, "rate_warmup_epochs": 0}
+    search = {
+        "warmup_epochs": warm,
+        "epochs": warm + _GROUP,
+        "rate_warmup_epochs": 0,
+        "checkpoint_steps": None,
+    }
     brief: dict[str, object] = {}
     if stage == "search" or of_warm_up:
         brief["search"] = config.search.model_copy(update=search | rate)
