@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from classification.acceleration import replayed
-from classification.data.loaders import DeviceLoader
+from classification.data.loaders import ImageSet
 from classification.data.transforms import Augmentation, Normalization
 from classification.mixing import ManifoldMixup, MixingConfig
 from classification.mixing.saliency import fine_grained_saliency
@@ -114,7 +114,7 @@ def _steps(precision="fp32"):
     steps = SearchSteps(
         Architect(model.train(), 6e-4, 1e-3, precision),
         make_sgd(model.weight_parameters(), 0.05, 0.9, 3e-4),
-        [DeviceLoader(images, labels, 32)] * 2,
+        [ImageSet(images, labels).loader(32, images.device, training=True)] * 2,
         Augmentation(Normalization((0.5,) * 3, (0.2,) * 3)),
         5.0,
     )
@@ -174,7 +174,7 @@ def test_the_learning_rate_reaches_a_captured_step():
     steps, model, order = _steps()
     runs = _replayed(steps)
     _run(steps, runs, order, 4)
-    set_learning_rate(steps._optimizer, 0.0)
+    set_learning_rate(steps.optimizer, 0.0)
     before = [weight.detach().clone() for weight in model.weight_parameters()]
     runs[1](order[:32])
     for weight, standing in zip(model.weight_parameters(), before, strict=True):

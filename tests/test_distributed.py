@@ -12,7 +12,7 @@ from torch import nn
 from classification.classifier import build_scorer, train_classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
-from classification.data.loaders import batch_starts
+from classification.data.loaders import ImageSet
 from classification.distributed import (
     ALONE,
     SyncedBatchNorm2d,
@@ -125,36 +125,36 @@ def test_the_first_process_alone_keeps_checkpoints(trained):
 def _normalize(world):
     """Statistics and gradients of a BatchNorm are those of all images."""
     torch.manual_seed(0)
-    whole = torch.randn(7, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    images = torch.randn(7, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     reference, synced = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
     with torch.no_grad():
         for norm in (reference, synced):
             norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
     synchronize(synced, world)
     assert isinstance(synced, SyncedBatchNorm2d)
-    expected = reference(whole)
+    expected = reference(images)
     (expected**3).sum().backward()
-    share = world.share(whole.detach()).requires_grad_()
-    output = synced(share)
+    local = world.local_batch(images.detach()).requires_grad_()
+    output = synced(local)
     (output**3).sum().backward()
-    torch.testing.assert_close(output, world.share(expected))
-    torch.testing.assert_close(share.grad, world.share(whole.grad))
+    torch.testing.assert_close(output, world.local_batch(expected))
+    torch.testing.assert_close(local.grad, world.local_batch(images.grad))
     torch.testing.assert_close(world.sum(synced.weight.grad), reference.weight.grad)
     torch.testing.assert_close(synced.running_mean, reference.running_mean)
     torch.testing.assert_close(synced.running_var, reference.running_var)
-    plain = synced_batch_norm(share, synced.running_mean, synced.running_var, training=False)
+    plain = synced_batch_norm(local, synced.running_mean, synced.running_var, training=False)
     reference.eval()
     torch.testing.assert_close(
-        plain * torch.tensor([0.5, 1.0, 2.0])[:, None, None], reference(share)
+        plain * torch.tensor([0.5, 1.0, 2.0])[:, None, None], reference(local)
     )
 
 
 def _speak(world):
     """What one process cannot do, all are told."""
-    assert world.gather(world.rank) == [0, 1]
+    assert world.all_gather(world.rank) == [0, 1]
     assert world.from_first(lambda: world.rank) == 0
     assert world.together(lambda: world.rank) == world.rank
-    assert world.share(torch.arange(5)).tolist() == [[0, 2, 4], [1, 3]][world.rank]
+    assert world.local_batch(torch.arange(5)).tolist() == [[0, 2, 4], [1, 3]][world.rank]
     expected = ConfigError if world.is_first else SharedError
     with pytest.raises(expected, match="of one"):
         world.together(lambda: _fail(world.rank == 1))
@@ -176,12 +176,22 @@ def test_alone_nothing_is_exchanged():
     model = nn.Sequential(nn.BatchNorm2d(3))
     synchronize(model, ALONE)
     assert type(model[0]) is nn.BatchNorm2d
-    assert ALONE.gather(1) == [1]
+    assert ALONE.all_gather(1) == [1]
 
 
 @pytest.mark.parametrize(
-    ("images", "size", "starts"),
-    [(10, 1, [0, 4, 8]), (9, 1, [0, 4]), (9, 2, [0, 4]), (10, 3, [0, 4]), (11, 3, [0, 4, 8])],
+    ("number", "size", "sizes"),
+    [
+        (10, 1, [4, 4, 2]),
+        (9, 1, [4, 4]),
+        (9, 2, [4, 4]),
+        (10, 3, [4, 4]),
+        (11, 3, [4, 4, 3]),
+    ],
 )
-def test_every_process_has_an_image_of_every_batch(images, size, starts):
-    assert list(batch_starts(images, 4, True, World(0, size))) == starts
+def test_every_process_has_an_image_of_every_batch(number, size, sizes):
+    images = ImageSet(torch.zeros(number, 3, 2, 2), torch.zeros(number))
+    loader = images.loader(4, CPU, training=True, world=World(0, size))
+    seen = [len(rows) for (rows,) in loader.index_batches(torch.Generator())]
+    assert seen == sizes
+    assert [loader.global_batch(index) for index in range(len(loader))] == sizes

@@ -206,10 +206,17 @@ class _Trials:
             shape = (len(self._data.train), config.scorer.trained_epochs)
             for file in (TRAINING_LOSSES, TRAINING_ENTROPIES):
                 save_array(self._root / folder / file, self._by_chance(shape))
-        images = num_kept(config, self._data) if name == "probe" else len(self._images_of(name))
-        kinds = kinds_of_epochs(name, config, epoch_steps(name, config, images))
+        kinds = kinds_of_epochs(name, config, epoch_steps(name, config, self._num_trained(name)))
         done = finished_steps(self._runner.store.workspace(name, step.fingerprint))
         return trial.seconds(remaining(kinds, done))
+
+    def _num_trained(self, stage: str) -> int:
+        """Images of one of its epochs; without images of their own for α and β half of them."""
+        if stage not in ("search", "probe"):
+            return len(self._images_of(stage))
+        kept = num_kept(self._config, self._data)
+        halved = stage == "search" and self._config.subset.architecture_fraction is None
+        return -(-kept // 2) if halved else kept
 
     def _images_of(self, stage: str) -> Tensor:
         return self._runner.datasets["target" if stage == "retrain" else "data"].train.labels

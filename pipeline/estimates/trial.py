@@ -190,11 +190,12 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
 
 def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     """Steps of an epoch on `images`."""
+    of_warm_up = config.scorer.model == SUPERNET
     batches = {
         "search": config.search.batch_size,
         "retrain": config.retrain.batch_size,
         "probe": config.probed.batch_size,
-        "scorer": config.scorer.batch_size,
+        "scorer": config.search.batch_size if of_warm_up else config.scorer.batch_size,
     }
     return -(-images // batches[stage])
 

@@ -133,11 +133,9 @@ def test_a_search_goes_on_from_the_warm_ups_state(
     seen: dict[str, Any] = {}
 
     def look(steps: Any, *_: Any) -> Any:
-        seen["model"] = {
-            key: value.clone() for key, value in steps._architect.model.state_dict().items()
-        }
-        seen["optimizer"] = steps._optimizer
-        seen["momentum"] = next(iter(steps._optimizer.state.values()))["momentum_buffer"].clone()
+        seen["model"] = {key: value.clone() for key, value in steps.model.state_dict().items()}
+        seen["optimizer"] = steps.optimizer
+        seen["momentum"] = next(iter(steps.optimizer.state.values()))["momentum_buffer"].clone()
         raise StopError
 
     monkeypatch.setattr("pcdarts.search._train_epoch", look)

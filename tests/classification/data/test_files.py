@@ -39,7 +39,7 @@ def load(root, **settings):
 
 def epoch(files, seed=0, training=True, batch_size=4):
     generator = make_generator(seed, "order") if training else None
-    return list(files.loader(batch_size, CPU, training).epoch(generator))
+    return list(files.loader(batch_size, CPU, training).batches(generator))
 
 
 def test_evaluation_shows_every_file_in_order_at_its_size(root):
@@ -136,30 +136,29 @@ def test_the_content_hash_of_a_tree_stays_what_it_was(tmp_path):
     assert data.content_hash == "10afa36ce05149eb6260b7211c99cc22d04b90e46ed92dd610bb6161a61b5fa3"
 
 
-def test_an_images_share_of_a_batch_is_its_pixels_alone(root):
-    """Two processes between them see what one sees."""
+def test_two_processes_load_the_halves_of_each_batch(root):
     gradient = Image.linear_gradient("L")
     for path in root.glob("train/*/*.png"):
         gradient.save(path)
     train = load(root).train
-    whole = epoch(train)
-    shares = [
-        list(train.loader(4, CPU, True, World(rank, 2)).epoch(make_generator(0, "order")))
+    alone = epoch(train)
+    local = [
+        list(train.loader(4, CPU, True, World(rank, 2)).batches(make_generator(0, "order")))
         for rank in range(2)
     ]
-    for (images, labels), *parts in zip(whole, *shares, strict=True):
-        for rank, (share, share_labels) in enumerate(parts):
-            assert torch.equal(share, images[rank::2])
-            assert torch.equal(share_labels, labels[rank::2])
+    for (images, labels), *parts in zip(alone, *local, strict=True):
+        for rank, (own, own_labels) in enumerate(parts):
+            assert torch.equal(own, images[rank::2])
+            assert torch.equal(own_labels, labels[rank::2])
 
 
 def test_an_epoch_left_early_disturbs_no_other(root):
     loader = load(root, workers=1).train.loader(2, CPU, True)
-    left, beside = (loader.epoch(make_generator(seed, "order")) for seed in (1, 2))
+    left, beside = (loader.batches(make_generator(seed, "order")) for seed in (1, 2))
     next(left)
     next(beside)
     left.close()
-    whole = list(loader.epoch(make_generator(0, "order"), first=1))
+    whole = list(loader.batches(make_generator(0, "order"), first=1))
     reference = epoch(load(root).train, batch_size=2)[1:]
     assert len(whole) == len(reference) == 2
     for (images, labels), (same_images, same_labels) in zip(whole, reference, strict=True):
@@ -171,7 +170,7 @@ def test_workers_last_from_epoch_to_epoch_and_end_with_the_loader(root):
     loader = load(root, workers=1).train.loader(4, CPU, True)
     seen = []
     for seed in range(2):
-        list(loader.epoch(make_generator(seed, "order")))
+        list(loader.batches(make_generator(seed, "order")))
         iterator = loader._idle._loader._iterator
         seen.append([worker.pid for worker in iterator._workers])
     (worker,) = iterator._workers
@@ -194,7 +193,7 @@ def test_the_next_readable_image_stands_in_with_its_own_label(root):
     for name in ("ant/1.png", "ant/2.png"):
         break_file(root / "train" / name)
     loader = load(root, max_unreadable=2).train.loader(6, CPU, False)
-    ((images, labels),) = loader.epoch()
+    ((images, labels),) = loader.batches()
     assert images[:, 0, 16, 16].tolist() == [0, 120, 120, 120, 160, 200]
     assert labels.tolist() == [0, 1, 1, 1, 1, 1]
     assert loader.unreadable == (root / "train/ant/1.png", root / "train/ant/2.png")
@@ -204,7 +203,7 @@ def test_the_first_image_stands_in_for_the_last(root):
     break_file(root / "val" / "bee" / "1.png")
     loader = load(root, max_unreadable=1).test.loader(4, CPU, False)
     for _ in range(2):  # seen twice, it counts once
-        ((images, labels),) = loader.epoch()
+        ((images, labels),) = loader.batches()
         assert images[:, 0, 16, 16].tolist() == [0, 40, 80, 0]
         assert labels.tolist() == [0, 0, 1, 0]
     assert len(loader.unreadable) == 1
@@ -231,7 +230,7 @@ def test_a_split_without_a_readable_image_fails_whatever_is_allowed(root):
 def test_a_decompression_bomb_is_unreadable(root, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 70 * 95)  # warns above it
     loader = load(root, max_unreadable=9).train.loader(6, CPU, True)
-    list(loader.epoch(make_generator(0, "order")))
+    list(loader.batches(make_generator(0, "order")))
     assert {path.name for path in loader.unreadable} == {"1.png", "2.png"}
 
 
@@ -257,10 +256,10 @@ def test_unreadable_images_are_allowed_in_files_alone(root):
         DataConfig(kind="folder", root=root, max_unreadable=1)
 
 
-def test_a_process_without_a_share_of_the_last_batch_sees_nothing_of_it(root):
+def test_a_process_without_an_image_of_the_last_batch_sees_nothing_of_it(root):
     test = load(root).test  # 4 images
-    shares = [list(test.loader(3, CPU, False, World(rank, 2)).epoch()) for rank in (0, 1)]
-    assert [[len(labels) for _, labels in share] for share in shares] == [[2, 1], [1]]
+    passes = [list(test.loader(3, CPU, False, World(rank, 2)).batches()) for rank in (0, 1)]
+    assert [[len(labels) for _, labels in batches] for batches in passes] == [[2, 1], [1]]
 
 
 def test_training_names_each_unreadable_file_once(root, tmp_path_factory):

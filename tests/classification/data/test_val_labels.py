@@ -144,7 +144,7 @@ def test_a_flat_val_is_read_by_its_labels(root: Path) -> None:
     files = load_dataset(
         config.model_copy(update={"storage": "files", "image_size": 32, "workers": 0})
     ).test
-    ((images, labels),) = files.loader(4, torch.device("cpu"), False).epoch()
+    ((images, labels),) = files.loader(4, torch.device("cpu"), False).batches()
     assert images[:, 0, 16, 16].tolist() == [0, 50, 100, 150]
     assert labels.tolist() == LABELS
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from classification.classifier import build_scorer, check_scorer, train_classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
-from classification.data.loaders import DeviceLoader
+from classification.data.loaders import ImageSet
 from classification.errors import ConfigError
 from classification.persistence.arrays import open_array
 from classification.persistence.workspace import Workspace
@@ -166,13 +166,15 @@ def test_values_are_filed_under_the_rows_of_the_loaders_order(tmp_path):
     """Every image's logit tells its row, so its loss must be found there."""
     images = torch.zeros(7, 3, 2, 2, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.arange(7)
-    loader = DeviceLoader(images, torch.zeros(7, dtype=torch.long), 3)
+    loader = ImageSet(images, torch.zeros(7, dtype=torch.long)).loader(
+        3, images.device, training=True
+    )
     record = TrainingLosses(
         Workspace(tmp_path), 7, 2, lambda epoch: rows_in_order(loader, 5, "scorer", epoch)
     )
     objective = record.watching(F.cross_entropy)
     for epoch in range(2):
-        for batch, labels in loader.epoch(make_generator(5, "scorer-order", epoch)):
+        for batch, labels in loader.batches(make_generator(5, "scorer-order", epoch)):
             logits = F.pad(batch[:, 0, 0, :1].float(), (1, 0))
             assert torch.equal(objective(logits, labels), F.cross_entropy(logits, labels))
         record.store(epoch)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from classification.data.loaders import DeviceLoader
+from classification.data.loaders import ImageSet
 from classification.data.transforms import Augmentation, Normalization
 from classification.errors import PipelineError
 from classification.persistence.checkpoint import load_checkpoint, save_checkpoint
@@ -14,6 +14,8 @@ from classification.persistence.workspace import Workspace
 from classification.training.schedules import cosine_decay
 from classification.training.step import Recipe
 from classification.training.trainer import Evaluation, evaluate, fit
+
+CPU = torch.device("cpu")
 
 
 class Fixed(nn.Module):
@@ -59,7 +61,7 @@ def train(workspace, epochs=4, learning_rate=0.1, evaluations=None, model=None, 
         **settings,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
-    loader = DeviceLoader(images, labels, 8)
+    loader = ImageSet(images, labels).loader(8, CPU, training=True)
     fit(
         model,
         optimizer,
@@ -77,7 +79,8 @@ def test_evaluation_of_known_logits():
     # Six classes; pixel = predicted class. Two of three right; the wrong label is in the top five.
     images = torch.tensor([0, 3, 5], dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
     model = Fixed(6).train()
-    result = evaluate(model, DeviceLoader(images, torch.tensor([0, 3, 1]), 2), identity)
+    loader = ImageSet(images, torch.tensor([0, 3, 1])).loader(2, CPU, training=False)
+    result = evaluate(model, loader, identity)
     right = math.log(math.exp(10) + 5) - 10
     assert result.loss == pytest.approx((2 * right + right + 10) / 3, abs=1e-4)
     assert result.top1_accuracy == pytest.approx(2 / 3)

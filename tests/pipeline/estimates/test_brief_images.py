@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from classification.data.datasets import DataConfig, load_dataset
-from classification.data.loaders import DeviceLoader, ImageSet
+from classification.data.loaders import ImageSet
 from classification.seeding import make_generator
 from pipeline.estimates.brief_images import BriefSet, Meter, brief_dataset
 
@@ -49,7 +49,9 @@ def test_a_pass_ends_once_it_has_lasted_long_enough(clock):
     meter = Meter(CPU, seconds=5.0, clock=clock)
     meter.settling = False
     loader = brief(meter).loader(2, CPU, training=True)
-    assert go_through(loader.epoch(make_generator(0, "order")), clock, 2.0) == 3  # 2, 4, 6 seconds
+    assert (
+        go_through(loader.batches(make_generator(0, "order")), clock, 2.0) == 3
+    )  # 2, 4, 6 seconds
     (seen,) = meter.take()
     assert (seen.training, seen.of, seen.seen, seen.elapsed) == (True, 10, 6, 6.0)
     assert not seen.whole
@@ -61,9 +63,9 @@ def test_a_pass_ends_once_it_has_lasted_long_enough(clock):
 def test_a_pass_that_settles_is_one_batch_and_a_short_one_is_whole(clock):
     meter = Meter(CPU, seconds=60.0, clock=clock)
     loader = brief(meter).loader(4, CPU, training=False)
-    assert go_through(loader.epoch(), clock, 1.0) == 1
+    assert go_through(loader.batches(), clock, 1.0) == 1
     meter.settling = False
-    assert go_through(loader.epoch(), clock, 1.0) == 3  # of 4, 4 and 2 images
+    assert go_through(loader.batches(), clock, 1.0) == 3  # of 4, 4 and 2 images
     settling, whole = meter.take()
     assert (settling.seen, settling.whole, settling.training) == (4, False, False)
     assert (whole.seen, whole.whole, whole.all_seconds) == (10, True, 3.0)
@@ -72,8 +74,8 @@ def test_a_pass_that_settles_is_one_batch_and_a_short_one_is_whole(clock):
 def test_the_pace_counts_from_after_the_first_batches(clock):
     meter = Meter(CPU, seconds=5.0, clock=clock)
     meter.settling = False
-    loader = DeviceLoader(torch.zeros(20, 3, 8, 8), torch.zeros(20), 2)
-    for number, _ in enumerate(meter.watch((n for n in range(10)), loader, True, skipped=2)):
+    loader = images(20).loader(2, CPU, training=True)
+    for number, _ in enumerate(meter.watch((n for n in range(10)), loader, skipped=2)):
         clock.time += 4.0 if number < 2 else 0.5  # enough after the second, but for the pace
     (seen,) = meter.take()
     assert (seen.seen, seen.elapsed) == (6, 8.5)
@@ -85,8 +87,8 @@ def test_a_pass_within_another_belongs_to_it(clock):
     meter = Meter(CPU, seconds=60.0, clock=clock)
     meter.settling = False
     outer, inner = (brief(meter).loader(5, CPU, training=True) for _ in range(2))
-    for _ in outer.epoch(make_generator(0, "outer")):
-        assert go_through(inner.handles(make_generator(0, "inner")), clock, 1.0) == 2
+    for _ in outer.batches(make_generator(0, "outer")):
+        assert go_through(inner.index_batches(make_generator(0, "inner")), clock, 1.0) == 2
     (seen,) = meter.take()
     assert seen.elapsed == 4.0
 
@@ -105,8 +107,8 @@ def test_batches_are_those_of_the_dataset_itself():
         (short.with_train([1, 2]).train, dataset.with_train([1, 2]).train),
     ):
         pairs = zip(
-            mine.loader(32, CPU, training=True).epoch(make_generator(0, "o")),
-            theirs.loader(32, CPU, training=True).epoch(make_generator(0, "o")),
+            mine.loader(32, CPU, training=True).batches(make_generator(0, "o")),
+            theirs.loader(32, CPU, training=True).batches(make_generator(0, "o")),
             strict=True,
         )
         for own, other in pairs:
@@ -125,7 +127,7 @@ def test_images_in_files_are_passed_briefly_too(tmp_path):
     meter = Meter(CPU, seconds=60.0)
     short = brief_dataset(load_dataset(config), meter)
     loader = short.train.take(torch.arange(6)).loader(2, CPU, training=True)
-    assert len(list(loader.epoch(make_generator(0, "order")))) == 1
+    assert len(list(loader.batches(make_generator(0, "order")))) == 1
     meter.settling = False
-    assert len(list(loader.epoch(make_generator(0, "order")))) == 3
+    assert len(list(loader.batches(make_generator(0, "order")))) == 3
     assert [each.whole for each in meter.take()] == [False, True]

@@ -105,6 +105,12 @@ def test_epochs_of_the_stages():
     assert kinds_of_epochs("search", made, 9) == [Epochs(50)]
     assert kinds_of_epochs("retrain", made, 301) == [Epochs(7, tested=7, checkpoints=3)]
     assert kinds_of_epochs("retrain", made, 300) == [Epochs(7, tested=7, checkpoints=2)]
+    made = config(search=search | {"checkpoint_steps": 4})
+    assert kinds_of_epochs("search", made, 9) == [
+        Epochs(15, checkpoints=2),
+        Epochs(35, checkpoints=2),
+    ]
+    assert brief_config("search", made).search.checkpoint_steps is None
 
 
 def test_a_supernet_as_scorer_takes_the_warm_up_from_the_search():

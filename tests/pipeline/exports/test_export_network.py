@@ -66,7 +66,7 @@ class Trained:
     def pixels(self) -> tuple[Tensor, Tensor]:
         """All test images, uint8 [N, 3, H, W], and their labels, as evaluation sees them."""
         loader = self.dataset.test.loader(1000, torch.device("cpu"), training=False)
-        ((images, labels),) = loader.epoch()
+        ((images, labels),) = loader.batches()
         return images, labels
 
     def logits(self, pixels: Tensor) -> Tensor:
