@@ -22,6 +22,8 @@ from classification.distributed import (
 )
 from classification.errors import ConfigError, SharedError
 from classification.persistence.workspace import METRICS, Workspace
+from pcdarts.search import halve, search
+from pcdarts.search_config import SearchConfig
 from subsample import uncertainty
 from subsample.config import ScoresConfig
 
@@ -30,6 +32,10 @@ DATA = DataConfig(kind="digits", images_per_class=15)
 CONFIG = ClassifierConfig(
     model="resnet8", epochs=1, batch_size=32, learning_rate=0.1, milestones=(), mixing={"prob": 0.5}
 )
+
+
+class StopError(Exception):
+    pass
 
 
 def start(function, tmp_path, size=2):
@@ -74,12 +80,40 @@ def score(world, tmp_path):
     assert len(measured) == (150 if world.is_first else 0)
 
 
+def search_in(folder, world, stop_at=None):
+    """Two epochs of three steps, the first of which is the warm-up; stopped at step `stop_at`."""
+    steps = []
+
+    def progress(done, total, unit, **metrics):
+        steps.append(unit)
+        if steps.count("step") == stop_at:
+            raise StopError
+
+    data = load_dataset(DATA)
+    config = SearchConfig(
+        **{"epochs": 2, "warmup_epochs": 1, "channels": 4, "cells": 3},
+        **{"batch_size": 32, "checkpoint_steps": 2},
+    )
+    place = Workspace(folder / f"{world.rank}", progress, world=world)
+    parts = halve(data.train, 0)
+    search(parts, data.num_classes, data.augmentation(), config, 0, place, CPU)
+
+
+def stop_and_resume(world, tmp_path):
+    search_in(tmp_path / "straight", world)
+    for stop_at in (3, 4):  # after two steps of the warm-up, then after two of the second epoch
+        with pytest.raises(StopError):
+            search_in(tmp_path / "stopped", world, stop_at)
+    search_in(tmp_path / "stopped", world)
+
+
 def work(world, tmp_path):
     """All that two processes are to show, in one start of them, since starting takes seconds."""
     train(world, tmp_path)
     for check in (_normalize, _speak):
         check(world)
     score(world, tmp_path)
+    stop_and_resume(world, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +204,12 @@ def _fail(fail):
 def test_two_processes_score_the_images_as_one(trained):
     one, two = ((trained / f"scores-{n}-0" / "losses.npy").read_bytes() for n in (1, 2))
     assert one == two
+
+
+def test_a_search_by_two_processes_resumes_within_an_epoch_to_the_same_bytes(trained):
+    for name in (METRICS, "checkpoint-000001.safetensors", "checkpoint-000002.safetensors"):
+        straight, stopped = (trained / run / "0" / name for run in ("straight", "stopped"))
+        assert straight.read_bytes() == stopped.read_bytes()
 
 
 def test_alone_nothing_is_exchanged():

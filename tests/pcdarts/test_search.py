@@ -32,7 +32,9 @@ class _KilledError(Exception):
     pass
 
 
-def _search(directory: Path, kill_after: int | None = None, **changes: Any) -> Genotype:
+def _search(
+    directory: Path, kill_after: int | None = None, kill_at_step: int | None = None, **changes: Any
+) -> Genotype:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (27, 3, 8, 8), generator=generator, dtype=torch.uint8)
     labels = torch.arange(27) % 3
@@ -44,8 +46,13 @@ def _search(directory: Path, kill_after: int | None = None, **changes: Any) -> G
             killing.append(done)
         elif killing and unit == "step":
             raise _KilledError
+        elif unit == "step":
+            steps.append(done)
+            if len(steps) == kill_at_step:
+                raise _KilledError
 
     killing: list[int] = []
+    steps: list[int] = []  # of this call
     workspace = Workspace(directory, progress)
     config = SearchConfig(**SMALL | changes)
     parts = halve(ImageSet(images, labels), 7)
@@ -73,6 +80,30 @@ def test_a_killed_search_resumes_bit_for_bit(
     assert _search(tmp_path) == genotype
     assert (tmp_path / METRICS).read_bytes() == (directory / METRICS).read_bytes()
     assert _digest(tmp_path) == _digest(directory)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_search_killed_within_every_epoch_ends_in_the_same_bytes(
+    steps: int, tmp_path: Path
+) -> None:
+    """Four steps an epoch on three architecture batches, first in the warm-up, then after it."""
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 4}
+    genotype = _search(tmp_path / "straight", **settings)
+    kills = 0
+    while True:
+        try:
+            # Killed before the last of these steps could be saved.
+            resumed = _search(
+                tmp_path / "killed", kill_at_step=steps + 1, checkpoint_steps=steps, **settings
+            )
+            break
+        except _KilledError:
+            kills += 1
+    assert kills == {1: 7, 3: 3}[steps]
+    assert resumed == genotype
+    for name in (METRICS, "checkpoint-000001.safetensors", "checkpoint-000002.safetensors"):
+        one, other = (tmp_path / run / name for run in ("straight", "killed"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 class CallAgain:

@@ -170,6 +170,30 @@ def test_a_killed_search_from_a_warm_start_ends_in_the_same_bytes(
         assert (part / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_a_search_from_a_warm_start_resumes_within_its_first_epoch(
+    digits: ImageDataset, warmed: tuple[Supernet, State, Path], tmp_path: Path
+) -> None:
+    steps: list[int] = []
+
+    def stop_at_the_second(done: int, total: int, unit: str, **metrics: float) -> None:
+        steps.append(done)
+        if len(steps) == 2:
+            raise StopError
+
+    parts = halve(digits.train.take(torch.arange(0, 27)), 3)
+    config = SMALL.model_copy(update={"checkpoint_steps": 1})
+    settings = (parts, 3, digits.augmentation(), config, 3)
+    straight = search(*settings, Workspace(tmp_path / "straight"), CPU, warmed[1])
+    stopped = Workspace(tmp_path / "stopped", stop_at_the_second)
+    with pytest.raises(StopError):
+        search(*settings, stopped, CPU, warmed[1])
+    assert search(*settings, stopped, CPU, warmed[1]) == straight
+    assert steps[:3] == [1, 2, 2]  # the first step is not done again
+    for name in (METRICS, "checkpoint-000002.safetensors"):
+        one, other = (tmp_path / run / name for run in ("straight", "stopped"))
+        assert one.read_bytes() == other.read_bytes()
+
+
 def test_the_start_survives_its_file(
     digits: ImageDataset, warmed: tuple[Supernet, State, Path], tmp_path: Path
 ) -> None:

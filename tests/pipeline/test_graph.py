@@ -41,6 +41,7 @@ def test_the_report_comes_last():
         ("scores.batch_size=64", []),
         ("scorer.cuda_graph=off", []),
         ("search.cuda_graph=off", []),
+        ("search.checkpoint_steps=5", []),
         ("scorer.precision=bf16", ALL),
         ("scores.precision=bf16", ALL[1:]),
         ("search.precision=bf16", ALL[3:]),
