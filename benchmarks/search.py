@@ -99,7 +99,10 @@ class Ours:
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts the aten operations dispatched below autograd, and those among them that are views."""
+    """Counts the aten operations dispatched below autograd, and those among them that are views.
+
+    PyTorch documents the base class, but only in a module with a private name.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -122,6 +122,8 @@ class FileLoader(Loader):
         """
         seed = 0 if generator is None else generator.initial_seed()
         batches = self._rows(generator).split(self.batch_size)[first : len(self)]
+        if not batches:
+            return  # without starting workers
         # The last batch of an evaluation may have no image for this process.
         local = map(self.world.local_batch, batches)
         keys = ((seed, indices.tolist()) for indices in local if len(indices))
