@@ -80,7 +80,7 @@ def show_sections(
             title = _TITLES[name]
             pictures = [
                 Picture.save(folder, file, figure, f"{title}: {file}")
-                for file, figure in _DRAW[name](config.name, artifact).items()
+                for file, figure in _DRAW[name](artifact).items()
             ]
             sections.append(_Section(name, title, text, tables, pictures, str(cost)))
     links = [(section.anchor, section.title) for section in sections]
@@ -117,12 +117,13 @@ def _collect_landscape(artifact: Artifact) -> Results:
     }
 
 
-def _draw_robustness(_: str, artifact: Artifact) -> Mapping[str, Figure]:
+def _draw_robustness(artifact: Artifact) -> Mapping[str, Figure]:
     return {"robustness": robustness_curves(read_object(artifact.path / robustness.RESULT))}
 
 
-def _draw_landscape(name: str, artifact: Artifact) -> Mapping[str, Figure]:
-    return landscape_figures({name: read_object(artifact.path / landscape.RESULT)})
+def _draw_landscape(artifact: Artifact) -> Mapping[str, Figure]:
+    result = read_object(artifact.path / landscape.RESULT)
+    return landscape_figures({result["architecture"]: result})
 
 
 def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:

@@ -40,7 +40,7 @@ def run(context: Context[LandscapeSettings]) -> None:
         device=context.device,
         workspace=context.workspace,
     )
-    result = {"of": evaluated.of} | found
+    result = {"of": evaluated.of, "architecture": evaluated.architecture} | found
     write_atomically(context.workspace.path(RESULT), json.dumps(result, indent=1) + "\n")
     for name, figure in landscape_figures({evaluated.architecture: result}).items():
         save_figure(figure, context.workspace.path(f"{name}.png"))

@@ -35,6 +35,7 @@ ROBUSTNESS = {
 }
 LANDSCAPE = {
     "of": "scorer",
+    "architecture": "resnet8",
     "images": 90,
     "split": "test",
     "batch_norm": "eval mode",
