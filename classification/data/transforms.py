@@ -121,16 +121,18 @@ def _affine(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Scale and shift [C, 1, 1]; kept, since making them would halt a CUDA stream every batch."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
-    return scale[:, None, None], shift[:, None, None]
+    with torch.inference_mode(False):  # kept for later calls, some of which need gradients
+        scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+        return scale[:, None, None], shift[:, None, None]
 
 
 @lru_cache(maxsize=64)
 def _colour_axes(std: tuple[float, ...], device: torch.device) -> Tensor:
     """Principal axes of colour as columns, each as long as the deviation along it, normalised."""
-    axes = torch.tensor(_COLOUR_AXES) * torch.tensor(_COLOUR_SCALES)
-    return (axes / torch.tensor(std)[:, None]).to(device)
+    with torch.inference_mode(False):
+        axes = torch.tensor(_COLOUR_AXES) * torch.tensor(_COLOUR_SCALES)
+        return (axes / torch.tensor(std)[:, None]).to(device)
 
 
 def _index(samples: Tensor, channels: Tensor, rows: Tensor, columns: Tensor) -> Sequence[Tensor]:

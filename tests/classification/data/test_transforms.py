@@ -87,3 +87,13 @@ def test_lighting_of_zero_draws_nothing(images):
 def test_inverting_a_normalisation_gives_the_pixels(images):
     normalization = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
     assert torch.equal(normalization.invert(normalization(images)).round().byte(), images)
+
+
+def test_a_normalization_first_used_without_gradients_passes_them_on_later() -> None:
+    normalization = Normalization((0.123, 0.456, 0.789), (0.25, 0.5, 1.0))  # of no other test
+    with torch.inference_mode():
+        normalization(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))
+    pixels = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    normalization(pixels).sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad[0, :, 0, 0].tolist() == pytest.approx([4 / 255, 2 / 255, 1 / 255])
