@@ -38,9 +38,11 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.measurement import memory_growth, options, write_record
+from classification.data.config import DataConfig
 from classification.data.file_index import FileIndex
 from classification.data.files import FileLoader, ImageFiles, default_workers
-from classification.data.folders import images_in, list_folder, list_images
+from classification.data.folders import images_in, list_images
+from classification.data.layout import folders_in
 from classification.seeding import make_generator
 
 _CPU = torch.device("cpu")
@@ -79,7 +81,7 @@ def main() -> None:
 
 def make_tree(source: Path, folder: Path, count: int) -> Path:
     """`count` training images, the files of `source`'s classes over and over, as hard links."""
-    folders = [Path(entry.path) for entry in list_folder(source) if entry.is_dir()]
+    folders = [source / name for name in folders_in(source)]
     files = [folder / name for folder in folders for name in images_in(folder, None).names]
     times = max(2, round(count / len(files)))
     for split, repeats in (("train", times), ("val", 1)):
@@ -125,8 +127,8 @@ class WithoutColour(FileLoader):
 
 def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[Any]]]:
     """Each loader's epoch by its number."""
-    index = list_images(tree, "--images").train
-    files = ImageFiles(index, _SIDE, workers)
+    index = list_images(DataConfig(kind="folder", root=tree), "--images").train
+    files = ImageFiles(index, _SIDE, workers=workers)
     ours = FileLoader(files, _BATCH, _CPU, True)
     to_device = WithoutColour(files, _BATCH, _CPU, True)
     recipe = v2.Compose(
@@ -251,7 +253,8 @@ def make_files(tree: Path, count: int) -> None:
 
 def index_step(tree: Path, step: str) -> dict[str, float]:
     """Seconds of one step, and by how much memory grew at its peak, of this process."""
-    index = list_images(tree, "--index").train if step == "digest" else None
+    config = DataConfig(kind="folder", root=tree)
+    index = list_images(config, "--index").train if step == "digest" else None
     seconds, size = 0.0, 0
 
     def work() -> None:
@@ -260,7 +263,7 @@ def index_step(tree: Path, step: str) -> dict[str, float]:
         if index is not None:
             ImageFiles(index, _SIDE).digest()
         else:
-            size = sum(part.nbytes for part in _parts(list_images(tree, "--index").train))
+            size = sum(part.nbytes for part in _parts(list_images(config, "--index").train))
         seconds = time.perf_counter() - started
 
     growth = memory_growth(work)

@@ -79,7 +79,7 @@ def initial_config(survey: FolderSurvey, name: str) -> str:
         "retrain": "the found network, from scratch",
     }
     opening = [
-        f"# Made by `init` for {_scalar(str(survey.root))}: {describe(survey)}.",
+        f"# Made by `init` for {_scalar(str(survey.root))}: {survey.describe()}.",
         "# Every key with its default: python run_pipeline.py config THIS-FILE",
         f"name: {_scalar(name)}",
         _line("seed: 0", "all randomness is derived from it"),
@@ -93,37 +93,11 @@ def initial_config(survey: FolderSurvey, name: str) -> str:
     return text
 
 
-def describe(survey: FolderSurvey) -> str:
-    """What was found, in a line."""
-    smallest, largest = min(survey.train_counts), max(survey.train_counts)
-    each = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
-    return (
-        f"{len(survey.classes):,} classes, {survey.train_images:,} training images ({each} a "
-        f"class), {survey.test_images:,} in {survey.test_split}/, {describe_sizes(survey)}"
-    )
-
-
-def describe_sizes(survey: FolderSurvey) -> str:
-    """The sizes of the images, as far as they were looked at."""
-    colours = ", grayscale" if survey.gray else ""
-    if len(survey.sizes) == 1:
-        width, height = next(iter(survey.sizes))
-        return f"{width}×{height} pixels{colours}"
-    least, most = survey.sides[0], survey.sides[-1]
-    if least == most:
-        return f"shorter side {least:,} pixels{colours}"
-    return f"shorter side {least:,} to {most:,} pixels, median {survey.side(0.5):,}{colours}"
-
-
 def fraction_of(survey: FolderSurvey) -> float:
-    """The share of each class that leaves every class its two images, a class of middle size ten,
-    and the search 128: a tenth where that does, all where it is more than half."""
+    """The share of each class that leaves a class of middle size ten images and the search 128: a
+    tenth where that does, all where it is more than half. The smallest classes keep two images."""
     counts = survey.train_counts
-    least = (
-        MIN_PER_CLASS / min(counts),
-        _KEPT_OF_MEDIAN / median(counts),
-        _KEPT / sum(counts),
-    )
+    least = (_KEPT_OF_MEDIAN / median(counts), _KEPT / sum(counts))
     fraction = max(_FRACTION, math.ceil(max(least) * 100) / 100)
     return fraction if fraction <= _WORTHWHILE else 1.0
 
@@ -185,10 +159,17 @@ def _in_memory(survey: FolderSurvey) -> tuple[int, ...]:
 
 def _where(survey: FolderSurvey) -> list[_Key]:
     keys = [_Key("kind", "folder"), _Key("root", str(survey.root))]
-    if survey.val_labels is not None:
-        keys.append(_Key("val_labels", str(survey.val_labels), "the classes of a flat val/"))
-    if survey.follow_links:
+    layout, config = survey.folder.layout, survey.config
+    if layout.val_labels is not None:
+        keys.append(_Key("val_labels", str(layout.val_labels), "the classes of a flat val/"))
+    if config.hold_out is not None:
+        keys.append(_Key("hold_out", config.hold_out, "of each class, as no images are held out"))
+    if config.follow_links:
         keys.append(_Key("follow_links", True, "links may lead out of the folder"))
+    turned = sum(header.turned for header in survey.headers)
+    if turned:
+        why = f"turns {turned:,} of the images looked at upright"
+        keys.append(_Key("exif_orientation", True, why, commented=True))
     return keys
 
 
@@ -213,22 +194,23 @@ def _scorer(survey: FolderSurvey) -> list[_Key]:
 def _subset(survey: FolderSurvey) -> list[_Key]:
     fraction, smallest = fraction_of(survey), min(survey.train_counts)
     if fraction == 1:
-        why = f"with {smallest:,} images in the smallest class a part would be too few to search on"
+        why = f"of {survey.train_images:,} images a part would be too few to search on"
         return [_Key("measure", "full", why)]
     why = "the paper's t"
     if fraction > _FRACTION:
-        why = f"a tenth would leave too few ({smallest:,} images in the smallest class)"
+        why = f"a tenth of {survey.train_images:,} images would be too few"
     keys = [
         _Key("measure", "cv", "the paper's; random needs no scorer"),
         _Key("fraction", fraction, why),
     ]
     if max(survey.train_counts) >= _IMBALANCED * smallest:
-        keys[1] = _Key("fraction", fraction, f"{why}; of each class, so the imbalance stays")
+        keys[1] = _Key("fraction", fraction, f"{why}; of each class, and 2 at least")
     return keys
 
 
 def _search(survey: FolderSurvey) -> list[_Key]:
-    kept = [max(1, round(fraction_of(survey) * count)) for count in survey.train_counts]
+    fraction = fraction_of(survey)
+    kept = [max(MIN_PER_CLASS, round(fraction * count)) for count in survey.train_counts]
     half = sum(kept) // 2
     batch = _batch(half, share=8, most=256)
     return [

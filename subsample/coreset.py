@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from classification.errors import ConfigError, PipelineError
+from subsample.selection import MIN_PER_CLASS
 
 _CONTENDERS = 1024  # few enough for their features to stay in the cache
 _ROWS = 8192  # images read at a time, so that memory beyond the features is O(N)
@@ -52,7 +53,7 @@ def k_center_greedy(features: Tensor, count: int) -> Tensor:
 def k_center_ranks(features: Tensor, labels: Tensor, fraction: float = 1.0) -> Tensor:
     """Place of every image in its own class's k-center greedy order, int64 [N], from 0.
 
-    Only the first round(fraction · N_class) images of a class, and at least one, are put in order;
+    Only the first round(fraction · N_class) images of a class, and at least two, are put in order;
     the others share the place behind them. So a subset of this fraction or a smaller one keeps the
     lowest places. `features` float [N, F] and `labels` int64 [N] lie on one device.
 
@@ -67,7 +68,7 @@ def k_center_ranks(features: Tensor, labels: Tensor, fraction: float = 1.0) -> T
     ranks = torch.empty_like(labels, dtype=torch.int64)
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
-        kept = max(1, round(fraction * len(members)))
+        kept = min(len(members), max(MIN_PER_CLASS, round(fraction * len(members))))
         ranks[members] = kept
         ranks[_Traversal(features, members).run(kept)] = torch.arange(kept, device=ranks.device)
     return ranks

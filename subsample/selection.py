@@ -5,7 +5,6 @@ list of its own for α and β, as PC-DARTS' search on ImageNet does (Xu et al. 2
 """
 
 import json
-import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -115,9 +114,10 @@ def select(
 ) -> np.ndarray:
     """Indices of the images kept, those for α and β alone left out, int64, ascending (Eq. 9).
 
-    Of every class in `labels` int [N], round(fraction · N_class) images and at least one; ties in
-    the measure go to the lower index. `seed` matters to `random` and to `architecture_fraction`
-    only. Raises ValueError if the measure needs scores and there are none, or not one an image.
+    Of every class in `labels` int [N], round(fraction · N_class) images and at least two, one for
+    each half of the search (one beside `architecture_fraction`); ties in the measure go to the
+    lower index. `seed` matters to `random` and to `architecture_fraction` only. Raises ValueError
+    if the measure needs scores and there are none, or not one an image.
     """
     return select_parts(labels, config, scores, seed)[0]
 
@@ -187,14 +187,20 @@ def check_selection(labels: np.ndarray, config: SelectionConfig, classes: Sequen
         )
     if config.architecture_fraction is not None:
         _check_architecture_part(counts, config)
-        return
-    kept = _num_kept(count, config.fraction)
-    if kept < MIN_PER_CLASS:
-        raise ConfigError(
-            f"subset.fraction: {config.fraction} keeps {kept} of the {count} images of class "
-            f"{name}; allowed: at least {_smallest_fraction(count)}, which keeps {MIN_PER_CLASS}, "
-            "one for each half of the search"
-        )
+
+
+def describe_small_classes(labels: np.ndarray, config: SelectionConfig) -> str | None:
+    """A line on classes that keep more than their fraction, so as to keep two images, if any."""
+    if config.architecture_fraction is not None:
+        return None
+    counts = np.bincount(labels)
+    number = sum(round(config.fraction * int(count)) < MIN_PER_CLASS for count in counts)
+    if not number:
+        return None
+    return (
+        f"{number} of {len(counts)} classes keep {MIN_PER_CLASS} images, more than "
+        f"{config.fraction:g} of theirs: the search needs one in each half"
+    )
 
 
 def _classes_in_order(
@@ -230,16 +236,16 @@ def _describe(error: ValidationError) -> str:
     return f"{key}: {found}{problem['msg']}"
 
 
-def _num_kept(count: int, fraction: float) -> int:
+def _num_kept(count: int, fraction: float, at_least: int = 1) -> int:
     """Images kept of a class of `count`; a half rounds to the even number."""
-    return max(1, round(fraction * count))
+    return min(count, max(at_least, round(fraction * count)))
 
 
 def _num_in_parts(count: int, config: SelectionConfig) -> tuple[int, int]:
     """Images kept of a class of `count`: beside those for α and β alone, and those."""
-    kept = _num_kept(count, config.fraction)
     if config.architecture_fraction is None:
-        return kept, 0
+        return _num_kept(count, config.fraction, MIN_PER_CLASS), 0
+    kept = _num_kept(count, config.fraction)
     # Two shares that make up the class may both be rounded up.
     return kept, min(_num_kept(count, config.architecture_fraction), count - kept)
 
@@ -260,11 +266,3 @@ def _positions(count: int, kept: int, config: SelectionConfig) -> np.ndarray:
     places = np.arange(kept)
     # In integers, since a stride such as 10 / 3 times 3 could fall short of 10.
     return places * count // kept if config.order == "interval" else places
-
-
-def _smallest_fraction(count: int) -> float:
-    """The least fraction that keeps MIN_PER_CLASS of `count` images, rounded up to three digits."""
-    least = (MIN_PER_CLASS - 0.5) / count
-    unit = 10.0 ** (math.floor(math.log10(least)) - 2)
-    fraction = float(f"{math.ceil(least / unit) * unit:.3g}")
-    return fraction if _num_kept(count, fraction) >= MIN_PER_CLASS else fraction + unit

@@ -49,6 +49,8 @@ def test_the_report_holds_what_was_found_and_what_it_cost(finished):
     report = finished / "runs" / "tiny" / "report"
     results = json.loads((report / "results.json").read_text())
     assert set(results) >= {"device", "seed", "subset", "genotype", "network", "accuracy", "cost"}
+    sizes = results["subset"].pop("class_histogram")
+    assert sizes == {"train": dict.fromkeys("012", 24), "subset": dict.fromkeys("012", 12)}
     assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
     assert results["subset"]["size"] == 36
     assert set(results["network"]) == {"parameters", "multiply_adds"}
@@ -202,7 +204,7 @@ def test_every_command_is_a_module_and_every_module_a_command():
         (["--set", "search.epochs=many"], "search.epochs"),
         (["--set", "data.kind=mnist"], "data.kind"),
         (["--set", "data={kind: folder, root: nowhere}"], "nowhere"),
-        (["--set", "subset.fraction=0.01"], "subset.fraction"),
+        (["--set", "subset.fraction=0.01"], "search.batch_size: 16 exceeds a search half of 3"),
         (["--set", "search.batch_size=512"], "search.batch_size"),
         (["--set", "search.precision=bf16"], "search.precision: found 'bf16' on a cpu"),
         (["--set", "search.cuda_graph=on"], "search.cuda_graph: found 'on' on a cpu"),

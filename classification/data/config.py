@@ -25,7 +25,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["digits", "cifar10", "cifar100", "folder"] = Field(
         description="digits: scikit-learn's 1,797 scans; cifar: downloads when absent; "
-        "folder: train/<class>/* beside val/<class>/* or test/<class>/*"
+        "folder: train/<class>/* beside val/<class>/* or test/<class>/* (training, valid, "
+        "validation, testing too), or class folders alone with hold_out"
     )
     root: Path | None = Field(
         None, description="folder of the images; for cifar where they are stored (.data)"
@@ -54,7 +55,24 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         description="file that names the class of each image of a flat val/, relative to root: "
         "val_annotations.txt, LOC_val_solution.csv, Caffe's val.txt, or the devkit's ground truth "
-        "beside its meta.mat",
+        "beside its meta.mat; none: the first of these that is there",
+    )
+    hold_out: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of each class's training images to hold out as test images, where a "
+        "folder has none; drawn from hold_out_seed, whatever the seed of the run",
+    )
+    hold_out_seed: int = Field(0, ge=0, lt=2**63, description="from which hold_out is drawn")
+    background: str = Field(
+        "#ffffff",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="colour over which transparent images are composited: #rrggbb",
+    )
+    exif_orientation: bool = Field(
+        False,
+        description="turn images as their EXIF orientation says; torchvision's datasets do not",
     )
     follow_links: bool = Field(
         False,
@@ -88,8 +106,11 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("kind folder needs root: a folder that holds train/ and val/ or test/")
         if self.storage == "files" and (self.kind != "folder" or self.image_size is None):
             raise ValueError("storage files needs kind folder and an image_size")
-        if self.val_labels is not None and self.kind != "folder":
-            raise ValueError("val_labels needs kind folder")
+        for name in ("val_labels", "hold_out"):
+            if getattr(self, name) is not None and self.kind != "folder":
+                raise ValueError(f"{name} needs kind folder")
+        if self.hold_out is not None and self.val_labels is not None:
+            raise ValueError("hold_out and val_labels are both set; allowed: one of them")
         if self.max_unreadable and not self.in_files:
             raise ValueError("max_unreadable needs images that stay in their files: storage files")
         return self

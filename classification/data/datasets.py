@@ -8,7 +8,7 @@ import hashlib
 import http.client
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from classification.data.config import DataConfig as DataConfig
-from classification.data.decoding import decode_images, native_size
+from classification.data.decoding import Decoding, all_of, decode_images, native_size
+from classification.data.file_index import FileIndex
 from classification.data.files import IMAGENET_NORMALIZATION, ImageFiles
-from classification.data.folders import ImageFolder, list_images
+from classification.data.folder_survey import SAMPLED, Sample, depth_used, look_at
+from classification.data.folders import list_images
 from classification.data.loaders import Images, ImageSet
 from classification.data.strata import first_of_each_class, rank_in_class
 from classification.data.transforms import Augmentation, Normalization
@@ -33,6 +35,7 @@ _DIGITS_TEST_EVERY = 5
 _PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
 MAX_BYTES = 8 << 30
 _RESIZE_CHUNK = 1024  # images
+_CHECKED = 100_000  # files of a split, up to which each is checked before anything starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class ImageDataset:
     crop_padding: int
     flip: bool
     lighting: float = 0.0
+    decoding: Decoding = field(default_factory=Decoding)  # of files to pixels
+    notes: tuple[str, ...] = ()  # what a person should know of how the images were read
 
     @property
     def num_classes(self) -> int:
@@ -93,13 +98,15 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     """
     if config.in_files:
         return _leave_in_files(config, key)
+    decoding, notes = Decoding.of(config), list[str]()
     if config.kind == "folder":
-        classes, train, test = _read_folder(config, key)
+        classes, train, test, decoding, notes = _read_folder(config, key)
     elif config.kind == "digits":
         classes, train, test = _read_digits(config, key)
     else:
         classes, train, test = _read_cifar(config, key, download)
     side = train.image_size
+    notes += constant_channels(train.images)
     return ImageDataset(
         name=_name(config),
         classes=classes,
@@ -109,6 +116,8 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
         crop_padding=side // _PADDING_SHARE if config.crop_padding is None else config.crop_padding,
         flip=config.flips,
         lighting=config.lighting,
+        decoding=decoding,
+        notes=tuple(notes),
     )
 
 
@@ -163,26 +172,43 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
     return _reduce(tuple(train.classes), train_set, test_set, config, key)
 
 
-def _read_folder(config: DataConfig, key: str) -> _Splits:
-    found = _list(config, key)
-    resize = config.image_size is not None
-    side = config.image_size or native_size(found.train.path(0))
-    _check_memory(len(found.train) + len(found.test), side, key)
-    train, test = (
-        ImageSet(decode_images(files.paths, side, resize), files.labels)
-        for files in (found.train, found.test)
+def _read_folder(
+    config: DataConfig, key: str
+) -> tuple[tuple[str, ...], ImageSet, ImageSet, Decoding, list[str]]:
+    """Class names, both splits, how they were decoded, and notes on that."""
+    found = list_images(config, key)
+    paths = [*found.train.paths, *found.test.paths]
+    side = config.image_size or native_size(paths)
+    _check_memory(len(paths), side, key)
+    # Scaled by the depth of the training images: test images choose nothing.
+    images, decoding, treated = decode_images(
+        paths, side, config.image_size is not None, Decoding.of(config), len(found.train)
     )
-    return found.classes, train, test
+    train, test = (
+        ImageSet(part, files.labels)
+        for part, files in zip(
+            images.split([len(found.train), len(found.test)]),
+            (found.train, found.test),
+            strict=True,
+        )
+    )
+    return found.classes, train, test, decoding, [*found.notes(), *decoding.describe(treated)]
 
 
 def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
     """The folder's index; workers crop and flip, so the device jitters colours and normalises."""
     assert config.image_size is not None  # DataConfig's validator
-    found = _list(config, key)
+    found = list_images(config, key)
+    samples = [_look_at_all(files) for files in (found.train, found.test)]
+    notes = found.notes() + _check_files(samples, config, key)
+    decoding = replace(Decoding.of(config), bits=depth_used(*samples))
+    for sample, split in zip(samples, ("training", "held out"), strict=True):
+        notes += sample.notes(decoding, split)
     train, test = (
         ImageFiles(
             files,
             config.image_size,
+            decoding,
             workers=config.workers,
             flip=config.flips,
             max_unreadable=config.max_unreadable,
@@ -199,19 +225,41 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
         crop_padding=0,
         flip=False,
         lighting=config.lighting,
+        decoding=decoding,
+        notes=tuple(notes),
     )
 
 
-def _list(config: DataConfig, key: str) -> ImageFolder:
-    assert config.root is not None  # DataConfig's validator
-    return list_images(
-        config.root,
-        key,
-        config.classes,
-        config.images_per_class,
-        config.val_labels,
-        config.follow_links,
-    )
+def _look_at_all(files: FileIndex) -> Sample:
+    """Every header and file's end; of more files than are soon looked at, some headers, and the
+    loaders name the files that they cannot read."""
+    if len(files) <= _CHECKED:
+        return look_at(files, len(files), whole=True)
+    return replace(look_at(files, SAMPLED), failures=())
+
+
+def _check_files(samples: Sequence[Sample], config: DataConfig, key: str) -> list[str]:
+    """Raise DataError naming all files that cannot be used if those of a split are all of it, or
+    more than may be; a note of those that may."""
+    failures = [error for sample in samples for error in sample.failures]
+    if not failures:
+        return []
+    if any(not sample.headers for sample in samples):
+        raise all_of(failures)
+    most = max(len(sample.failures) for sample in samples)
+    if most > config.max_unreadable:
+        raise DataError(f"{all_of(failures)}, or {key}.max_unreadable above {most - 1}")
+    return [f"{all_of(failures)} ({key}.max_unreadable {config.max_unreadable})"]
+
+
+def constant_channels(images: Tensor) -> list[str]:
+    """A line that names the channels of uint8 images [N, C, H, W] that hold one value alone."""
+    lines = []
+    for name, channel in zip(("red", "green", "blue"), images.unbind(1), strict=True):
+        low, high = channel.aminmax()
+        if low == high:
+            lines.append(f"the {name} channel is {int(low)} in every training image")
+    return ["; ".join(lines)] if lines else []
 
 
 def _name(config: DataConfig) -> str:

@@ -14,8 +14,9 @@ import os
 import time
 import zipfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _CACHED_FROM = 10_000  # files; fewer are listed faster than a cache is worth
 _SAMPLED = 256  # files whose size is compared with the kept one
 _SETTLED_NS = 2_000_000_000  # a folder changed later than this before its listing may change unseen
 _CHUNK = 8192  # names made at a time
-_VERSION = 2
+_VERSION = 3
 _DIGEST_BYTES = 32  # before the archive
 
 
@@ -41,6 +42,7 @@ class FolderFiles:
     names: Sequence[str]
     sizes: Sequence[int]
     linked: bool = False  # whether any is a symbolic link
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # other files, by ending
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +60,23 @@ class FileIndex:
     all_sizes: Tensor  # int64 [M], bytes
     rows: Tensor  # int64 [N]
     labels: Tensor  # int64 [N]
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # other files, by ending
 
     @classmethod
     def of(cls, root: Path, folders: Sequence[str], files: Iterable[FolderFiles]) -> "FileIndex":
         """The files of each folder, in order; the folder's place is their class."""
         names, ends, sizes, counts = bytearray(), array("q"), array("q"), array("q")
+        passed_over: Counter[str] = Counter()
         for folder in files:
+            passed_over.update(folder.passed_over)
             for name in folder.names:
                 names += os.fsencode(name)
                 ends.append(len(names))
             sizes.extend(folder.sizes)
             counts.append(len(folder.names))
         owners = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(_tensor(counts))
-        return cls._whole(root, folders, _bytes(names), _tensor(ends), owners, _tensor(sizes))
+        parts = (_bytes(names), _tensor(ends), owners, _tensor(sizes))
+        return cls._whole(root, folders, *parts, passed_over)
 
     @classmethod
     def _whole(
@@ -81,9 +87,13 @@ class FileIndex:
         ends: Tensor,
         owners: Tensor,
         sizes: Tensor,
+        passed_over: Mapping[str, int],
     ) -> "FileIndex":
         rows = torch.arange(len(ends))
-        return cls(root, tuple(folders), names, ends, owners, sizes, rows, owners.long())
+        labels = owners.long()
+        return cls(
+            root, tuple(folders), names, ends, owners, sizes, rows, labels, dict(passed_over)
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -150,12 +160,13 @@ class IndexCache:
                     if not np.array_equal(kept["changed"], self._changed):
                         return None
                     parts = [kept[name] for name in ("names", "ends", "owners", "sizes")]
+                    passed_over = json.loads(str(kept["passed_over"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         if not _fits(parts, len(self._folders)):
             return None
         names, ends, owners, sizes = map(torch.from_numpy, parts)
-        index = FileIndex._whole(self._root, self._folders, names, ends, owners, sizes)
+        index = FileIndex._whole(self._root, self._folders, names, ends, owners, sizes, passed_over)
         return index if _same_sizes(index) else None
 
     def save(self, index: FileIndex) -> None:
@@ -167,6 +178,7 @@ class IndexCache:
         arrays: dict[str, Any] = {
             "description": np.array(self._description),
             "changed": self._changed,
+            "passed_over": np.array(json.dumps(dict(index.passed_over))),
             "names": index.names.numpy(),
             "ends": index.ends.numpy(),
             "owners": index.owners.numpy(),

@@ -5,13 +5,13 @@ import math
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import ImageFile
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
@@ -23,8 +23,9 @@ from classification.data.augmentation import (
     jitter_colours,
     random_box,
 )
-from classification.data.decoding import opened, strict_pillow, to_rgb
+from classification.data.decoding import Decoding
 from classification.data.file_index import FileIndex
+from classification.data.image_file import opened, strict_pillow
 from classification.data.loaders import Batch, Loader
 from classification.data.transforms import Normalization
 from classification.distributed import ALONE, World
@@ -52,6 +53,7 @@ class ImageFiles:
 
     files: FileIndex
     image_size: int
+    decoding: Decoding = field(default_factory=Decoding)
     workers: int | None = None
     flip: bool = True
     max_unreadable: int = 0
@@ -76,10 +78,9 @@ class ImageFiles:
         return FileLoader(self, batch_size, device, training, world)
 
     def digest(self) -> str:
-        """SHA-256, in hex, over names, sizes in bytes and labels; reading every byte of ImageNet
-        would take longer than many a stage. `image_size` counts, since it decides the pixels.
-        """
-        digest = hashlib.sha256(f"{self.image_size}\n".encode())
+        """SHA-256, in hex, over `image_size`, `decoding`, names, sizes in bytes and labels; reading
+        every byte of ImageNet would take longer than many a stage."""
+        digest = hashlib.sha256(f"{self.image_size} {self.decoding}\n".encode())
         for path, size, label in self.files.entries():
             digest.update(b"%s\t%d\t%d\n" % (path, size, label))
         return digest.hexdigest()
@@ -268,28 +269,30 @@ class _Decoder(Dataset[Any]):
         size = self._files.image_size
         with opened(path) as image:
             if self._training:
-                crop = _random_crop(image, size, numbers[1 + NUM_COLOUR_DRAWS :])
+                drawn = numbers[1 + NUM_COLOUR_DRAWS :]
+                crop = _random_crop(image, size, drawn, self._files.decoding)
                 pixels = functional.resize(crop, [size, size], antialias=True)
                 return pixels.flip(-1) if self._files.flip and numbers[0] < 0.5 else pixels
             side = evaluation_side(size)
             image.draft(None, (side, side))
-            pixels = functional.resize(_pixels(image), [side], antialias=True)
+            pixels = functional.resize(self._files.decoding.pixels(image), [side], antialias=True)
             return functional.center_crop(pixels, [size, size])
 
 
-def _random_crop(image: Image.Image, size: int, numbers: Sequence[float]) -> Tensor:
+def _random_crop(
+    image: ImageFile.ImageFile, size: int, numbers: Sequence[float], decoding: Decoding
+) -> Tensor:
     """A random part, of a JPEG decoded at the least fraction that leaves `size` pixels of it."""
+    if decoding.turns(image):
+        upright = functional.pil_to_tensor(decoding.to_rgb(image))
+        left, top, width, height = random_box((upright.shape[2], upright.shape[1]), numbers)
+        return functional.crop(upright, top, left, height, width)
     full = image.size
     left, top, width, height = random_box(full, numbers)
     image.draft(None, (math.ceil(full[0] * size / width), math.ceil(full[1] * size / height)))
     if image.size != full:
         left, top, width, height = random_box(image.size, numbers)
-    return _pixels(image, (left, top, left + width, top + height))
-
-
-def _pixels(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
-    plain = image if image.mode in ("L", "RGB") else to_rgb(image)
-    return functional.pil_to_tensor(plain if box is None else plain.crop(box))
+    return decoding.pixels(image, (left, top, left + width, top + height))
 
 
 def evaluation_side(image_size: int) -> int:

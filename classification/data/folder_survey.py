@@ -1,184 +1,258 @@
-"""What an image folder holds: its listing, and sizes from the headers of a sample."""
+"""What an image folder holds: its listing, and the headers of a sample of its files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from classification.data.decoding import opened, strict_pillow
+from classification.data.config import DataConfig
+from classification.data.decoding import Decoding, Findings, all_of
+from classification.data.depth import deep_values, depth_of, is_cut, is_deep, largest_value
 from classification.data.file_index import FileIndex
-from classification.data.folders import SUFFIXES, TESTS, TRAIN, is_image, list_folder, list_images
+from classification.data.folders import ImageFolder, list_images
+from classification.data.image_file import check_whole, opened, orientation, strict_pillow
+from classification.data.layout import (
+    WANTED,
+    Boundary,
+    find_layout,
+    folders_in,
+    is_image,
+    list_folder,
+    some,
+)
 from classification.errors import DataError
 
 SAMPLED = 1000  # headers of each split that are looked at: an open and a short read each
+HOLD_OUT = 0.2  # of each class, where a folder has no held-out images
+_MEASURED = 200  # images deeper than 8 bits that are decoded to find the depth that they use
 _READ_AT_ONCE = 16  # headers; it is the file system that is waited for
-_SHARE = "move some images of each class, a fifth say, from train/<class>/ to test/<class>/"
-_WANTED = "train/<class>/* beside val/<class>/* or test/<class>/*"
-# Files that name the classes of a flat val/, where the data sets that have one keep them.
-_VAL_LABELS = (
-    "val/val_annotations.txt",
-    "LOC_val_solution.csv",
-    "val.txt",
-    "ILSVRC2012_validation_ground_truth.txt",
-)
-_OTHER_NAMES = {
-    "training": "train",
-    "valid": "val",
-    "validation": "val",
-    "testing": "test",
-}
 _GRAY = {"1", "L", "LA", "I", "F"}
 
 
 @dataclass(frozen=True)
+class Header:
+    """What the header of an image file says."""
+
+    size: tuple[int, int]  # pixels: width, height
+    mode: str  # Pillow's
+    transparent: bool = False
+    deep: bool = False  # integers of more than 8 bits a channel
+    cut: bool = False  # bits that Pillow does not read
+    turned: bool = False  # by an EXIF orientation
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Headers of files spread evenly over a split of `number` images; `bits` is the depth that
+    those deeper than 8 bits use."""
+
+    headers: tuple[Header, ...]
+    number: int
+    failures: tuple[DataError, ...] = ()  # of files that cannot be used
+    bits: int = 8
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sample is all there is."""
+        return len(self.headers) + len(self.failures) == self.number
+
+    @property
+    def findings(self) -> Findings:
+        """How many of the images are not plain."""
+        counts = Counter[str]()
+        for header in self.headers:
+            counts.update(
+                transparent=header.transparent,
+                deep=header.deep,
+                cut=header.cut,
+                turned=header.turned,
+            )
+        return Findings(**counts)
+
+    def notes(self, decoding: Decoding, split: str) -> list[str]:
+        """What a person should know of how the images are decoded, a line each."""
+        of = "" if self.whole else f" of the {len(self.headers):,} looked at"
+        return [f"{split}: {line}" for line in decoding.describe(self.findings, of)]
+
+
+@dataclass(frozen=True)
 class FolderSurvey:
-    """Classes, images a class, and the sizes of a sample of images, pixels.
+    """What `config`'s folder holds, and samples of the headers of both splits."""
 
-    `sides` are the shorter sides of the sample, ascending; `gray` says whether none of it has
-    colours. `whole` says whether the sample is all there is. `passed_over` are folders beside the
-    splits that no loader reads.
-    """
-
-    root: Path
-    test_split: str
-    val_labels: Path | None
-    classes: tuple[str, ...]
-    train_counts: tuple[int, ...]
+    config: DataConfig
+    folder: ImageFolder
+    train: Sample
+    test: Sample
+    train_counts: tuple[int, ...]  # images of each class
     test_counts: tuple[int, ...]
-    sides: tuple[int, ...]
-    sizes: frozenset[tuple[int, int]]
-    gray: bool
-    whole: bool
-    passed_over: tuple[str, ...]
-    follow_links: bool
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self.folder.layout.root
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.folder.classes
 
     @property
     def train_images(self) -> int:
+        """How many images there are to train on."""
         return sum(self.train_counts)
 
     @property
     def test_images(self) -> int:
+        """How many images are held out."""
         return sum(self.test_counts)
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """Those of both samples."""
+        return self.train.headers + self.test.headers
+
+    @cached_property
+    def sides(self) -> tuple[int, ...]:
+        """The shorter sides of the images looked at, ascending, pixels."""
+        return tuple(sorted(min(header.size) for header in self.headers))
+
+    @property
+    def sizes(self) -> frozenset[tuple[int, int]]:
+        """The sizes of the images looked at, pixels."""
+        return frozenset(header.size for header in self.headers)
+
+    @property
+    def gray(self) -> bool:
+        """Whether none of the images looked at has colours."""
+        return all(h.mode in _GRAY or h.mode.startswith("I;16") for h in self.headers)
 
     def side(self, share: float) -> int:
         """The shorter side that a share of the sample does not reach: 0.5 for the median."""
         return self.sides[min(int(share * len(self.sides)), len(self.sides) - 1)]
 
+    def describe(self) -> str:
+        """What was found, in a line."""
+        smallest, largest = min(self.train_counts), max(self.train_counts)
+        each = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
+        split = self.folder.layout.held_out
+        where = "held out of them" if split is None else f"in {split.name}/"
+        return (
+            f"{len(self.classes):,} classes, {self.train_images:,} training images ({each} a "
+            f"class), {self.test_images:,} {where}, {self.describe_sizes()}"
+        )
+
+    def describe_sizes(self) -> str:
+        """The sizes of the images, as far as they were looked at."""
+        colours = ", grayscale" if self.gray else ""
+        if len(self.sizes) == 1:
+            width, height = next(iter(self.sizes))
+            return f"{width}×{height} pixels{colours}"
+        least, most = self.sides[0], self.sides[-1]
+        if least == most:
+            return f"shorter side {least:,} pixels{colours}"
+        return f"shorter side {least:,} to {most:,} pixels, median {self.side(0.5):,}{colours}"
+
+    def notes(self) -> list[str]:
+        """What a person should know of how the images are read, a line each."""
+        bits = depth_used(self.train, self.test)
+        decoding = replace(Decoding.of(self.config), bits=bits)
+        return [
+            *self.folder.notes(),
+            *self.train.notes(decoding, "training"),
+            *self.test.notes(decoding, "held out"),
+        ]
+
 
 def survey_folder(root: Path, sampled: int = SAMPLED, follow_links: bool = False) -> FolderSurvey:
     """List an image folder as its loader does, and look at `sampled` headers of each split.
 
-    Raises DataError, in a line that says what to do, for what no loader accepts: no such layout,
-    images beside class folders, a class with too few images; and for a header that cannot be read.
+    Where there are no held-out images, a fifth of each class is held out. Raises DataError, in a
+    line that says what to do, for what no loader accepts: no such layout, a class with too few
+    images; for images and class folders outside of the splits; and naming the headers that cannot
+    be read.
     """
-    passed_over = _check_layout(root)
-    val_labels = _val_labels(root)
-    found = list_images(root, "data", val_labels=val_labels, follow_links=follow_links)
-    classes = len(found.classes)
-    splits = (found.train, found.test)
-    headers = [header for files in splits for header in _headers(files, sampled)]
-    return FolderSurvey(
-        root=root,
-        test_split=_test_split(root),
-        val_labels=val_labels,
-        classes=found.classes,
-        train_counts=_counts(found.train, classes),
-        test_counts=_counts(found.test, classes),
-        sides=tuple(sorted(min(size) for size, _ in headers)),
-        sizes=frozenset(size for size, _ in headers),
-        gray=all(mode in _GRAY or mode.startswith("I;16") for _, mode in headers),
-        whole=all(len(files) <= sampled for files in splits),
-        passed_over=passed_over,
-        follow_links=follow_links,
+    config = DataConfig(kind="folder", root=root, follow_links=follow_links)
+    boundary = None if follow_links else Boundary(root, "data.follow_links")
+    layout = find_layout(config, "data", boundary)
+    if layout.train != root:
+        _check_strays(layout.train, layout.passed_over, boundary)
+    if layout.held_out is None:
+        config = config.model_copy(update={"hold_out": HOLD_OUT})
+    folder = list_images(config)
+    train, test = look_at(folder.train, sampled), look_at(folder.test, sampled)
+    if failures := train.failures + test.failures:
+        raise all_of(failures)
+    counts = [_counts(files, len(folder.classes)) for files in (folder.train, folder.test)]
+    return FolderSurvey(config, folder, train, test, *counts)
+
+
+def look_at(files: FileIndex, sampled: int = SAMPLED, whole: bool = False) -> Sample:
+    """Headers of at most `sampled` files spread evenly over the index; with `whole` their ends are
+    looked at too, so that files cut short are among the failures."""
+    rows = torch.linspace(0, len(files) - 1, min(sampled, len(files)), dtype=torch.float64)
+    places = rows.long().tolist()
+
+    def read(row: int) -> Header | DataError:
+        try:
+            with opened(files.path(row)) as image:
+                header = Header(
+                    image.size,
+                    image.mode,
+                    image.has_transparency_data,
+                    is_deep(image) and image.mode != "F",
+                    is_cut(image),
+                    orientation(image) != 1,
+                )
+                if whole:
+                    check_whole(image)
+        except DataError as error:
+            return error
+        return header
+
+    def measure(row: int) -> int:
+        try:
+            with opened(files.path(row)) as image:
+                values = deep_values(image)
+        except DataError:  # the header was readable; whoever decodes the rest names the file
+            return 0
+        return 0 if values is None else largest_value(values)
+
+    with strict_pillow(), ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        found = dict(zip(places, pool.map(read, places), strict=True))
+        deep = [row for row, each in found.items() if isinstance(each, Header) and each.deep]
+        measured = deep[:: max(1, len(deep) // _MEASURED)][:_MEASURED]
+        bits = depth_of([0, *pool.map(measure, measured)])
+    return Sample(
+        tuple(each for each in found.values() if isinstance(each, Header)),
+        len(files),
+        tuple(each for each in found.values() if isinstance(each, DataError)),
+        bits,
     )
 
 
-def _headers(files: FileIndex, sampled: int) -> list[tuple[tuple[int, int], str]]:
-    """Size and mode of files spread evenly over the index."""
-    rows = torch.linspace(0, len(files) - 1, min(sampled, len(files)), dtype=torch.float64)
+def depth_used(train: Sample, test: Sample) -> int:
+    """The bits by which deep images are scaled: those of training images, where any is deep."""
+    return train.bits if train.findings.deep or not test.findings.deep else test.bits
 
-    def read(row: int) -> tuple[tuple[int, int], str]:
-        with opened(files.path(row)) as image:
-            return image.size, image.mode
 
-    with strict_pillow(), ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        return list(pool.map(read, rows.long().tolist()))
+def _check_strays(train: Path, beside: Sequence[str], boundary: Boundary | None) -> None:
+    """Raise DataError for class folders beside the splits, and images beside class folders."""
+    if any(map(is_image, list_folder(train, boundary))):
+        raise DataError(
+            f"{train}: found images beside its class folders; allowed: each image in the folder of "
+            "its class"
+        )
+    strays = sorted({name[:-1] for name in beside} & set(folders_in(train, boundary)))
+    if strays:
+        raise DataError(
+            f"{train.parent}: found class folders ({some(strays)}) beside {train.name}; allowed: "
+            f"all of them in the splits, {WANTED}"
+        )
 
 
 def _counts(files: FileIndex, classes: int) -> tuple[int, ...]:
     return tuple(files.labels.bincount(minlength=classes).tolist())
-
-
-def _check_layout(root: Path) -> tuple[str, ...]:
-    """Raise DataError for a layout that is close to what is read, and say what to change.
-
-    Returns the names of folders that are passed over.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; allowed: one that holds {_WANTED}")
-    names = _folders(root)
-    split = next((name for name in TESTS if name in names), None)
-    if TRAIN in names and split is not None:
-        beside = [name for name in names if name not in (TRAIN, *TESTS)]
-        strays = sorted(set(beside) & set(_folders(root / TRAIN)))
-        if strays:
-            raise DataError(
-                f"{root}: found class folders ({_some(strays)}) beside {TRAIN} and {split}; "
-                f"allowed: all of them in the splits, {_WANTED}"
-            )
-        if _folders(root / TRAIN) and _images(root / TRAIN):
-            raise DataError(
-                f"{root / TRAIN}: found images beside its class folders; allowed: each image in "
-                "the folder of its class"
-            )
-        return tuple(beside)
-    raise DataError(f"{root}: {_what_is_missing(root, names)}")
-
-
-def _what_is_missing(root: Path, names: Sequence[str]) -> str:
-    for name in names:
-        wanted = _OTHER_NAMES.get(name.lower(), name.lower())
-        if name != wanted and wanted in (TRAIN, *TESTS) and wanted not in names:
-            return f"found {name}; allowed: {_WANTED}; rename {name} to {wanted}"
-    with_images = [name for name in names if _images(root / name)]
-    if TRAIN in names:
-        mixed = [name for name in with_images if name != TRAIN]
-        found = f" but class folders ({_some(mixed)})" if mixed else ""
-        return f"found train without val or test{found}; allowed: {_WANTED}; {_SHARE}"
-    if with_images:
-        return (
-            f"found class folders ({_some(with_images)}) and no held-out images; allowed: "
-            f"{_WANTED}; put the class folders into train/, then {_SHARE}"
-        )
-    deeper = next((name for name in names if TRAIN in _folders(root / name)), None)
-    if deeper is not None:
-        return f"found no train; allowed: {_WANTED}; did you mean {root / deeper}?"
-    images = "images without class folders" if _images(root) else _some(names) or "nothing"
-    return f"found {images}; allowed: {_WANTED} ({', '.join(SUFFIXES)})"
-
-
-def _test_split(root: Path) -> str:
-    """The held-out split that the loader takes."""
-    return next(name for name in TESTS if name in _folders(root))
-
-
-def _val_labels(root: Path) -> Path | None:
-    """The file that names the classes of a flat split, relative to `root`, if there is one."""
-    if len(_folders(root / _test_split(root))) > 1:
-        return None
-    return next((Path(name) for name in _VAL_LABELS if (root / name).is_file()), None)
-
-
-def _folders(folder: Path) -> list[str]:
-    return [entry.name for entry in list_folder(folder) if entry.is_dir()]
-
-
-def _images(folder: Path) -> bool:
-    """Whether there are images in `folder` itself."""
-    return any(map(is_image, list_folder(folder)))
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")

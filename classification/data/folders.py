@@ -1,127 +1,225 @@
-"""Lists image folders: `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`.
+"""Lists image folders: class names, and the files of both splits.
 
-Classes and files come in sorted order. Hidden files, sub-folders of a class and files of other
-kinds are passed over. `val/*` without class folders needs a file that names its classes.
+Classes and files come in sorted order. Hidden files are passed over; sub-folders of a class, and
+files whose names do not end like an image's, are passed over and counted. `layout` says which
+folders are looked at.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
 
+from classification.data.config import DataConfig
 from classification.data.file_index import FileIndex, FolderFiles, IndexCache
+from classification.data.layout import (
+    NESTED,
+    Boundary,
+    Layout,
+    find_layout,
+    folders_in,
+    is_image,
+    list_folder,
+    some,
+)
+from classification.data.strata import first_of_each_class
 from classification.data.val_labels import read_labels
 from classification.errors import ConfigError, DataError
+from classification.seeding import make_generator
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-TRAIN, TESTS = "train", ("val", "test")
-_FLAT = "images"  # where Tiny ImageNet's val has its images
 _LISTED_AT_ONCE = 8  # folders; it is the file system that is waited for
+_LEAST_TRAIN = 2  # images of a class: one for each half of a search
+_FOLDERS = "/"  # in the place of an ending: sub-folders of classes that are passed over
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """What lies in an image folder: class names and the files of both splits."""
+    """What lies in an image folder: class names and the files of both splits.
 
+    `whole` is the index from which `train` was taken: all images of the training folders.
+    """
+
+    layout: Layout
     classes: tuple[str, ...]
+    whole: FileIndex
     train: FileIndex
     test: FileIndex
 
+    def notes(self) -> list[str]:
+        """What a person should know of how the folder was read, a line each."""
+        lines = [self.layout.describe()]
+        if self.layout.passed_over:
+            lines.append(f"passed over: {', '.join(self.layout.passed_over)}")
+        counts = Counter(self.whole.passed_over)
+        if self.layout.held_out is not None:
+            counts.update(self.test.passed_over)
+        if counts:
+            lines.append(f"passed over: {describe_passed_over(counts)}")
+        return lines
 
-def list_images(
-    root: Path,
-    key: str,
-    classes: int | None = None,
-    images_per_class: int | None = None,
-    val_labels: Path | None = None,
-    follow_links: bool = False,
-) -> ImageFolder:
-    """List the first `classes` classes, and of train the first `images_per_class` images of each.
 
-    `val` is the test split where both it and `test` exist (ImageNet's `test` has no labels).
-    `val_labels`, relative to `root`, names the classes of its images where it has no class folders.
+def describe_passed_over(counts: Mapping[str, int]) -> str:
+    """`3 files (.txt 2, .xyz 1), 1 folder`."""
+    kinds = sorted(counts.keys() - {_FOLDERS}, key=lambda kind: (-counts[kind], kind))
+    files, folders = sum(counts[kind] for kind in kinds), counts.get(_FOLDERS, 0)
+    listed = some([f"{kind or 'no ending'} {counts[kind]:,}" for kind in kinds], 5)
+    parts = [f"{files:,} file{'s' * (files != 1)} ({listed})"] if files else []
+    parts += [f"{folders:,} folder{'s' * (folders != 1)} in class folders"] if folders else []
+    return ", ".join(parts)
+
+
+def list_images(config: DataConfig, key: str = "data") -> ImageFolder:
+    """List the folder that `config` names: its first `classes` classes, and of each class the first
+    `images_per_class` training images, those held out left aside.
+
     `key` opens messages about settings. Raises DataError if a folder is missing or empty, a class
-    has too few images or stands in one split only, or a symbolic link leads out of `root` and
-    `follow_links` does not allow it; ConfigError if there are fewer classes than asked for.
+    has too few images or is in one split only, or a symbolic link leads out of the root and
+    `follow_links` does not allow it; ConfigError if there are fewer classes than asked for, or
+    settings that this folder cannot honour.
     """
-    if not root.is_dir():
-        raise DataError(f"{key}.root: no folder {root}; allowed: one that holds train/<class>/*")
-    boundary = None if follow_links else Boundary(root, f"{key}.follow_links")
-    splits = {entry.name for entry in list_folder(root, boundary) if entry.is_dir()}
-    test_name = next((name for name in TESTS if name in splits), None)
-    if TRAIN not in splits or test_name is None:
-        found = ", ".join(sorted(splits)) or "no folders"
-        raise DataError(f"{root}: found {found}; allowed: train beside val or test")
-    train, test = root / TRAIN, root / test_name
-    names = _class_names(train, boundary)
-    if val_labels is None:
-        hint = f"; or {key}.val_labels, a file that names the class of each of its images"
-        _check_same_classes(names, train, _class_names(test, boundary, hint), test)
-    if classes is not None and classes > len(names):
-        raise ConfigError(
-            f"{key}.classes: found {classes}, allowed: at most {len(names)}, which is what "
-            f"{train} holds"
-        )
-    kept = names[:classes]
-    return ImageFolder(
-        tuple(kept),
-        _list_split(train, kept, root, boundary, at_least=2, at_most=images_per_class),
-        _list_split(test, kept, root, boundary, at_least=1, at_most=None)
-        if val_labels is None
-        else _list_flat(test, root, boundary, names, len(kept), root / val_labels, key),
-    )
+    assert config.root is not None  # DataConfig's validator
+    boundary = None if config.follow_links else Boundary(config.root, f"{key}.follow_links")
+    layout = find_layout(config, key, boundary)
+    return _Lister(config, key, layout, boundary).both_splits()
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """Where symbolic links have to stay, and the setting, if any, that lets them go further."""
+class _Lister:
+    """One listing of a layout under a config."""
 
-    root: Path
-    setting: str = ""
+    def __init__(
+        self, config: DataConfig, key: str, layout: Layout, boundary: Boundary | None
+    ) -> None:
+        self._config, self._key, self._layout, self._boundary = config, key, layout, boundary
 
-    def check(self, link: str, target: Path) -> None:
-        """Raise DataError if `link` leads out of the root."""
-        if not target.is_relative_to(self.root.resolve()):
-            instead = f", or {self.setting} true" if self.setting else ""
+    def both_splits(self) -> ImageFolder:
+        config, layout = self._config, self._layout
+        if layout.held_out is None and config.hold_out is None:
+            raise DataError(layout.missing)
+        if layout.held_out is not None and config.hold_out is not None:
+            raise ConfigError(
+                f"{self._key}.hold_out: found {config.hold_out} beside {layout.held_out}; allowed: "
+                "none where there are held-out images"
+            )
+        names = self._class_names(layout.train)
+        if layout.train == layout.root:
+            names = [name for name in names if f"{name}/" not in layout.passed_over]
+        by_folder = layout.held_out is not None and layout.val_labels is None
+        if by_folder:
+            assert layout.held_out is not None
+            _check_same_classes(
+                names, layout.train, self._class_names(layout.held_out), layout.held_out
+            )
+        if config.classes is not None and config.classes > len(names):
+            raise ConfigError(
+                f"{self._key}.classes: found {config.classes}, allowed: at most {len(names)}, "
+                f"which is what {layout.train} holds"
+            )
+        kept = names[: config.classes]
+        if layout.held_out is None:
+            whole = self._list_split(layout.train, kept, at_least=_LEAST_TRAIN + 1, at_most=None)
+            train, test = self._deal(whole, kept)
+        else:
+            most = config.images_per_class
+            whole = train = self._list_split(
+                layout.train, kept, at_least=_LEAST_TRAIN, at_most=most
+            )
+            test = (
+                self._list_split(layout.held_out, kept, at_least=1, at_most=None)
+                if by_folder
+                else self._list_flat(layout.held_out, names, len(kept))
+            )
+        return ImageFolder(layout, tuple(kept), whole, train, test)
+
+    def _deal(self, whole: FileIndex, names: Sequence[str]) -> tuple[FileIndex, FileIndex]:
+        """Training and held-out images, dealt out by chance within each class, whatever the other
+        classes are: what is held out of some classes is held out of all."""
+        share, seed = self._config.hold_out, self._config.hold_out_seed
+        assert share is not None  # `both_splits` refuses otherwise
+        is_held_out, first = torch.zeros(len(whole), dtype=torch.bool), 0
+        for name, count in zip(names, whole.labels.bincount().tolist(), strict=True):
+            number = max(1, round(share * count))
+            if count - number < _LEAST_TRAIN:
+                raise DataError(
+                    f"{self._key}.hold_out: {share:g} leaves {count - number} of the {count} "
+                    f"images of class {name} to train on; allowed: a share that leaves "
+                    f"{_LEAST_TRAIN}"
+                )
+            generator = make_generator(seed, f"hold-out {os.fsencode(name).hex()}")
+            order = torch.randperm(count, generator=generator)
+            is_held_out[first + order[:number]] = True
+            first += count
+        train = whole.take((~is_held_out).nonzero().flatten())
+        kept = first_of_each_class(train.labels, None, self._config.images_per_class)
+        return train.take(kept), whole.take(is_held_out.nonzero().flatten())
+
+    def _class_names(self, split: Path) -> list[str]:
+        names = folders_in(split, self._boundary)
+        if len(names) < 2:
+            raise DataError(f"{split}: found {len(names)} class folders, allowed: at least 2")
+        return names
+
+    def _list_split(
+        self, split: Path, names: Sequence[str], at_least: int, at_most: int | None
+    ) -> FileIndex:
+        """The first `at_most` images of each class folder, from the cached listing if it holds."""
+        root, boundary = self._layout.root, self._boundary
+        inner = f"/{NESTED}" if self._is_nested(split / names[0]) else ""
+        above = "" if split == root else f"{split.name}/"
+        folders = [f"{above}{name}{inner}" for name in names]
+        cache = IndexCache(root, split.name, folders, at_most)
+        kept = cache.load()
+        if kept is not None:
+            return kept
+        linked = False
+
+        def found() -> Iterator[FolderFiles]:
+            nonlocal linked
+            with ThreadPoolExecutor(_LISTED_AT_ONCE) as pool:
+                listings = pool.map(
+                    lambda folder: images_in(root / folder, boundary, at_most), folders
+                )
+                for folder, files in zip(folders, listings, strict=True):
+                    if len(files.names) < at_least:
+                        over = f"; passed over: {describe_passed_over(files.passed_over)}"
+                        raise DataError(
+                            f"{root / folder}: found {len(files.names)} images, allowed: at least "
+                            f"{at_least} (.png, .jpg, .webp, .bmp, .tif, …)"
+                            f"{over if files.passed_over else ''}"
+                        )
+                    linked |= files.linked
+                    yield files
+
+        index = FileIndex.of(root, folders, found())
+        if not linked:  # where links lead is looked at every time
+            cache.save(index)
+        return index
+
+    def _is_nested(self, folder: Path) -> bool:
+        """Whether the images of a class lie in a folder within the class's."""
+        found = list_folder(folder, self._boundary)
+        inside = any(entry.name == NESTED and entry.is_dir() for entry in found)
+        return inside and not any(map(is_image, found))
+
+    def _list_flat(self, split: Path, names: Sequence[str], classes: int) -> FileIndex:
+        """The images of the first `classes` of `names` in a split without class folders."""
+        files, folder = images_in(split, self._boundary), split
+        if not files.names and (split / NESTED).is_dir():
+            folder = split / NESTED
+            files = images_in(folder, self._boundary)
+        if not files.names:
             raise DataError(
-                f"{link}: links to {target}; allowed: links that stay inside {self.root}{instead}"
+                f"{split}: found no images, allowed: at least 1 a class; if it holds class "
+                f"folders, leave out {self._key}.val_labels"
             )
-
-
-def list_folder(folder: Path, boundary: Boundary | None = None) -> list[os.DirEntry[str]]:
-    """The visible entries in sorted order.
-
-    Raises DataError, naming the folder, if it cannot be listed, or for a link beyond `boundary`.
-    """
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(
-                (entry for entry in found if not entry.name.startswith(".")),
-                key=lambda entry: entry.name,
-            )
-        for entry in entries:
-            if entry.is_symlink():
-                target = Path(entry.path).resolve(strict=True)
-                if boundary is not None:
-                    boundary.check(entry.path, target)
-    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links
-        raise DataError(f"{folder}: cannot be listed ({error})") from error
-    return entries
-
-
-def _class_names(split: Path, boundary: Boundary | None, hint: str = "") -> list[str]:
-    """The class folders; `hint` says what else would do if there are images instead."""
-    entries = list_folder(split, boundary)
-    names = [entry.name for entry in entries if entry.is_dir()]
-    if len(names) < 2:
-        flat = names in ([], [_FLAT]) and (names or any(map(is_image, entries)))
-        found = f"{len(names)} class folders" + (" but images" if flat and not names else "")
-        raise DataError(f"{split}: found {found}, allowed: at least 2{hint if flat else ''}")
-    return names
+        root, labels_file = self._layout.root, self._layout.val_labels
+        assert labels_file is not None
+        labels = torch.tensor(read_labels(root / labels_file, files.names, names))
+        index = FileIndex.of(root, [folder.relative_to(root).as_posix()], [files])
+        return replace(index, labels=labels).take((labels < classes).nonzero().flatten())
 
 
 def _check_same_classes(train: list[str], folder: Path, test: list[str], test_folder: Path) -> None:
@@ -132,77 +230,20 @@ def _check_same_classes(train: list[str], folder: Path, test: list[str], test_fo
         )
 
 
-def _list_split(
-    split: Path,
-    names: Sequence[str],
-    root: Path,
-    boundary: Boundary | None,
-    at_least: int,
-    at_most: int | None,
-) -> FileIndex:
-    """The first `at_most` images of each class folder, by what is kept of an earlier listing."""
-    folders = [f"{split.name}/{name}" for name in names]
-    cache = IndexCache(root, split.name, folders, at_most)
-    kept = cache.load()
-    if kept is not None:
-        return kept
-    linked = False
-
-    def found() -> Iterator[FolderFiles]:
-        nonlocal linked
-        with ThreadPoolExecutor(_LISTED_AT_ONCE) as pool:
-            listings = pool.map(lambda folder: images_in(root / folder, boundary, at_most), folders)
-            for name, files in zip(names, listings, strict=True):
-                if len(files.names) < at_least:
-                    raise DataError(
-                        f"{split / name}: found {len(files.names)} images, allowed: at least "
-                        f"{at_least} ({', '.join(SUFFIXES)})"
-                    )
-                linked |= files.linked
-                yield files
-
-    index = FileIndex.of(root, folders, found())
-    if not linked:  # where links lead is looked at every time
-        cache.save(index)
-    return index
-
-
-def _list_flat(
-    split: Path,
-    root: Path,
-    boundary: Boundary | None,
-    names: Sequence[str],
-    classes: int,
-    labels_file: Path,
-    key: str,
-) -> FileIndex:
-    """The images of the first `classes` of `names` in a split without class folders."""
-    files, folder = images_in(split, boundary), split
-    if not files.names and (split / _FLAT).is_dir():
-        folder = split / _FLAT
-        files = images_in(folder, boundary)
-    if not files.names:
-        raise DataError(
-            f"{split}: found no images, allowed: at least 1 a class; if it holds class folders, "
-            f"leave out {key}.val_labels"
-        )
-    labels = torch.tensor(read_labels(labels_file, files.names, names))
-    index = FileIndex.of(root, [folder.relative_to(root).as_posix()], [files])
-    index = replace(index, labels=labels)
-    return index.take((labels < classes).nonzero().flatten())
-
-
 def images_in(folder: Path, boundary: Boundary | None, at_most: int | None = None) -> FolderFiles:
-    """The first `at_most` images in `folder` itself. Raises DataError as `list_folder` does."""
-    images = list(islice(filter(is_image, list_folder(folder, boundary)), at_most))
+    """The first `at_most` images that are in `folder` itself; other files and folders, counted."""
+    images, passed_over = list[os.DirEntry[str]](), Counter[str]()
     try:
+        for entry in list_folder(folder, boundary):
+            if is_image(entry):
+                if at_most is None or len(images) < at_most:
+                    images.append(entry)
+            elif entry.is_file():
+                passed_over[Path(entry.name).suffix.lower()] += 1
+            elif entry.is_dir():
+                passed_over[_FOLDERS] += 1
         sizes = [entry.stat().st_size for entry in images]
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error})") from error
     linked = any(entry.is_symlink() for entry in images)
-    return FolderFiles([entry.name for entry in images], sizes, linked)
-
-
-def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file with the name of an image."""
-    return entry.name.lower().endswith(SUFFIXES) and entry.is_file()
+    return FolderFiles([entry.name for entry in images], sizes, linked, passed_over)

@@ -24,7 +24,8 @@ from classification.data.datasets import ImageDataset, load_dataset
 from classification.data.decoding import decode_images
 from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.files import ImageFiles
-from classification.data.folders import Boundary, images_in, list_folder, list_images
+from classification.data.folders import images_in, list_images
+from classification.data.layout import Boundary, folders_in
 from classification.data.loaders import Batch, Images
 from classification.errors import ConfigError, DataError
 from classification.settings import WITHOUT_EFFECT, effective_settings
@@ -66,10 +67,7 @@ class OtherImages(BaseModel, frozen=True, extra="forbid"):
         """Raises DataError or ConfigError for a folder that cannot be used."""
         digest = None
         if data.root is not None and data.kind == "folder":
-            listed = list_images(
-                data.root, _OTHER, data.classes, None, data.val_labels, data.follow_links
-            )
-            digest = _digest(listed.test)
+            digest = _digest(list_images(data, _OTHER).test)
         settings = {k: v for k, v in effective_settings(data).items() if k != "root"}
         return cls(settings=settings, digest=digest)
 
@@ -219,9 +217,10 @@ def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterat
     if isinstance(test, ImageFiles):
         yield from _loaded(replace(test, files=files, key=_KEY), batch_size)
         return
+    size = test.image_size
     for rows in torch.arange(len(files)).split(batch_size):
         part = files.take(rows)
-        yield decode_images(part.paths, test.image_size), part.labels
+        yield decode_images(part.paths, size, decoding=dataset.decoding)[0], part.labels
 
 
 def _load_other(other: DataConfig, dataset: ImageDataset) -> Images:
@@ -254,7 +253,7 @@ def _list_classes(root: Path, key: str) -> tuple[list[str], FileIndex]:
     """The 200 class folders of `root` in sorted order, and their images."""
     if not root.is_dir():
         raise DataError(f"{key}: no folder {root}; allowed: one that holds {NUM_CLASSES} classes")
-    names = [entry.name for entry in list_folder(root) if entry.is_dir()]
+    names = folders_in(root)
     if len(names) != NUM_CLASSES:
         raise DataError(f"{key}: {root}: found {len(names)} class folders; allowed: {NUM_CLASSES}")
     return names, FileIndex.of(root, names, (_images_of(root / name, root, key) for name in names))

@@ -12,7 +12,7 @@ from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Quiet
 from pipeline.console import Console
-from pipeline.initial_config import describe, initial_config
+from pipeline.initial_config import initial_config
 
 _LONGEST = 100  # characters of a run's name
 
@@ -51,9 +51,9 @@ def init(
     text = initial_config(survey, name)
     with writable(path.parent, "-o"):
         write_atomically(path, text)
-    console.log(f"{folder}: {describe(survey)}")
-    for passed in survey.passed_over:
-        console.log(f"passed over: {passed}/, which is neither train nor the held-out split")
+    console.log(f"{folder}: {survey.describe()}")
+    for note in survey.notes():
+        console.log(note)
     console.log(f"wrote {path}; it says why each value is what it is; next:")
     for command in ("estimate", "run"):
         console.log("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))

@@ -155,6 +155,10 @@ def _record(folder: RunFolder, runner: Runner) -> None:
     runner.console.log_file = folder.log
     number = "" if runner.world.alone else f"{runner.world.size} × "
     runner.console.log(f"run {runner.config.name} on {number}{device} ({runner.device})")
+    for key, dataset in runner.datasets.items():
+        if key == "data" or dataset is not runner.datasets["data"]:
+            for note in dataset.notes:
+                runner.console.log(f"{key}: {note}")
     for line in changes:
         runner.console.log(line)
     if changes:

@@ -31,7 +31,8 @@ FILES = (SUBSET, TABLE, FILE_LIST, README)
 WEIGHTS, ARCHITECTURE = "weights", "architecture"  # what an image is to train in a search
 
 _MEANINGS = {
-    "index": "of the image in the whole dataset, as the recipe below loads it",
+    "index": "of the image in torchvision's own dataset (scikit-learn's for digits); empty for a "
+    "file that torchvision does not list",
     "place": "in the split that the run saw, which is what subset.json counts",
     "label": "class index",
     "class": "class name",
@@ -49,11 +50,13 @@ class Origins:
     """Of every training image its index in the whole, int64 [N], and its file if it has one.
 
     The whole is torchvision's train split of CIFAR, scikit-learn's digits with those for testing
-    among them, or all images below a folder's train/ in the order of torchvision's ImageFolder.
+    among them, or torchvision's ImageFolder of a folder's training images; -1 where that has no
+    such file.
     """
 
     indices: Tensor
     files: FileIndex | None = None
+    folder: Path | None = None  # that ImageFolder is given
 
 
 def write_subset(run: RecordedRun, folder: Path) -> None:
@@ -68,7 +71,7 @@ def write_subset(run: RecordedRun, folder: Path) -> None:
     _write(folder / TABLE, _as_csv(columns))
     if origins.files is not None:
         _write(folder / FILE_LIST, "".join(f"{file}\n" for file in columns["file"]))
-    _write(folder / README, _recipe(run, subset, data, list(columns)) + "\n")
+    _write(folder / README, _recipe(run, subset, data, list(columns), origins) + "\n")
 
 
 def _columns(
@@ -79,7 +82,7 @@ def _columns(
     every_label = data.train.labels.numpy()
     labels = every_label[places].tolist()
     columns: dict[str, Sequence[Any]] = {
-        "index": origins.indices.numpy()[places].tolist(),
+        "index": [i if i >= 0 else "" for i in origins.indices.numpy()[places].tolist()],
         "place": places.tolist(),
         "label": labels,
         "class": [data.classes[label] for label in labels],
@@ -116,7 +119,9 @@ def _files(files: FileIndex) -> list[str]:
     return [os.fsdecode(path) for path, _, _ in files.entries()]
 
 
-def _recipe(run: RecordedRun, subset: Subset, data: ImageDataset, columns: Sequence[str]) -> str:
+def _recipe(
+    run: RecordedRun, subset: Subset, data: ImageDataset, columns: Sequence[str], origins: Origins
+) -> str:
     config = run.config
     values = {
         "name": config.name,
@@ -124,6 +129,7 @@ def _recipe(run: RecordedRun, subset: Subset, data: ImageDataset, columns: Seque
         "data": data,
         "kind": config.data.kind,
         "root": config.data.root,
+        "folder": origins.folder,
         "columns": columns,
         "meanings": _MEANINGS | {subset.measure: _MEANINGS.get(subset.measure, "the measure")},
         "command": f"python run_pipeline.py export {config.name} --as subset",
@@ -161,8 +167,13 @@ def find_origins(config: DataConfig, key: str = "data") -> Origins:
 
 
 def _in_folder(config: DataConfig, key: str) -> Origins:
-    assert config.root is not None  # DataConfig's validator
-    # The classes are the first ones, so those left out are counted in no index.
-    whole = list_images(config.root, key, config.classes, val_labels=config.val_labels).train
-    kept = first_of_each_class(whole.labels, config.classes, config.images_per_class)
-    return Origins(kept, whole.take(kept))
+    from torchvision.datasets import folder  # slow to import, and needed for this kind alone
+
+    found = list_images(config, key)
+    root = str(found.layout.train)
+    samples = folder.make_dataset(
+        root, folder.find_classes(root)[1], folder.IMG_EXTENSIONS, allow_empty=True
+    )
+    places = {path: index for index, (path, _) in enumerate(samples)}
+    indices = [places.get(str(path), -1) for path in found.train.paths]
+    return Origins(torch.tensor(indices), found.train, found.layout.train)

@@ -23,7 +23,13 @@ from pipeline.reports.page import (
     write_page,
 )
 from pipeline.reports.picture import Picture, draw_costs
-from pipeline.reports.results import SELECTION, SERIES, collect_results
+from pipeline.reports.results import (
+    SELECTION,
+    SERIES,
+    class_sizes,
+    collect_results,
+    describe_class_sizes,
+)
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
@@ -55,6 +61,7 @@ def write_report(
     artifacts = goal_artifacts(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
     results |= collect_sections(made, store)
+    results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
         "cost": draw_costs(folder, results["cost"]),
@@ -84,6 +91,7 @@ def _summary(
         "data": describe_dataset(datasets["data"]),
         "target": describe_dataset(datasets["target"]),
         "subset": results["subset"] | {"series": _series(config)},
+        "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
         "network": network

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.figures.study import StudyPoint
@@ -17,7 +18,7 @@ from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
-from subsample.selection import Subset
+from subsample.selection import Subset, class_histogram
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
@@ -96,6 +97,23 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
         "size": len(subset.all_indices),
         "reliability": _reliability(artifacts),
     }
+
+
+def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[str, dict[str, int]]:
+    """Images of each class: all that there are to train on, and those of the subset."""
+    return {
+        "train": class_histogram(data.train.labels.numpy(), data.classes),
+        "subset": dict(Subset.load(artifacts["subset"].path / SUBSET).class_histogram),
+    }
+
+
+def describe_class_sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
+    """`2 to 1,000, of which the subset keeps 2 to 100`."""
+    ranges = [
+        f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        for least, most in ((min(each.values()), max(each.values())) for each in sizes.values())
+    ]
+    return ", of which the subset keeps ".join(ranges)
 
 
 def selection_cost(costs: Mapping[str, Cost]) -> Cost:

@@ -20,7 +20,15 @@ from pipeline.reports.page import (
     write_page,
 )
 from pipeline.reports.picture import Picture, draw_costs
-from pipeline.reports.results import SELECTION, SERIES, describe_subset, hours_of, selection_cost
+from pipeline.reports.results import (
+    SELECTION,
+    SERIES,
+    class_sizes,
+    describe_class_sizes,
+    describe_subset,
+    hours_of,
+    selection_cost,
+)
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
@@ -43,6 +51,7 @@ def write_subset_report(
     folder = run.report
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
+    results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
     curves = learning_curves(read_metrics(artifacts["probe"].path), title)
@@ -52,6 +61,7 @@ def write_subset_report(
         "results": results,
         "data": describe_dataset(data),
         "num_train": len(data.train),
+        "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
         "series": SERIES.get(subset["measure"], subset["measure"]),
         "draws": config.scores.draws,
         "epochs": config.probed.trained_epochs,

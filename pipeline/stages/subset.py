@@ -13,7 +13,13 @@ from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from subsample.config import LossesConfig, SelectionConfig
-from subsample.selection import Subset, class_histogram, select, select_parts
+from subsample.selection import (
+    Subset,
+    class_histogram,
+    describe_small_classes,
+    select,
+    select_parts,
+)
 from subsample.uncertainty import Scores, summarise
 
 SUBSET = "subset.json"
@@ -53,6 +59,8 @@ def run(context: Context[SubsetSettings]) -> None:
         scorer=_scorer_of(context),
         seed=settings.seed,
     ).save(context.workspace.path(SUBSET))
+    if note := describe_small_classes(labels, subset):
+        context.log(note)
 
 
 def settings(config: PipelineConfig) -> SubsetSettings:

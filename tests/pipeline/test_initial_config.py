@@ -6,28 +6,29 @@ import pytest
 import yaml
 from PIL import Image
 
-from classification.data.folder_survey import FolderSurvey
+from classification.data.config import DataConfig
+from classification.data.file_index import FileIndex, FolderFiles
+from classification.data.folder_survey import FolderSurvey, Header, Sample
+from classification.data.folders import ImageFolder
+from classification.data.layout import Layout
 from pipeline.config import load_config
 from pipeline.initial_config import fraction_of, initial_config
 from run_pipeline import main
 
 
-def survey(counts=(500,) * 10, side=32, **changes):
-    found = {
-        "root": Path("photos"),
-        "test_split": "test",
-        "val_labels": None,
-        "classes": tuple(f"c{i:03}" for i in range(len(counts))),
-        "train_counts": tuple(counts),
-        "test_counts": (10,) * len(counts),
-        "sides": (side,) * 10,
-        "sizes": frozenset({(side, side)}),
-        "gray": False,
-        "whole": True,
-        "passed_over": (),
-        "follow_links": False,
-    }
-    return FolderSurvey(**(found | changes))
+def survey(counts=(500,) * 10, side=32, mode="RGB", root="photos", **layout):
+    """One of a folder that is nowhere, of images of one size."""
+    root = Path(root)
+    found = {"train": root / "train", "held_out": root / "test", "val_labels": None}
+    classes = tuple(f"c{i:03}" for i in range(len(counts)))
+    files = FileIndex.of(root, classes, [FolderFiles([], []) for _ in classes])
+    folder = ImageFolder(
+        Layout(root, passed_over=(), **(found | layout)), classes, files, files, files
+    )
+    sample = Sample((Header((side, side), mode),) * 5, 5)
+    config = DataConfig(kind="folder", root=root)
+    held_out = (10,) * len(counts)
+    return FolderSurvey(config, folder, sample, sample, tuple(counts), held_out)
 
 
 def values(found):
@@ -39,11 +40,12 @@ def values(found):
     [
         ((500,) * 10, 0.1),  # keeps 50 a class, as the paper does
         ((50,) * 10, 0.26),  # 128 of 500 images, where a tenth would be 50
-        ((1000, 1000, 8), 0.25),  # two of eight
+        ((1000, 1000, 8), 0.1),  # the smallest class keeps two
         ((40, 40, 400), 0.27),  # 128 of 480, more than ten of forty
         ((60,) * 50, 0.17),  # ten of sixty
         ((20, 20), 1.0),  # 128 are more than there are
-        ((1000, 1000, 3), 1.0),  # two of three: more than half saves nothing
+        ((1000, 1000, 3), 0.1),
+        ((15, 15, 4000), 1.0),  # ten of fifteen: more than half
     ],
 )
 def test_the_fraction_leaves_each_class_enough(counts, expected):
@@ -93,14 +95,14 @@ def test_what_does_not_fit_into_memory_is_cut_for_the_search_alone():
 
 
 def test_a_name_that_is_no_plain_yaml_and_labels_of_a_flat_val_survive():
-    found = survey(root=Path("my: photos #1/ä"), val_labels=Path("val.txt"))
+    found = survey(root="my: photos #1/ä", val_labels=Path("val.txt"))
     made = values(found)
     assert made["data"]["root"] == "my: photos #1/ä"
     assert made["data"]["val_labels"] == "val.txt"
 
 
 def test_every_value_says_why_or_speaks_for_itself():
-    for line in initial_config(survey(side=300, gray=True), "photos").splitlines():
+    for line in initial_config(survey(side=300, mode="L"), "photos").splitlines():
         name = line.split(":")[0].strip("# ")
         silent = {"kind", "root", "weight_decay", "schedule", "cells", "batch_size", "name"}
         assert "#" in line or not line or name in silent, line
@@ -156,9 +158,9 @@ def test_links_out_of_the_folder_are_followed_where_that_is_asked_for(photos, ca
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nowhere"], "nowhere: no such folder"),
-        (["my photos/train"], "no held-out images"),
-        (["my photos/train/ant/0.png"], "no such folder"),
+        (["nowhere"], "no folder nowhere"),
+        (["my photos/train/ant"], "images without class folders"),
+        (["my photos/train/ant/0.png"], "no folder my photos"),
         (["my photos", "-o", "my photos"], "-o: found my photos, a folder"),
         (["my photos", "-o", "nowhere/x.yaml"], "nowhere: cannot be written"),
     ],

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from classification.data import file_index
+from classification.data.config import DataConfig
 from classification.data.file_index import FileIndex, FolderFiles, IndexCache
 from classification.data.folders import list_images
 
@@ -51,7 +52,7 @@ def listed(root, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(FileIndex, "of", classmethod(spy))
-        train = list_images(root, "data").train
+        train = list_images(DataConfig(kind="folder", root=root)).train
     return train, any(folder[0].startswith("train") for folder in looked)
 
 
@@ -124,7 +125,7 @@ def test_a_changed_tree_is_listed_anew(root, cache, monkeypatch, change):
 def fresh(root, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(IndexCache, "load", lambda self: None)
-        return list_images(root, "data").train
+        return list_images(DataConfig(kind="folder", root=root)).train
 
 
 def test_a_folder_changed_a_moment_ago_is_not_kept(root, cache, monkeypatch):
@@ -166,7 +167,7 @@ def test_no_bit_of_a_kept_listing_changes_unseen(root, cache, monkeypatch):
         changed = bytearray(content)
         changed[place] ^= 1 << place % 8
         path.write_bytes(changed)
-        assert names(list_images(root, "data").train) == whole
+        assert names(list_images(DataConfig(kind="folder", root=root)).train) == whole
         path.write_bytes(content)
 
 
@@ -176,7 +177,7 @@ def test_what_stands_in_a_kept_listings_place_is_no_error(root, cache, monkeypat
     path = sorted(cache.glob("*.npz"))[0]
     path.unlink()
     path.mkdir() if kind == "folder" else path.symlink_to("nowhere")
-    assert names(list_images(root, "data").train) == whole
+    assert names(list_images(DataConfig(kind="folder", root=root)).train) == whole
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(root, tmp_path, cache, monkeypatch):
@@ -189,5 +190,5 @@ def test_a_cache_that_cannot_be_written_is_no_error(root, tmp_path, cache, monke
 
 def test_each_number_of_images_is_kept_by_itself(root, cache):
     for _ in range(2):
-        assert len(list_images(root, "data", images_per_class=2).train) == 4
-        assert len(list_images(root, "data", classes=2).train) == 6
+        assert len(list_images(DataConfig(kind="folder", root=root, images_per_class=2)).train) == 4
+        assert len(list_images(DataConfig(kind="folder", root=root, classes=2)).train) == 6

@@ -1,5 +1,6 @@
 import gc
 import os
+from hashlib import sha256
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from classification.classifier import train_classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
+from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.files import ImageFiles, default_workers
 from classification.distributed import World
 from classification.errors import ConfigError, DataError
@@ -122,18 +124,18 @@ def test_images_are_mirrored_only_where_they_may_be(root):
 
 
 def test_the_content_hash_of_a_tree_stays_what_it_was(tmp_path):
-    # By the code of before there was an index; a run's artifacts go by it.
-    for split, count in (("train", 3), ("val", 2)):
-        for label, name in enumerate(("ant", "bee")):
-            (tmp_path / split / name).mkdir(parents=True)
-            for index in range(count):
-                (tmp_path / split / name / f"{index}.png").write_bytes(
-                    b"x" * (10 * label + index + 1)
-                )
-    data = load(tmp_path)
-    assert data.train.digest() == "bcd6fe49f26060b8e37cdfe08c0aa0a9bb989fe5c36943e69fd09338c50bf73c"
-    assert data.test.digest() == "c5853ecb8b28445c3666042c50e5e921d5144e2785df2161cf6032a287e395a4"
-    assert data.content_hash == "10afa36ce05149eb6260b7211c99cc22d04b90e46ed92dd610bb6161a61b5fa3"
+    """Of names, sizes, labels and how files become pixels; a run's artifacts go by it."""
+    folders = [
+        FolderFiles([f"{index}.png" for index in range(3)], [s, s + 1, s + 2]) for s in (1, 11)
+    ]
+    files = FileIndex.of(tmp_path, ["train/ant", "train/bee"], folders)
+    lines = ["32 Decoding(background='#ffffff', exif_orientation=False, bits=16)\n"]
+    lines += [
+        f"train/{name}/{index}.png\t{10 * label + index + 1}\t{label}\n"
+        for label, name in enumerate(("ant", "bee"))
+        for index in range(3)
+    ]
+    assert ImageFiles(files, 32).digest() == sha256("".join(lines).encode()).hexdigest()
 
 
 def test_two_processes_load_the_halves_of_each_batch(root):
@@ -211,20 +213,42 @@ def test_the_first_image_stands_in_for_the_last(root):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_more_unreadable_images_than_allowed_are_counted_and_named(root, workers):
-    for path in root.glob("train/*/[01].png"):
-        break_file(path)
     train = load(root, max_unreadable=3, workers=workers).train
+    one = load(root, workers=workers).train.take(torch.tensor([2, 3, 5]))
+    for path in root.glob("train/*/[01].png"):  # after they were looked at
+        break_file(path)
     with pytest.raises(DataError, match=r"4 unreadable images, allowed: at most 3 \(data\.max_"):
         epoch(train)
     with pytest.raises(DataError, match=r"bee/0\.png: unreadable .* data\.max_unreadable above 0$"):
-        epoch(load(root, workers=workers).train.take(torch.tensor([2, 3, 5])))
+        epoch(one)
+
+
+def test_all_files_cut_short_are_named_at_once_before_anything_starts(root):
+    broken = [root / "train/ant/1.png", root / "train/bee/0.png", root / "val/bee/1.png"]
+    for path in broken:
+        break_file(path)
+    with pytest.raises(DataError) as refusal:
+        load(root, max_unreadable=1)
+    message = str(refusal.value)
+    assert message.startswith("3 images cannot be used: ")
+    assert all(str(path) in message for path in broken)
+    assert message.endswith(", or data.max_unreadable above 1")
+    assert "\n" not in message
+    data = load(root, max_unreadable=2)
+    assert "3 images cannot be used" in data.notes[1]
+    with pytest.raises(DataError) as refusal:
+        load(root, storage="memory", image_size=16)
+    assert all(str(path) in str(refusal.value) for path in broken)
 
 
 def test_a_split_without_a_readable_image_fails_whatever_is_allowed(root):
+    test = load(root, max_unreadable=100).test
     for path in root.glob("val/*/*.png"):
         break_file(path)
+    with pytest.raises(DataError, match="4 images cannot be used"):
+        load(root, max_unreadable=100)
     with pytest.raises(DataError, match="4 unreadable images"):
-        epoch(load(root, max_unreadable=100).test, training=False)
+        epoch(test, training=False)
 
 
 def test_a_decompression_bomb_is_unreadable(root, monkeypatch):

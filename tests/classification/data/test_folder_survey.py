@@ -5,7 +5,9 @@ import shutil
 import pytest
 from PIL import Image
 
+from classification.data.config import DataConfig
 from classification.data.folder_survey import survey_folder
+from classification.data.folders import list_images
 from classification.errors import DataError
 
 
@@ -35,7 +37,7 @@ def test_counts_sizes_and_colours(folder):
     assert found.side(0.5) == 8
     assert found.side(1.0) == 20
     assert found.sizes == {(8, 8), (40, 20)}
-    assert found.whole
+    assert found.train.whole
     assert not found.gray
 
 
@@ -51,13 +53,13 @@ def test_a_sample_of_headers_is_spread_over_each_split(folder):
     for index in range(20):
         save(folder / "train" / "bee" / f"b{index:02}.png", (16, 16))
     found = survey_folder(folder, sampled=2)  # of train the first and the last
-    assert not found.whole
+    assert not found.train.whole
     assert found.sides == (8, 8, 8, 16)
 
 
 def test_folders_beside_the_splits_are_named(folder):
     save(folder / "unlabelled" / "1.png")
-    assert survey_folder(folder).passed_over == ("unlabelled",)
+    assert "passed over: unlabelled/" in survey_folder(folder).notes()
 
 
 def test_a_flat_val_is_read_by_the_file_that_names_its_classes(folder):
@@ -66,17 +68,18 @@ def test_a_flat_val_is_read_by_the_file_that_names_its_classes(folder):
         save(folder / "val" / "images" / f"{index}.png")
     (folder / "val" / "val_annotations.txt").write_text("0.png\tant\n1.png\tbee\n")
     found = survey_folder(folder)
-    assert str(found.val_labels) == "val/val_annotations.txt"
+    assert str(found.folder.layout.val_labels) == "val/val_annotations.txt"
     assert found.test_counts == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda root: shutil.rmtree(root), "no such folder"),
-        (lambda root: shutil.rmtree(root / "test"), "found train without val or test; allowed"),
-        (lambda root: (root / "train").rename(root / "Train"), "rename Train to train"),
-        (lambda root: (root / "test").rename(root / "valid"), "rename valid to val"),
+        (lambda root: shutil.rmtree(root), "no folder"),
+        (
+            lambda root: shutil.rmtree(root / "test"),
+            "found 2 images, allowed: at least 3",
+        ),
         (lambda root: root.rename(root.parent / "in") and root.mkdir(), "found nothing"),
         (lambda root: save(root / "train" / "loose.png"), "found images beside its class folders"),
         (lambda root: save(root / "bee" / "0.png"), "found class folders (bee) beside train"),
@@ -101,6 +104,6 @@ def test_a_folder_that_no_loader_reads_is_told_what_to_change(folder, change, ex
 
 def test_a_tree_without_a_split_and_a_folder_around_one_are_told_so(folder):
     with pytest.raises(DataError, match=r"class folders \(ant, bee\) and no held-out images"):
-        survey_folder(folder / "train")
+        list_images(DataConfig(kind="folder", root=folder / "train"))
     with pytest.raises(DataError, match=r"did you mean .*photos\?"):
         survey_folder(folder.parent)

@@ -150,7 +150,9 @@ def test_a_flat_val_is_read_by_its_labels(root: Path) -> None:
 
 
 def test_the_first_classes_of_a_flat_val(root: Path) -> None:
-    found = list_images(root, "data", classes=2, val_labels=Path("labels.txt"))
+    found = list_images(
+        DataConfig(kind="folder", root=root, classes=2, val_labels=Path("labels.txt"))
+    )
     assert found.test.labels.tolist() == [0, 1, 0]
     assert [path.name for path in found.test.paths] == ["v2.JPEG", "v3.JPEG", "v4.JPEG"]
 
@@ -161,9 +163,9 @@ def test_a_flat_val_without_labels_says_what_is_missing(root: Path, images: str)
         (root / "val").rename(root / images)
         (root / "val").mkdir()
         (root / images).rename(root / "val" / images)
-    with pytest.raises(DataError, match=r"val: found .*, allowed: at least 2; or data\.val_labels"):
-        list_images(root, "data")
-    found = list_images(root, "data", val_labels=Path("labels.txt"))
+    with pytest.raises(DataError, match=r"val: found images but no class .*data\.val_labels"):
+        list_images(DataConfig(kind="folder", root=root))
+    found = list_images(DataConfig(kind="folder", root=root, val_labels=Path("labels.txt")))
     assert found.test.labels.tolist() == LABELS
 
 
@@ -172,4 +174,4 @@ def test_labels_for_class_folders_are_refused(root: Path) -> None:
         path.unlink()
     (root / "val" / "n01").mkdir()
     with pytest.raises(DataError, match=r"val: found no images, .* leave out data\.val_labels"):
-        list_images(root, "data", val_labels=Path("labels.txt"))
+        list_images(DataConfig(kind="folder", root=root, val_labels=Path("labels.txt")))

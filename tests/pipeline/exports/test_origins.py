@@ -61,6 +61,40 @@ def test_a_folders_images_are_found_in_torchvisions_order(
     assert len(origins.indices) == len(load_dataset(config).train)
 
 
+@pytest.mark.parametrize("classes_are_in", ["train", "root"])
+def test_indices_are_torchvisions_among_nested_foreign_and_other_files(
+    classes_are_in: str, tmp_path: Path
+) -> None:
+    """torchvision looks into folders within a class, and leaves out formats that Pillow reads."""
+    source = tmp_path / "train" if classes_are_in == "train" else tmp_path
+    for name in ("ant", "bee"):
+        write_images(source / name, 4)
+        write_images(source / name / "0more", 2)  # comes before or between the others
+        (source / name / "1.txt").write_text("no image")
+        Image.new("RGB", (8, 8)).save(source / name / "2.gif")
+    (source / "empty").mkdir()
+    if classes_are_in == "train":
+        (source / "empty").rmdir()
+    config = DataConfig(kind="folder", root=tmp_path, hold_out=0.2)
+    origins = find_origins(config)
+    assert origins.files is not None
+    assert origins.folder == source
+    whole = torchvision.datasets.ImageFolder(source, allow_empty=True)
+    indices = origins.indices.tolist()
+    assert len(indices) == len(load_dataset(config).train) == 8
+    for index, path in zip(indices, origins.files.paths, strict=True):
+        assert whole.samples[index][0] == str(path) if path.suffix == ".png" else index == -1
+
+
+def test_links_are_followed_to_where_images_come_from(tmp_path: Path) -> None:
+    write_images(tmp_path / "elsewhere", 3)
+    for split in ("train", "val"):
+        write_images(tmp_path / "pets" / split / "ant", 3)
+        (tmp_path / "pets" / split / "bee").symlink_to(tmp_path / "elsewhere")
+    config = DataConfig(kind="folder", root=tmp_path / "pets", follow_links=True)
+    assert find_origins(config).indices.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def write_images(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     for index in range(count):

@@ -1,0 +1,211 @@
+"""Where an image folder keeps its splits, under the names in use, and how its folders are listed.
+
+Training images lie in `train/` or `training/`, each in the folder of its class (or in that folder's
+`images/`, as Tiny ImageNet has it). Held-out images lie in `val/`, `valid/`, `validation/`, `test/`
+or `testing/`: in class folders too, or flat beside a file that names their classes. Without
+held-out images a part of the training images is held out (`hold_out`); then the class folders may
+also lie directly in the root.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from classification.data.config import DataConfig
+from classification.errors import DataError
+
+TRAIN, HELD_OUT = ("train", "training"), ("val", "valid", "validation", "test", "testing")
+WANTED = "train/<class>/* beside val/<class>/* or test/<class>/*"
+NESTED = "images"  # where Tiny ImageNet keeps the images of a class, and those of its val/
+# Files that name the classes of a flat val/, where the datasets that have one keep them.
+_LABEL_FILES = (
+    "{split}/val_annotations.txt",
+    "LOC_val_solution.csv",
+    "val.txt",
+    "ILSVRC2012_validation_ground_truth.txt",
+)
+# Formats of Pillow whose decoders are read from. Others run programs (EPS) or hold no photographs.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "JPEG2000", "PCX", "PPM", "TIFF")
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where symbolic links have to stay, and the setting, if any, that lets them go further."""
+
+    root: Path
+    setting: str = ""
+
+    def check(self, link: str, target: Path) -> None:
+        """Raise DataError if `link` leads out of the root."""
+        if not target.is_relative_to(self.root.resolve()):
+            instead = f", or {self.setting} true" if self.setting else ""
+            raise DataError(
+                f"{link}: links to {target}; allowed: links that stay inside {self.root}{instead}"
+            )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of `root` that hold a dataset.
+
+    `held_out` is None where there are no held-out images whose classes are known; `missing` says
+    then what would do. `val_labels` names the classes of a flat `held_out`. `passed_over` are the
+    other folders of the root.
+    """
+
+    root: Path
+    train: Path
+    held_out: Path | None
+    val_labels: Path | None
+    passed_over: tuple[str, ...]
+    missing: str = ""
+
+    def describe(self) -> str:
+        """Which folder was taken for which split."""
+        train = "the class folders" if self.train == self.root else f"{self.train.name}/"
+        if self.held_out is None:
+            return f"train: {train}; held out: a part of each class"
+        labels = f" (classes: {self.val_labels})" if self.val_labels else ""
+        return f"train: {train}; held out: {self.held_out.name}/{labels}"
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The lower-case endings of the file names that are read, as Pillow registers them."""
+    return frozenset(
+        suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS
+    )
+
+
+def find_layout(config: DataConfig, key: str, boundary: Boundary | None) -> Layout:
+    """The layout of `config.root`; `key` opens messages about settings.
+
+    Raises DataError, in a line that says what to change, for a folder that is none of those that
+    are read.
+    """
+    root = config.root
+    assert root is not None  # DataConfig's validator
+    if not root.is_dir():
+        raise DataError(f"{key}.root: no folder {root}; allowed: one that holds {WANTED}")
+    names = folders_in(root, boundary)
+    by_name = {name.lower(): name for name in names}  # of Train and train the latter
+    train = next((by_name[name] for name in TRAIN if name in by_name), None)
+    candidates = [by_name[name] for name in HELD_OUT if name in by_name]
+    if train is None:
+        return _flat(root, names, candidates, key, boundary)
+    held_out, labels = _held_out(root, candidates, config.val_labels, boundary)
+    used = {train, held_out.name if held_out else train}
+    missing = "" if held_out else _missing(root, train, candidates, names, key, boundary)
+    passed_over = tuple(f"{name}/" for name in names if name not in used)
+    return Layout(root, root / train, held_out, labels, passed_over, missing)
+
+
+def list_folder(folder: Path, boundary: Boundary | None = None) -> list[os.DirEntry[str]]:
+    """The visible entries in sorted order. Raises DataError if they cannot be listed, or if one is
+    a symbolic link that leads nowhere or out of the boundary."""
+    try:
+        with os.scandir(folder) as listing:
+            found = sorted(
+                (entry for entry in listing if not entry.name.startswith(".")),
+                key=lambda entry: entry.name,
+            )
+        for entry in found:
+            if entry.is_symlink():
+                target = Path(entry.path).resolve(strict=True)
+                if boundary is not None:
+                    boundary.check(entry.path, target)
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a circle of links
+        raise DataError(f"{folder}: cannot be listed ({error})") from error
+    return found
+
+
+def folders_in(folder: Path, boundary: Boundary | None = None) -> list[str]:
+    """The names of the visible folders in `folder`, sorted."""
+    return [entry.name for entry in list_folder(folder, boundary) if entry.is_dir()]
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether the name of a file ends like that of an image; nothing is opened."""
+    return os.path.splitext(entry.name)[1].lower() in suffixes() and entry.is_file()  # noqa: PTH122
+
+
+def _holds_images(folder: Path, boundary: Boundary | None) -> bool:
+    return any(map(is_image, list_folder(folder, boundary)))
+
+
+def _held_out(
+    root: Path, candidates: Sequence[str], val_labels: Path | None, boundary: Boundary | None
+) -> tuple[Path | None, Path | None]:
+    """The first folder of held-out images whose classes are known, and the file that names them."""
+    for name in candidates:
+        if val_labels is not None:
+            return root / name, val_labels
+        inside = folders_in(root / name, boundary)
+        if inside not in ([], [NESTED]):
+            return root / name, None
+        named = (Path(pattern.format(split=name)) for pattern in _LABEL_FILES)
+        found = next((path for path in named if (root / path).is_file()), None)
+        if found is not None and not name.lower().startswith("test"):
+            return root / name, found
+    return None, None
+
+
+def _flat(
+    root: Path,
+    names: Sequence[str],
+    candidates: Sequence[str],
+    key: str,
+    boundary: Boundary | None,
+) -> Layout:
+    """Class folders directly in the root."""
+    classes = [name for name in names if _holds_images(root / name, boundary)]
+    if len(classes) > 1 and not set(classes) & set(candidates):
+        missing = (
+            f"{root}: found class folders ({some(classes)}) and no held-out images; allowed: "
+            f"{key}.hold_out, the share of each class to hold out, e.g. 0.2; or {WANTED}"
+        )
+        rest = tuple(f"{name}/" for name in names if name not in classes)
+        return Layout(root, root, None, None, rest, missing)
+    deeper = next((name for name in names if "train" in folders_in(root / name, boundary)), None)
+    if deeper is not None:
+        raise DataError(f"{root}: found no train; allowed: {WANTED}; did you mean {root / deeper}?")
+    loose = "images without class folders" if _holds_images(root, boundary) else ""
+    raise DataError(f"{root}: found {loose or some(names) or 'nothing'}; allowed: {WANTED}")
+
+
+def _missing(
+    root: Path,
+    train: str,
+    candidates: Sequence[str],
+    names: Sequence[str],
+    key: str,
+    boundary: Boundary | None,
+) -> str:
+    """Why no folder beside `train` serves as the held-out split, and what would do."""
+    flat = [name for name in candidates if _holds_images(root / name, boundary)]
+    flat += [name for name in candidates if NESTED in folders_in(root / name, boundary)]
+    offer = f"{key}.hold_out, the share of each class of {train}/ to hold out, e.g. 0.2"
+    if flat:
+        return (
+            f"{root / flat[0]}: found images but no class folders; allowed: class folders as in "
+            f"{train}/; or {key}.val_labels, a file that names the class of each image; or {offer}"
+        )
+    if candidates:
+        return (
+            f"{root / candidates[0]}: found no class folders; allowed: those of {train}/; or, "
+            f"without that folder, {offer}"
+        )
+    found = some([name for name in names if name != train])
+    return (
+        f"{root}: found {train}/ without held-out images{f' but {found}' if found else ''}; "
+        f"allowed: {offer}; or {WANTED}"
+    )
+
+
+def some(names: Sequence[str], shown: int = 3) -> str:
+    """The first of some names, for a message."""
+    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
