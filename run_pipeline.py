@@ -27,25 +27,25 @@ _LONGEST = 2000  # characters of a message
 
 
 class Commands(TyperGroup):
-    """Commands, each imported when it is called: help and typing mistakes do not wait for torch."""
+    """The commands, imported when called, so that help does not wait for torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The function of that name in the module of that name."""
+        """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        with deferred():  # a module half imported raises anything at all
+        with deferred():  # an interrupted import can raise any exception
             return load_command(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """A line each, read from the sources."""
+        """One line per command, read from the source files."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary_of(name)) for name in COMMANDS])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Raises what typer raises, with a command that the person may have meant."""
+        """Fail for an unknown command, with a suggestion."""
         if args[0] not in COMMANDS:
             hint = did_you_mean(args[0], COMMANDS)
             ctx.fail(f"no such command {args[0]!r}; {hint}allowed: {', '.join(COMMANDS)}")
@@ -67,7 +67,7 @@ def _app() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by the person."""
+    """Return the exit status: 0 done, 1 failed, 2 bad input, 130 stopped by the user."""
     stop_as_for_ctrl_c()
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
@@ -77,18 +77,18 @@ def main(arguments: list[str] | None = None) -> int:
             check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
-        return _complain(f"{stop}; to go on: {_again(arguments)}", 130)
+        return _complain(f"{stop}; resume with: {_again(arguments)}", 130)
     except SharedError:
-        return 2  # the first process says why
+        return 2  # the first process prints the reason
     except PipelineError as error:
         return _complain(f"error: {error}", 1 if isinstance(error, WorkError) else 2)
     except typer.TyperException as error:
         return _complain(f"error: {error.format_message()}", 2)
     except (KeyboardInterrupt, typer.Abort):
         again = _again(arguments)
-        return _complain(f"interrupted outside of a stage; nothing was lost; again: {again}", 130)
+        return _complain(f"interrupted between stages; no work was lost. Resume with: {again}", 130)
     except BrokenPipeError:
-        silence(sys.stdout)  # who read it, such as `head`, has had enough
+        silence(sys.stdout)  # the reader, such as `head`, has closed the pipe
         return 0
     except OSError as error:
         refusal = refusal_of(error, Path("standard output"))
@@ -107,14 +107,14 @@ def _again(arguments: list[str]) -> str:
 def _invoke(arguments: list[str]) -> int:
     result: Any = app(arguments, prog_name="run_pipeline.py", standalone_mode=False)
     sys.stdout.flush()
-    if result == 130:  # what typer makes of Ctrl-C
+    if result == 130:  # typer's status for Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 
 def _complain(message: str, status: int) -> int:
     line = " ".join(message.split())
-    # What a message quotes may hold what steers a terminal.
+    # Quoted input may contain terminal escape sequences.
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     try:
         print(shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…", file=sys.stderr)

@@ -40,7 +40,7 @@ class DeviceError(PipelineError):
 
 
 class WorkError(PipelineError):
-    """Work that failed through nothing in its input; the same command goes on with it."""
+    """A failure not caused by the input; run the same command again to resume."""
 
 
 class StorageError(WorkError):

@@ -18,7 +18,7 @@ _SHOWN = 6  # changes in a line
 
 
 def changes_since(last: LastRun, runner: Runner) -> list[str]:
-    """Lines that say what differs from `last` and what is made anew for it; none if nothing is."""
+    """Lines on what differs from `last` and which stages run again; empty if nothing differs."""
     if last.stages == runner.keys:
         return []
     if not last.stages:
@@ -42,8 +42,8 @@ def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> str
 
 
 def _remade(runner: Runner, before: Mapping[str, str]) -> list[str]:
-    """A line for each stage that was made under the fingerprints `before` and does not stand under
-    those of now, with the reason."""
+    """A line for each stage with an artifact under `before` but not under its present fingerprint,
+    with the reason."""
     lines = []
     for stage in runner.order:
         old, new = before.get(stage), runner.keys[stage]
@@ -53,13 +53,13 @@ def _remade(runner: Runner, before: Mapping[str, str]) -> list[str]:
             made = json.loads((runner.store.path(stage, old) / MANIFEST).read_text())
             reasons = _reasons(runner, stage, made)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # nothing that stands is lost to the change
+            continue  # no existing artifact is affected
         lines.append(f"{stage:8} made anew {new}  ({'; '.join(reasons)})")
     return lines
 
 
 def _reasons(runner: Runner, stage: str, made: Mapping[str, Any]) -> list[str]:
-    """Why a stage is no longer what its artifact, with the manifest `made`, says of it."""
+    """Why a stage differs from its artifact with the manifest `made`."""
     recipe = runner.stages[stage]
     reasons = []
     if made["version"] != recipe.version:

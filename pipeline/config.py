@@ -76,7 +76,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def probed(self) -> ClassifierConfig:
-        """What is trained on a subset to tell its worth."""
+        """The classifier that is trained on a subset to evaluate it."""
         if self.probe is not None:
             return self.probe
         return self.scorer.model_copy(update={"record_losses": False})
@@ -166,7 +166,7 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _set(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
-    """Put `value` at a dotted key, making the mappings on the way there."""
+    """Set a dotted key, creating the mappings on its path."""
     *parts, last = key.split(".")
     for part in parts:
         inner = values.setdefault(part, {})

@@ -21,15 +21,15 @@ from classification.progress import Progress
 T = TypeVar("T")
 _Show = Callable[[str, int, int, str], None]  # unit, done, total, detail
 
-_PLAIN_SECONDS = 2.0  # between two plain lines of one stage, so that a log stays readable
+_PLAIN_SECONDS = 2.0  # between two plain lines of one stage
 _STEP_SECONDS = 0.2
 
 
 class Console:
     """Messages and progress, to a stream and to a log file.
 
-    A stream that is closed (`| head`, a terminal that is gone) and a log that cannot be written
-    end nothing: the work goes on without them.
+    A closed stream (`| head`, a lost terminal) or a log that cannot be written does not stop the
+    work.
     """
 
     def __init__(self, stream: TextIO | None = None, log_file: Path | None = None) -> None:
@@ -39,17 +39,17 @@ class Console:
 
     @classmethod
     def choose(cls, quiet: bool, as_json: bool) -> "Console":
-        """Messages to nobody, to standard error beside a JSON document, or to standard output."""
+        """No messages, messages on standard error next to JSON, or messages on standard output."""
         return cls(io.StringIO() if quiet else sys.stderr if as_json else sys.stdout)
 
     def log(self, message: str) -> None:
-        """One line for the person and the log."""
+        """Print one line and append it to the log file."""
         self._rich.print(message, markup=False)
         self._record(message)
 
     @contextmanager
     def progress(self, stage: str, device: str) -> Iterator[Progress]:
-        """A callable that shows how far `stage` is, until the block ends."""
+        """A callable that shows the progress of `stage` until the block ends."""
         if not self._rich.is_terminal:
             yield _Reporter(stage, device, self._plain)
             return
@@ -84,7 +84,7 @@ class Console:
 
 
 class _Unbreakable:
-    """A stream that swallows all that comes after a write failed."""
+    """A stream that drops all output after a write failed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -107,7 +107,7 @@ class _Unbreakable:
 
 
 class _Reporter:
-    """Turns progress calls into lines, no more of them than a person can read."""
+    """Turns progress calls into lines, at a readable rate."""
 
     def __init__(
         self, stage: str, device: str, line: Callable[[str], None], live: _Show | None = None
@@ -137,7 +137,7 @@ class _Reporter:
 
 
 def print_json(value: Any) -> None:
-    """One document on standard output, for the machine that asked with --json."""
+    """Print one JSON document on standard output."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
@@ -149,7 +149,7 @@ def _format(metric: tuple[str, float]) -> str:
 
 
 def silence(stream: TextIO) -> None:
-    """Send to nowhere what is still to be written to a stream that takes nothing any more."""
+    """Redirect a closed stream to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with suppress(OSError, ValueError):
         os.dup2(nowhere, stream.fileno())

@@ -13,15 +13,15 @@ import torch
 from classification.errors import DeviceError
 
 CHOICES = ("auto", "cpu", "cuda")
-# glibc's names, from its malloc.h: what is kept at the heap's end, and what is mapped by itself.
+# M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# Larger blocks still go back at once: in a heap that is never trimmed they would leave holes too
-# small for one another, and PyramidNet's scoring would grow to 23 GB.
+# Larger blocks are still mapped separately: in a heap that is never trimmed they fragment it, and
+# PyramidNet's scoring would grow to 23 GB.
 _KEPT_BYTES, _MAPPED_BYTES = 2**31 - 1, 64 * 2**20
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is any, else the CPU. Raises DeviceError for what is not there."""
+    """`auto` is CUDA if available, else the CPU. Raises DeviceError for a missing device."""
     kind, _, index = name.partition(":")
     if kind not in CHOICES or (index and not (kind == "cuda" and index.isdigit())):
         raise DeviceError(f"--device: found {name!r}; allowed: {', '.join(CHOICES)}, cuda:N")
@@ -38,22 +38,22 @@ def resolve_device(name: str) -> torch.device:
 
 
 def device_kind(device: torch.device) -> Literal["cpu", "gpu"]:
-    """Which unit its hours are counted in."""
+    """The unit of its hours."""
     return "gpu" if device.type == "cuda" else "cpu"
 
 
 def device_name(device: torch.device) -> str:
-    """The model as its maker calls it; for a CPU with the number of threads torch uses."""
+    """The vendor's model name; for a CPU with torch's number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_model()}, {torch.get_num_threads()} threads"
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep freed memory for the next step; False where there is no glibc to ask.
+    """Make glibc keep freed memory for the next step; False without glibc.
 
-    As it comes, it gives every large tensor back to the kernel and gets it again, page by page, a
-    step later: a quarter of the time of a PyramidNet-110 training step on a CPU.
+    By default glibc returns every large tensor to the kernel and maps it again in the next step: a
+    quarter of the time of a PyramidNet-110 training step on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -79,13 +79,13 @@ _PATIENCE = 10  # seconds, for a repository on a slow network
 
 @cache
 def software() -> str:
-    """`torch 2.12.1, code 1a2b3c4`: of the code its commit, `-dirty` if files differ from it."""
+    """`torch 2.12.1, code 1a2b3c4`: the commit, with `-dirty` if files differ from it."""
     code = _commit()
     return f"torch {torch.__version__}" + (f", code {code}" if code else "")
 
 
 def _commit() -> str:
-    """Of the repository that this file lies in; nothing if there is none, or no git."""
+    """The commit of this repository; empty without a repository or git."""
     if not (_ROOT / ".git").exists():
         return ""
     command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--exclude=*"]

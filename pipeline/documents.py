@@ -52,7 +52,7 @@ class Document:
         return cls(path, values, root)
 
     def line(self, *location: str | int) -> int:
-        """The line, from 1, of what stands at these keys and positions, or of the nearest above."""
+        """The line, from 1, of the value at these keys and positions, or of its nearest parent."""
         node, line = self._root, 1
         for part in location:
             if isinstance(node, yaml.MappingNode):
@@ -71,7 +71,7 @@ class Document:
         return line
 
     def where(self, *location: str | int) -> str:
-        """`file:line` of what stands there, to open a message with."""
+        """`file:line` of that value, as the start of a message."""
         return f"{self.path}:{self.line(*location)}"
 
 
@@ -86,9 +86,9 @@ def dump_values(values: Mapping[str, Any]) -> str:
 
 
 def check_values(value: Any, key: str = "") -> None:
-    """Raise ConfigError, naming the dotted key, for what no setting can be.
+    """Raise ConfigError, naming the dotted key, for values that no setting can have.
 
-    That is numbers beyond 64 bits, infinities, and text that no file name or terminal can hold.
+    These are numbers beyond 64 bits, infinities, and text that cannot be encoded.
     """
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -107,7 +107,7 @@ def check_values(value: Any, key: str = "") -> None:
 
 
 def kind_of(value: Any) -> str:
-    """What a message calls a value's type."""
+    """The name of a value's type in messages."""
     return "nothing" if value is None else type(value).__name__
 
 
@@ -135,7 +135,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without what a config does not need: duplicate keys (the last would win silently),
+    """YAML without features that a config does not need: duplicate keys (the last would win),
     anchors (a few lines of them can expand to gigabytes), tags, and dates, which stay text."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

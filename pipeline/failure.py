@@ -13,7 +13,7 @@ from classification.persistence.storage import refusal_of
 from pipeline.config import PipelineConfig
 from pipeline.store.ledger import Attempt
 
-# What torch says where it has no class of exception for it.
+# Messages of errors for which torch has no exception class.
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|out of memory|ALLOC_FAILED|std::bad_alloc|not enough memory", re.I
 )
@@ -28,7 +28,7 @@ def failure_of(
     config: PipelineConfig,
     work: Path,
 ) -> PipelineError | None:
-    """An error of a stage that worked in `work`, for the person; None for a mistake in the code.
+    """The error to report for a stage that worked in `work`; None for a bug.
 
     `section` is the dotted key of the settings that decide how much memory the stage takes.
     """
@@ -42,15 +42,15 @@ def failure_of(
         isinstance(error, RuntimeError) and _LOST.search(str(error))
     ):
         return LostDeviceError(
-            f"{stage}: the device stopped working{attempt.how_far} ({_first_line(error)}); see "
-            "that it answers (nvidia-smi) or choose another --device, and the same command goes on "
-            "from the last checkpoint"
+            f"{stage}: the device stopped working{attempt.how_far} ({_first_line(error)}); check "
+            "it with nvidia-smi or choose another --device, then run the same command to resume from "
+            "the last checkpoint"
         )
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or this machine, had no memory left."""
+    """Whether the device or this machine ran out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
@@ -59,7 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _out_of_memory(
     error: BaseException, stage: str, section: str, attempt: Attempt, config: PipelineConfig
 ) -> DeviceError:
-    """Names every setting of the stage that would lower its memory, with what it is now."""
+    """Names every setting of the stage that would lower its memory, with its value."""
     where = "device" if attempt.device_kind == "gpu" else "machine"
     ways = _lower_memory(section, config, attempt.device_kind == "gpu")
     ways.append("choose another --device" if where == "device" else "free some of it")

@@ -19,10 +19,10 @@ SOURCES = ("data", "target")  # the two datasets, which the graph shows beside t
 
 
 class StageSettings(BaseModel, frozen=True, extra="forbid"):
-    """What a stage takes from the config: all that it sees of it.
+    """The part of the config that a stage sees.
 
-    All of it is fingerprinted but fields marked with `WITHOUT_EFFECT`. A setting that matters in
-    some cases only is None, or of another class, in the others.
+    All of it is fingerprinted except fields marked `WITHOUT_EFFECT`. A setting that matters in some
+    cases only is None, or of another class, in the others.
     """
 
 
@@ -31,7 +31,7 @@ Settings = TypeVar("Settings", bound=StageSettings)
 
 @dataclass(frozen=True)
 class Context(Generic[Settings]):
-    """What a stage is given: its settings, the images, earlier stages' results, where to work."""
+    """The input of a stage: settings, images, results of earlier stages, workspace."""
 
     settings: Settings
     datasets: Mapping[str, ImageDataset]
@@ -49,16 +49,16 @@ class Context(Generic[Settings]):
 class Stage(Generic[Settings]):
     """A step of the pipeline whose result is an artifact.
 
-    `needs` names the stages and datasets it reads under a config; `settings` builds all that `run`
-    sees of the config. `check` raises PipelineError, naming the key, for what the stage could not
-    do with these datasets on this device, before any stage starts. It is given the whole config,
-    because whether a setting is possible may depend on another stage's (a supernet has no last
-    layer for `subset.measure`), and because nothing that is refused needs a fingerprint.
+    `needs` names the stages and datasets it reads under a config; `settings` builds the part of the
+    config that `run` sees. `check` runs before any stage starts and raises PipelineError, naming
+    the key, if the stage cannot work with these datasets on this device. It gets the whole config,
+    because a setting may depend on another stage's (a supernet has no last layer for
+    `subset.measure`).
 
-    `version` rises when the code makes something else of the same settings. `goal` is the goal of
-    the runs that end with this stage; `asked` says whether a config wants the stage beside its
-    goal. A `parallel` stage is run by all processes of a run, any other by the first. `section`
-    gives `section_of` a config, where it is not the stage's name.
+    Increase `version` when the code computes another result from the same settings. `goal` is the
+    goal of the runs that end with this stage; `asked` says whether a config requests the stage in
+    addition to its goal. A `parallel` stage is run by all processes of a run, any other by the
+    first. `section` gives `section_of` a config, where it is not the stage's name.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Stage(Generic[Settings]):
 
 
 def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> "nx.DiGraph[str]":
-    """Stages this config runs, with the datasets they read; each edge points along the data."""
+    """The stages that this config runs and the datasets they read; edges follow the data."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     for name in _required(stages, config):
         for need in stages[name].needs(config):
@@ -116,12 +116,12 @@ def fingerprints(
 
 
 def _ends(stage: Stage[Any], config: PipelineConfig) -> bool:
-    """Whether a run of this config is not over before the stage is made."""
+    """Whether a run of this config needs the stage as a final result."""
     return stage.goal == config.goal or (stage.asked is not None and stage.asked(config))
 
 
 def _required(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> list[str]:
-    """The stages that a config is after and all that they need, in the order of `stages`."""
+    """The final stages of a config and all that they need, in the order of `stages`."""
     wanted, open_ = set(), [name for name, stage in stages.items() if _ends(stage, config)]
     while open_:
         name = open_.pop()

@@ -1,7 +1,7 @@
 """The processes of one run under torchrun: their devices, and their agreement.
 
-`torchrun --nproc-per-node=N run_pipeline.py run CONFIG` starts N processes a machine. The store
-lies where all of them see it.
+`torchrun --nproc-per-node=N run_pipeline.py run CONFIG` starts N processes per machine. All of
+them must see the store.
 """
 
 import os
@@ -20,8 +20,8 @@ from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig, flatten
 from pipeline.device import resolve_device
 
-# A stage that one process makes alone, or a lock that another run holds, may keep the others
-# waiting for long; that one of them died is told by its closed connection, not by the clock.
+# The others may wait long for a stage that one process runs alone, or for a lock; a dead process
+# is detected by its closed connection, not by this timeout.
 _PATIENCE = timedelta(days=7)
 _ARRIVAL = timedelta(minutes=10)  # of all processes, from the first on
 
@@ -32,7 +32,7 @@ def launched_processes() -> int:
 
 
 def check_command(name: str) -> None:
-    """Raise an error, one for all processes, for a command that does not share its work."""
+    """Raise an error in all processes for a command that runs in one process only."""
     size = launched_processes()
     if size > 1 and name not in ("run", "--help"):
         message = f"torchrun: found {name!r} in {size} processes; allowed: run"
@@ -43,7 +43,7 @@ def check_command(name: str) -> None:
 def joined(device_choice: str) -> Iterator[tuple[World, torch.device]]:
     """The world of this run, and this process's device; alone without torchrun.
 
-    Raises DeviceError for a device that is not there, or not there for each process.
+    Raises DeviceError if there is no such device for each process.
     """
     size = launched_processes()
     if size == 1:
@@ -117,10 +117,10 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
 
 
 def _meeting_point(rank: int) -> dist.Store:
-    """Where the processes tell each other their addresses.
+    """The store through which the processes exchange their addresses.
 
-    Torchrun keeps one for all its restarts, in which those of processes that died still stand; so
-    every attempt has a corner of its own.
+    Torchrun keeps one store for all restarts, with the addresses of dead processes in it; so every
+    attempt has a prefix.
     """
     theirs = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -129,7 +129,7 @@ def _meeting_point(rank: int) -> dist.Store:
 
 
 def _own_device(choice: str) -> torch.device:
-    """With CUDA the device whose number is the process's on its machine."""
+    """With CUDA, the device with the process's local rank."""
     if ":" in choice:
         raise DeviceError(
             f"--device: found {choice!r} for several processes; allowed: auto, cpu, cuda: each "

@@ -25,7 +25,7 @@ REPORT, RESULTS = "report.md", "results.json"  # in the report's folder
 
 @dataclass(frozen=True)
 class LastRun:
-    """The resolved config of a recorded run as text, and the fingerprint of each of its stages."""
+    """The resolved config of a recorded run as text, and the fingerprints of its stages."""
 
     config_text: str
     stages: Mapping[str, str]
@@ -33,7 +33,7 @@ class LastRun:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder; it refers to artifacts and holds none."""
+    """A run's folder; it refers to artifacts and contains none."""
 
     path: Path
 
@@ -71,10 +71,10 @@ class RunFolder:
         artifacts: Path,
         device: str,
     ) -> "RunFolder":
-        """Write down what is about to run; `stages` maps stage names to fingerprints.
+        """Record a run before it starts; `stages` maps stage names to fingerprints.
 
-        A folder of the same name that describes another config, or other artifacts since images or
-        code changed, is moved to runs/.history, report and all.
+        An existing folder of that name with another config or other artifacts is moved to
+        runs/.history, with its report.
         """
         folder = cls(root / config.name)
         text = dump_config(config)
@@ -99,7 +99,7 @@ class RunFolder:
         return folder
 
     def last(self) -> "LastRun | None":
-        """What the folder says of the run that was recorded in it last, if any."""
+        """The run that was recorded last in this folder, if any."""
         try:
             text = (self.path / _CONFIG).read_text(errors="replace")
         except FileNotFoundError:
@@ -114,10 +114,10 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, log: Callable[[str], None], config_text: str = "") -> Iterator[None]:
-        """The folder is this process's for the block; another with the same config waits for it.
+        """Lock the folder for the block; another process with the same config waits.
 
-        Raises ArtifactError, and leaves all as it is, if a run of that name with other settings
-        goes on, or if the folder of runs cannot be written.
+        Raises ArtifactError, and changes nothing, if another run of that name with other settings
+        is in progress, or if the folder of runs cannot be written.
         """
         path = self.path.parent / f".lock-{self.path.name}"
         with writable(path.parent, "--runs"):
@@ -130,10 +130,10 @@ class RunFolder:
             last = self.last()
             if last is not None and last.config_text != config_text:
                 raise ArtifactError(
-                    f"{self.path}: a run of that name with other settings goes on; wait for it, or "
-                    "name this one with --name"
+                    f"{self.path}: another run named {self.path.name} with other settings is in "
+                    "progress; wait for it or choose another --name"
                 ) from None
-            log(f"{self.path}: the same goes on in another process; waiting")
+            log(f"{self.path}: this run is in progress in another process; waiting for it")
             lock.acquire()
         try:
             yield
@@ -173,22 +173,22 @@ class RunFolder:
 
     @property
     def stands(self) -> bool:
-        """Whether a run was recorded in the folder, even if part of the record is gone by now."""
+        """Whether a run was recorded in the folder, even if part of the record is missing."""
         parts = (self.config_path, self.path / _MANIFEST, self.path / _REPORT / "report.md")
         return any(map(os.path.lexists, parts))
 
     @property
     def is_history(self) -> bool:
-        """Whether another run of its name took its place."""
+        """Whether a later run of the same name replaced this one."""
         return self.path.parent.name == _HISTORY
 
     @property
     def history(self) -> Path:
-        """Where folders go that another run of their name takes the place of."""
+        """The folder of runs that were replaced by later runs of the same name."""
         return self.path.parent / _HISTORY
 
     def run_command(self, artifacts: Path, *options: str) -> str:
-        """The command that goes on with this run over that store, with `options`."""
+        """The command that resumes this run with that store and `options`."""
         words = ["python", "run_pipeline.py", "run", str(self.config_path), *options]
         runs = self.path.parent
         words += [] if str(runs) == "runs" else ["--runs", str(runs)]

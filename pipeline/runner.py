@@ -41,7 +41,7 @@ Action = Literal["reuse", "resume", "run", "blocked"]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which stages a person asked for."""
+    """The stages that the user requested."""
 
     until: str | None = None
     only: str | None = None
@@ -66,7 +66,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Step:
-    """What would happen to a stage, and why."""
+    """The planned action for a stage, and the reason."""
 
     stage: str
     fingerprint: str
@@ -75,7 +75,7 @@ class Step:
 
 
 class Runner:
-    """One config, one store, one device."""
+    """Runs one config with one store on one device."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Runner:
     ) -> None:
         self.stages, self.config, self.datasets = stages, config, datasets
         self.store, self.device, self.console, self.world = store, device, console, world
-        # Called with a stage and its folder whenever it has come further.
+        # Called with a stage and its folder after each progress.
         self.watch: Callable[[str, Path], None] = lambda stage, directory: None
         self.order = stage_order(build_graph(stages, config), stages)
         content = {name: dataset.content_hash for name, dataset in datasets.items()}
@@ -97,7 +97,7 @@ class Runner:
         self._damaged: set[str] = set()
 
     def plan(self, selection: Selection) -> list[Step]:
-        """What `run` would do, in order; nothing is started."""
+        """The steps of `run`, in order; nothing is started."""
         selection.check(self.order)
         standing: dict[str, Artifact] = {}
         steps = []
@@ -111,9 +111,9 @@ class Runner:
         return steps
 
     def run(self, selection: Selection) -> dict[str, Artifact]:
-        """Make what is missing. Returns the artifacts of the stages walked.
+        """Run the stages without an artifact. Returns the artifacts of all selected stages.
 
-        Raises InterruptedRunError, naming the stage and how far it came, when the person stops it.
+        Raises InterruptedRunError, naming the stage and its progress, when the user stops it.
         """
         selection.check(self.order)
         artifacts: dict[str, Artifact] = {}
@@ -146,7 +146,7 @@ class Runner:
         return Step(name, key, "run", "not made yet under these settings")
 
     def _find(self, name: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
-        """The stage's artifact if it stands, is whole, and was made from these very inputs."""
+        """The stage's artifact if it exists, is intact, and was made from these inputs."""
         try:
             artifact = self.store.find(name, self.keys[name])
         except FormatError:
@@ -166,16 +166,17 @@ class Runner:
         artifact = self.store.find(name, self.keys[name])
         if artifact is None:
             raise ArtifactError(
-                f"--only: {name} is needed and not made yet; run without --only, or --until {name}"
+                f"--only: {name} is needed and does not exist yet; run without --only, or with "
+                f"--until {name}"
             )
         return artifact
 
     def _standing(self, name: str) -> dict[str, Artifact]:
-        """What `name` needs, all of which must stand already."""
+        """The artifacts that `name` needs; all must exist."""
         return {need: self._require(need) for need in self._stage_needs(name)}
 
     def _obtain(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
-        """Make the stage's artifact, unless another process makes it while this one waits."""
+        """Run the stage, unless another process runs it while this one waits."""
         key = self.keys[name]
         if not self.world.is_first:
             return self._agree(name, artifacts, forced) or self._help(name, artifacts)
@@ -185,12 +186,12 @@ class Runner:
             return self._agree(name, artifacts, forced) or self._make(name, artifacts, forced)
 
     def _agree(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact | None:
-        """What the first process finds of a stage that need not be made again."""
+        """The artifact that the first process finds, if the stage need not run again."""
         find = partial(self._find, name, artifacts)
         return self.world.from_first(lambda: None if forced else find())
 
     def _help(self, name: str, artifacts: Mapping[str, Artifact]) -> Artifact:
-        """Do this process's share of a stage, whose artifact the first one makes."""
+        """Do this process's part of a stage; the first process writes the artifact."""
         if self.stages[name].parallel:
             with TemporaryDirectory(prefix=f"{name}-") as folder:
                 context = self._context(name, artifacts, Path(folder), silent)
@@ -200,7 +201,7 @@ class Runner:
 
     @contextmanager
     def _together(self, name: str) -> Iterator[None]:
-        """Turns what a broken connection raises into a line for the person."""
+        """Turns the exception of a broken connection into a one-line error."""
         try:
             yield
         except RuntimeError as error:
@@ -209,7 +210,7 @@ class Runner:
             reason = str(error).partition("\n")[0]
             raise DeviceError(
                 f"{name}: process {self.world.rank} of {self.world.size} cannot go on without the "
-                f"others ({reason}); the same command goes on from the last checkpoint"
+                f"others ({reason}); run the same command to resume from the last checkpoint"
             ) from error
 
     def _context(
@@ -249,7 +250,9 @@ class Runner:
                 section = self.stages[name].section_of(self.config)
                 problem = failure_of(error, name, section, attempt, self.config, work)
                 if problem is not None and not self.stages[name].parallel:
-                    self.world.from_first(partial(_raise, problem))  # the others wait to be told
+                    self.world.from_first(
+                        partial(_raise, problem)
+                    )  # the others wait for the result
                 if problem is None or problem is error:
                     raise
                 raise problem from error
@@ -298,7 +301,7 @@ def _raise(error: PipelineError) -> Artifact:
 
 
 class _All:
-    """Progress for the ledger, for the person, and for who watches the stage's folder."""
+    """Progress for the ledger, the console and the watcher of the stage's folder."""
 
     def __init__(self, stopwatch: Stopwatch, show: Progress, watch: Callable[[], None]) -> None:
         self._stopwatch, self._show, self._watch = stopwatch, show, watch

@@ -10,8 +10,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stop_as_for_ctrl_c() -> None:
-    """Have SIGTERM, which a cluster sends before it takes the machine, and SIGHUP, which a terminal
-    sends when it closes, stop the work as Ctrl-C does. Under nohup SIGHUP stays without effect."""
+    """Make SIGTERM (from clusters) and SIGHUP (from a closing terminal) act like Ctrl-C.
+
+    Under nohup SIGHUP stays ignored.
+    """
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _stop)
@@ -19,9 +21,9 @@ def stop_as_for_ctrl_c() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Signals that arrive in the block act when it ends: what it does is done whole or not begun.
+    """Delay signals until the block ends, so that its work is not interrupted half way.
 
-    Outside the main thread, which alone is told of signals, nothing has to wait.
+    Does nothing outside the main thread, which alone receives signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,7 +38,7 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         for each, handler in handlers.items():
-            # None stands for one that was not set from Python and cannot be set again from here.
+            # None: a handler that was not set from Python and cannot be restored.
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
         for signum in dict.fromkeys(arrived):
             signal.raise_signal(signum)

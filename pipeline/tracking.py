@@ -23,22 +23,22 @@ _UNDRAWN = ("epoch", "warmup", "genotype", "warnings")
 
 
 def check_tensorboard() -> None:
-    """Raise ConfigError, with the command that mends it, if TensorBoard is not installed."""
+    """Raise ConfigError, with the install command, if TensorBoard is missing."""
     require("--tensorboard", "tracking", "tensorboard")
 
 
 class Tracker:
-    """Writes what stages leave in their folders; a run that is resumed writes its curves again."""
+    """Writes the stages' metrics as events; a resumed run writes its curves again."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is emptied: the stages' own files hold all that was in it."""
+        """Empty `folder`; its events are written again from the stages' files."""
         shutil.rmtree(folder, ignore_errors=True)
         self.folder = folder
         self._writers: dict[str, SummaryWriter] = {}
         self._written: dict[str, int] = {}
 
     def watch(self, stage: str, directory: Path) -> None:
-        """Write the epochs that are new in a stage's folder, finished or not."""
+        """Write the new epochs of a stage's folder."""
         rows = read_metrics(directory)
         for row in rows[self._written.get(stage, 0) :]:
             self._write_row(stage, row)
@@ -54,7 +54,7 @@ class Tracker:
     def _write_row(self, stage: str, row: Mapping[str, Any]) -> None:
         """Numbers as curves, α and β as histograms; the step is the epoch."""
         writer, epoch = self._writer(stage), int(row["epoch"])
-        if "genotype" in row:  # of the search: what would be found if it ended here
+        if "genotype" in row:  # the genotype if the search ended here
             text = json.dumps(row["genotype"], indent=1)
             writer.add_text("genotype", f"```json\n{text}\n```", epoch)
         drawn = {name: value for name, value in row.items() if name not in _UNDRAWN}

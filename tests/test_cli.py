@@ -324,7 +324,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finish
     _, errors = process.communicate(timeout=120)
     if name != "SIGKILL":
         assert process.returncode == 130
-        assert "to go on: python run_pipeline.py run" in errors
+        assert "resume with: python run_pipeline.py run" in errors
     assert subprocess.run(again, capture_output=True, timeout=300).returncode == 0
     lines = (tmp_path / "artifacts" / "ledger.jsonl").read_text().splitlines()
     ledger = [json.loads(line) for line in lines]

@@ -97,7 +97,7 @@ def refusal_of(
     figures += [] if free is None else [f"{_size(free)} free"]
     how_much = f" ({', '.join(figures)})" if figures else ""
     return StorageError(
-        f"{place}: {error.strerror}{how_much}; make room, and the same command goes on"
+        f"{place}: {error.strerror}{how_much}; free some space, then run the same command to resume"
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands: a module each, listed here in the order of the help, imported when called."""
+"""The commands, one module each, in the order of the help; imported when called."""
 
 import ast
 import importlib

@@ -52,21 +52,21 @@ def clean(
         if not typer.confirm("Remove all of it?", default=False):
             console.log("nothing was removed")
             return
-    # A run may have been started while the person thought about it.
+    # A run may have started since the list was printed.
     referred = check_clean(store, folders)
     still = {each.entry for each in removable(store, referred)}
     gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
     console.log(f"removed     {_sum_of(gone)}")
     kept = len(found) - len(gone)
     if kept:
-        console.log(f"kept        {kept}, which are needed or at work by now")
+        console.log(f"kept        {kept}, which are now needed or in use")
 
 
 def _list(console: Console, found: Sequence[Removable]) -> None:
     for each in found:
         entry, cost = each.entry, f", {each.cost}" if each.cost.hours != 0 else ""
         if entry.kind == "lock":
-            continue  # a line for each would hide the rest
+            continue  # too many for a line each
         console.log(
             f"{entry.kind:9}  {entry.stage:10} {entry.key}  {decimal(each.size)}{cost}  {each.why}"
         )
@@ -74,15 +74,15 @@ def _list(console: Console, found: Sequence[Removable]) -> None:
 
 
 def _sum_of(found: Sequence[Removable]) -> str:
-    """How many, how large, and what all the work in it has cost, each stage's once."""
+    """Number, size and cost; the cost of a stage counts once."""
     costs = {each.entry.key: each.cost for each in found if each.cost.hours != 0}
     total = sum(costs.values(), Cost())
     locks = sum(each.entry.kind == "lock" for each in found)
     parts = [f"{len(found) - locks}, {decimal(sum(each.size for each in found))}"]
     if costs:
-        parts.append(f"which cost {total} to make and stays in the ledger")
+        parts.append(f"which cost {total} to make (the cost stays in the ledger)")
     if locks:
-        parts.append(f"and {locks} locks that nobody holds")
+        parts.append(f"and {locks} unused locks")
     return ", ".join(parts)
 
 
@@ -97,4 +97,4 @@ def _tell_of_history(
     if kept:
         where = " and ".join(str(folder / ".history") for folder in runs)
         size = decimal(sum(entry.size for entry in kept))
-        console.log(f"kept        {len(kept)}, {size}, for {where} alone; remove that to let it go")
+        console.log(f"kept        {len(kept)}, {size}, for {where} alone; remove that to free it")

@@ -20,7 +20,7 @@ from pipeline.stages import landscape, robustness
 
 NUMBERS = "comparison.json"
 
-# Of each stage: what its results are, and who makes tables and figures of them.
+# The results file of each stage, and the module of its tables and figures.
 _COMPARED: dict[str, tuple[str, ModuleType]] = {
     "robustness": (robustness.RESULT, compared_robustness),
     "landscape": (landscape.RESULT, compared_landscape),
@@ -71,9 +71,9 @@ def compare(
 
 
 def _check_folder(folder: Path, overwrite: bool) -> None:
-    """Raise ConfigError for a folder that holds what nobody asked to replace."""
+    """Raise ConfigError for a folder that is not empty, unless it may be overwritten."""
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"-o: {folder} is a file; allowed: a folder, made if it is absent")
+        raise ConfigError(f"-o: {folder} is a file; allowed: a folder, which is created if absent")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise ConfigError(
             f"-o: {folder} is not empty; allowed: an empty or absent folder, or --overwrite"

@@ -59,11 +59,11 @@ def estimate(
         console.log(_line(stage, unit))
     for line in _sums(found, unit):
         console.log(line)
-    console.log(f"nothing was written to {artifacts} or to a run, and nothing is booked")
+    console.log(f"nothing was written to {artifacts}, to a run or to the ledger")
 
 
 def _line(stage: StageEstimate, unit: str) -> str:
-    """A stage, its hours, its memory, and what is to be said of them."""
+    """The line of a stage: hours, memory, notes."""
     if stage.hours is None:
         return f"{stage.stage:10} not estimated: {stage.note}"
     if stage.action == "reuse":

@@ -54,7 +54,7 @@ def _form(name: str) -> Form:
 
 
 def _check_goal(run: RecordedRun, form: Form) -> None:
-    """Raise ConfigError if the run will never make what the form takes away."""
+    """Raise ConfigError if runs of this goal do not make what the form exports."""
 
     def makes(form: Form) -> bool:
         return form.stage(run.config) in run.stages
@@ -62,6 +62,6 @@ def _check_goal(run: RecordedRun, form: Form) -> None:
     if not makes(form):
         allowed = ", ".join(name for name, each in FORMS.items() if makes(each)) or "none"
         raise ConfigError(
-            f"--as: {run.config.name} makes no such thing, since its goal is a {run.config.goal}; "
+            f"--as: {run.config.name} does not make it, because its goal is a {run.config.goal}; "
             f"allowed: {allowed}"
         )

@@ -54,7 +54,7 @@ def init(
     console.log(f"{folder}: {survey.describe()}")
     for note in survey.notes():
         console.log(note)
-    console.log(f"wrote {path}; it says why each value is what it is; next:")
+    console.log(f"wrote {path}; with the reason for each value; next:")
     for command in ("estimate", "run"):
         console.log("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))
 

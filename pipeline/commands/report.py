@@ -81,7 +81,7 @@ def _write_again(
 
 
 def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:
-    """Refuse to show images beside what was made of others."""
+    """Raise an error if the images have changed since the run."""
     for stage, artifact in made.items():
         for name, dataset in datasets.items():
             source = artifact.manifest["inputs"].get(name)

@@ -96,7 +96,7 @@ def run(
                     tracker.show(folder.report)
             else:
                 again = f"python run_pipeline.py status {runner.config.name}"
-                console.log(f"stopped as asked; see: {again}")
+                console.log(f"stopped as requested; see: {again}")
             if json_:
                 stages = {stage: str(artifact.path) for stage, artifact in made.items()}
                 print_json({"run": str(folder.path), "stages": stages, "results": results})
@@ -109,7 +109,7 @@ def _prepare(
     selection: Selection,
     place: tuple[World, torch.device, Store, Console],
 ) -> Runner:
-    """What runs the config, once nothing speaks against that in any process."""
+    """The runner, after all processes have passed the checks."""
     world, device, store, console = place
     keep_freed_memory()
 
@@ -130,7 +130,7 @@ def _prepare(
 
 @contextmanager
 def _claimed(folder: RunFolder, runner: Runner) -> Iterator[None]:
-    """The folder is this run's for the block, whichever of its processes asks."""
+    """Lock the run's folder for the block, in all processes of the run."""
     with ExitStack() as held:
         mine = folder.claimed(runner.console.log, dump_config(runner.config))
         claim = mine if runner.world.is_first else nullcontext()
@@ -149,7 +149,7 @@ def _print_plan(runner: Runner, selection: Selection, folder: RunFolder, as_json
 
 
 def _record(folder: RunFolder, runner: Runner) -> None:
-    """Write down what is about to run, and say what is new about it."""
+    """Record the run, and print what changed since the last one."""
     changes, device = _changes(runner, folder), device_name(runner.device)
     RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
     runner.console.log_file = folder.log
@@ -162,7 +162,7 @@ def _record(folder: RunFolder, runner: Runner) -> None:
     for line in changes:
         runner.console.log(line)
     if changes:
-        runner.console.log(f"what the last run had in {folder.path} is kept in {folder.history}")
+        runner.console.log(f"the last run's {folder.path} was moved to {folder.history}")
 
 
 def _changes(runner: Runner, folder: RunFolder) -> list[str]:

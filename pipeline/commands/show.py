@@ -21,7 +21,7 @@ from pipeline.stages import STAGES
 from pipeline.stages.scorer import WEIGHTS
 from pipeline.store.store import Store
 
-_UNSEEN = ("none", "manifold_mixup")  # what they do shows in no image
+_UNSEEN = ("none", "manifold_mixup")  # they change no image
 _MOST_COLUMNS = 6
 
 
@@ -59,7 +59,7 @@ def show(
 
 
 def _choose(config: PipelineConfig, kind: str) -> MixingConfig:
-    """The config's mixer if it is of this kind, else the kind's, with K and α where both take K."""
+    """The config's mixer if it is of this kind, else that kind with the config's K and α."""
     shown = [name for name in get_args(Kind) if name not in _UNSEEN]
     if kind not in shown:
         raise ConfigError(f"--mixer: found {kind!r}; allowed: {', '.join(shown)}")
@@ -86,7 +86,7 @@ def _mix(
     mixer = mixing.build(
         dataset.num_classes, MixingContext(dataset.normalization, model, stages=())
     )
-    assert mixer is not None  # `_choose` refuses what mixes nothing
+    assert mixer is not None  # `_choose` refuses mixers that mix nothing
     mix = mixer.mix(unmixed, labels, generator)
     pixels = [
         dataset.normalization.invert(batch).round().clamp(0, 255).byte().numpy()
@@ -98,7 +98,7 @@ def _mix(
 def _trained(
     config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
 ) -> torch.nn.Module:
-    """The config's scorer, whose gradients say what is salient."""
+    """The config's scorer, whose gradients give the saliency."""
     scorer = config.scorer
     if scorer.weights is not None:
         return load_scorer(scorer.model, dataset.num_classes, scorer.weights)

@@ -48,7 +48,7 @@ def status(
 
 @dataclass(frozen=True)
 class StageState:
-    """Where a stage of a recorded run stands."""
+    """State and cost of a stage of a recorded run."""
 
     stage: str
     state: str
@@ -56,7 +56,7 @@ class StageState:
 
 
 def stage_state(store: Store, stage: str, key: str, run: str) -> StageState:
-    """Reused, done, running, interrupted at n of m, or pending; and what it has cost so far."""
+    """The state (reused, done, running, interrupted at n of m, pending) and the cost so far."""
     attempts = store.ledger.attempts([key])
     work = store.workspace(stage, key)
     unbooked = open_attempt(store.path(stage, key)) or open_attempt(work)

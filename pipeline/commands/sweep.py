@@ -60,7 +60,9 @@ def sweep(
     for option, value in (("--jobs", jobs), ("--seeds", seeds)):
         if value is not None and not 1 <= value <= 100:
             raise ConfigError(f"{option}: found {value}; allowed: 1 to 100")
-    at_once = 1 if jobs is None and ray is None else jobs  # None: what the cluster has room for
+    at_once = (
+        1 if jobs is None and ray is None else jobs
+    )  # None: as many as the cluster has room for
     overrides = set_ or []
     asked = load_study(study, overrides, seeds)
     own_device = resolve_device(device)
@@ -113,7 +115,7 @@ def sweep(
 
 
 def _record(folder: Path, study: Study, tasks: Tasks, artifacts: Path, device: str) -> None:
-    """Write down every trial as a run, so that `status` and `report` know it."""
+    """Record every trial as a run for `status` and `report`."""
     with writable(folder, "--runs"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "study.json", study.config.model_dump_json(indent=1) + "\n")

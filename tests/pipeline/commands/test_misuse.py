@@ -79,7 +79,10 @@ def refusal(capsys):
 
 @pytest.mark.parametrize(
     ("name", "waits"),
-    [("tiny", "the same goes on in another process; waiting"), ("other", "another run is making")],
+    [
+        ("tiny", "this run is in progress in another process; waiting"),
+        ("other", "another run is making"),
+    ],
 )
 def test_a_run_that_waited_for_a_killed_one_ends_with_the_same_bytes(folder, start, name, waits):
     first = start(folder, *run(folder))
@@ -101,7 +104,7 @@ def test_another_run_under_a_name_that_is_at_work_is_refused(folder, start, caps
     first.wait_for("scorer   epoch 1/1000")
     written = (folder / "runs" / "tiny" / "config.yaml").read_text()
     assert main(run(folder)) == 2
-    assert "tiny: a run of that name with other settings goes on" in refusal(capsys)
+    assert "tiny: another run named tiny with other settings is in progress" in refusal(capsys)
     assert (folder / "runs" / "tiny" / "config.yaml").read_text() == written
     assert not (folder / "runs" / ".history").exists()
     first.send("SIGKILL")
@@ -157,7 +160,7 @@ def test_a_terminal_that_closes_stops_a_run_as_ctrl_c_does(folder, start):
     first.wait_for("scorer   epoch 1/1000")
     first.send("SIGHUP")
     assert first.end() == 130
-    assert "to go on: python run_pipeline.py run" in first.errors
+    assert "resume with: python run_pipeline.py run" in first.errors
     assert outcomes(folder) == ["interrupted"]
 
 

@@ -90,7 +90,7 @@ def test_a_run_without_its_network_yet_is_refused(
         (("tiny", "--as", "onnx"), "-o: found 'OUT'; allowed: a name that ends in .onnx"),
         (
             ("classifier", "--as", "genotype"),
-            "--as: classifier makes no such thing, since its goal is a classifier; allowed: onnx, "
+            "--as: classifier does not make it, because its goal is a classifier; allowed: onnx, "
             "safetensors, timm",
         ),
     ],

@@ -157,7 +157,7 @@ def test_a_stopped_ranking_goes_on_and_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(fidelity, "retrain", stopping)
         assert rank(place, *random) == 130
-    assert "to go on: python run_pipeline.py fidelity" in capsys.readouterr().err
+    assert "resume with: python run_pipeline.py fidelity" in capsys.readouterr().err
     calls.clear()
     with monkeypatch.context() as patch:
         patch.setattr(
