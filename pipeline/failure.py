@@ -43,8 +43,8 @@ def failure_of(
     ):
         return LostDeviceError(
             f"{stage}: the device stopped working{attempt.how_far} ({_first_line(error)}); check "
-            "it with nvidia-smi or choose another --device, then run the same command to resume from "
-            "the last checkpoint"
+            "it with nvidia-smi or choose another --device, then run the same command to resume "
+            "from the last checkpoint"
         )
     return None
 
