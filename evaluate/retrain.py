@@ -89,7 +89,8 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         gt=1,
         description="images that a device takes at once: a larger local batch is cut into "
-        "parts whose gradients add up; BatchNorm then sees one part at a time. none: all at once",
+        "parts whose gradients add up; BatchNorm then sees one part at a time, so no part has a "
+        "single image: with 2, an odd batch has one part of 3. none: all at once",
     )
     average_decay: float | None = Field(
         None,

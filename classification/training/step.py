@@ -125,12 +125,16 @@ class TrainingStep:
     def _parts(
         self, inputs: Tensor, targets: Tensor, global_batch: int
     ) -> list[tuple[Tensor, Tensor]]:
-        """What a device computes at once: as many parts in all processes, none without images."""
+        """What a device computes at once: as many parts in all processes, none without images.
+
+        BatchNorm has no statistics of one image, so that a part never holds a single image over
+        all processes: with a limit of 2, an odd batch has one part of 3.
+        """
         limit, size = self.recipe.device_batch_size, self._world.size
         if limit is None:
             return [(inputs, targets)]
         largest = math.ceil(global_batch / size)
-        number = max(1, min(math.ceil(largest / limit), global_batch // size))
+        number = max(1, min(math.ceil(largest / limit), global_batch // max(size, 2)))
         return list(zip(inputs.tensor_split(number), targets.tensor_split(number), strict=True))
 
 

@@ -143,3 +143,31 @@ def test_warm_up_must_end_before_training_does():
 def test_manifold_mixup_is_refused_for_a_network_of_cells():
     with pytest.raises(ValueError, match="kind manifold_mixup mixes between the stages"):
         RetrainConfig.model_validate({"mixing": {"kind": "manifold_mixup"}})
+
+
+def test_no_part_of_a_batch_is_a_single_image(tmp_path):
+    """BatchNorm over the auxiliary head's 1×1 maps refuses one image.
+
+    In two epochs 23 images make three batches of 7 (2 + 2 + 3) and one of 2.
+    """
+    sizes = []
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, inputs: (
+            sizes.append(len(inputs[0]))
+            if type(module).__name__ == "CifarNetwork" and module.training
+            else None
+        )
+    )
+    try:
+        retrain(
+            GENOTYPE,
+            dataset(number=23),
+            config(batch_size=7, device_batch_size=2),
+            seed=0,
+            device=torch.device("cpu"),
+            workspace=Workspace(tmp_path),
+        )
+    finally:
+        handle.remove()
+    assert sorted(sizes[:10]) == [2] * 7 + [3] * 3
+    assert len(sizes) == 20
