@@ -21,7 +21,7 @@ from classification.training.recorded_losses import TrainingLosses, rows_in_orde
 from classification.training.regularisers import add_drop_block, add_stochastic_depth
 from classification.training.schedules import make_sgd
 from classification.training.step import AugmentAndMix, Recipe
-from classification.training.trainer import evaluate, fit, to_device
+from classification.training.trainer import epoch_order, evaluate, fit, to_device
 
 _EVALUATION_BATCH = 512
 _STREAM = "scorer"  # of the training's randomness
@@ -105,6 +105,18 @@ def train_classifier(
         workspace=workspace,
     )
     return classifier  # which `model` is, on the device and trained
+
+
+def never_seen(config: ClassifierConfig, num_images: int, seed: int) -> int | None:
+    """The training image, if any, that `train_classifier` on one process leaves out in all epochs.
+
+    A last batch of a single image is left out, so that an epoch may miss the last of its order.
+    """
+    if num_images <= config.batch_size or num_images % config.batch_size != 1:
+        return None
+    orders = (epoch_order(seed, _STREAM, epoch) for epoch in range(config.trained_epochs))
+    missed = {int(torch.randperm(num_images, generator=order)[-1]) for order in orders}
+    return missed.pop() if len(missed) == 1 else None
 
 
 def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:

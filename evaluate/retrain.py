@@ -12,9 +12,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from classification.acceleration import Precision
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
-from classification.data.strata import split_validation
+from classification.data.strata import count_validation, split_validation
 from classification.distributed import World
-from classification.errors import ConfigError
+from classification.errors import ConfigError, DataError
 from classification.mixing import MixingConfig, MixingContext
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
@@ -206,10 +206,17 @@ def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
             f"target.image_size: {dataset.image_size} is too small for the {config.network} "
             f"network's reductions; allowed: at least {smallest}"
         )
-    if len(dataset.train) < config.batch_size:
+    images, held_out = len(dataset.train), 0
+    if config.validation_fraction:
+        try:
+            held_out = sum(count_validation(dataset.train.labels, config.validation_fraction))
+        except DataError as error:
+            raise ConfigError(f"retrain.{error}") from error
+    if images - held_out < config.batch_size:
+        beside = f", of which validation_fraction holds out {held_out}" if held_out else ""
         raise ConfigError(
-            f"retrain.batch_size: {config.batch_size} exceeds the target's {len(dataset.train)} "
-            "training images; allowed: at most that many"
+            f"retrain.batch_size: {config.batch_size} exceeds the target's {images} training "
+            f"images{beside}; allowed: at most {images - held_out}"
         )
 
 

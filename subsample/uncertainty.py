@@ -66,8 +66,7 @@ def measure_losses(
     Raises DataError if there are fewer than two images, PipelineError if a loss is not finite.
     """
     num_anchors, world = len(images), workspace.world
-    if num_anchors < 2:
-        raise DataError(f"scores: {num_anchors} training images; allowed: at least 2, to be mixed")
+    check_anchors(num_anchors)
     size = anchors_in_block(config)
     blocks = math.ceil(num_anchors / size)
     identity = {"config": effective_settings(config), "seed": seed}
@@ -96,6 +95,12 @@ def measure_losses(
     if stored is None:
         return np.empty((0, config.draws), np.float32)
     return np.load(workspace.path(LOSSES), mmap_mode="r")
+
+
+def check_anchors(number: int) -> None:
+    """Raise DataError if there are too few training images to be mixed with one another."""
+    if number < 2:
+        raise DataError(f"scores: {number} training images; allowed: at least 2, to be mixed")
 
 
 def anchors_in_block(config: ScoresConfig) -> int:

@@ -30,21 +30,30 @@ def split_validation(
 ) -> tuple[Tensor, Tensor]:
     """Hold out `fraction` of every class, at least one image of each: (train, validation) indices.
 
-    The indices are ascending, disjoint and cover all N. Raises DataError if a class would keep no
-    training image.
+    The indices are ascending, disjoint and cover all N. Raises DataError as `count_validation`.
     """
     order = torch.randperm(len(labels), generator=generator)
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     ranks = rank_in_class(labels[order])
-    for label, count in enumerate(labels.bincount().tolist()):
-        number = max(1, round(fraction * count))
-        if 0 < count <= number:
-            raise DataError(
-                f"validation: class {label} has {count} images, of which {number} are to be held "
-                "out; allowed: to leave at least one for training"
-            )
+    for label, number in enumerate(count_validation(labels, fraction)):
         held_out[order[(labels[order] == label) & (ranks < number)]] = True
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def count_validation(labels: Tensor, fraction: float) -> list[int]:
+    """How many images of each class `split_validation` holds out.
+
+    Raises DataError if a class would keep no training image.
+    """
+    numbers = []
+    for label, count in enumerate(labels.bincount().tolist()):
+        numbers.append(min(count, max(1, round(fraction * count))))
+        if 0 < count <= numbers[-1]:
+            raise DataError(
+                f"validation_fraction: {fraction} holds out all of the {count} images of class "
+                f"{label}; allowed: a fraction that leaves at least one for training"
+            )
+    return numbers
 
 
 def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

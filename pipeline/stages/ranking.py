@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
+from classification.acceleration import check_acceleration
 from classification.data.config import AugmentationSettings
 from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
@@ -51,6 +52,7 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Refuse a subset on which the architectures cannot be trained."""
+    check_acceleration("fidelity.training", config.fidelity.training.precision, "auto", device)
     check_fidelity(config.fidelity, datasets["data"], num_kept(config, datasets["data"]))
 
 

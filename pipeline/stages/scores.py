@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from classification.acceleration import check_acceleration
+from classification.classifier import never_seen
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.persistence.arrays import save_array
@@ -18,7 +19,13 @@ from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
 from subsample.config import LossesConfig, ScoresConfig
 from subsample.reliability import reliability_warning, split_half_reliability
-from subsample.uncertainty import measure_losses, recorded_losses, summarise, write_scores_csv
+from subsample.uncertainty import (
+    check_anchors,
+    measure_losses,
+    recorded_losses,
+    summarise,
+    write_scores_csv,
+)
 
 LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 
@@ -79,6 +86,7 @@ def check(
     check_acceleration("scores", scores.precision, "auto", device)
     datasets["data"].in_memory()
     if scores.source != "training":
+        check_anchors(len(datasets["data"].train))
         return
     if not scorer.record_losses:
         raise ConfigError(
@@ -90,6 +98,13 @@ def check(
             f"scores.draws: found {scores.draws}, but the scorer trains for "
             f"{scorer.trained_epochs} epochs; allowed: at most that many with scores.source "
             "training"
+        )
+    row = never_seen(scorer, len(datasets["data"].train), config.seed)
+    if row is not None:
+        raise ConfigError(
+            f"scores.source: found 'training', but training image {row} is in none of the scorer's "
+            f"{scorer.trained_epochs} epochs; allowed: pass, or more epochs, or a batch_size that "
+            "leaves no single image over"
         )
 
 

@@ -15,6 +15,7 @@ from pipeline.stages.scores import LOSSES
 from subsample.config import LossesConfig, SelectionConfig
 from subsample.selection import (
     Subset,
+    check_selection,
     class_histogram,
     describe_small_classes,
     select,
@@ -76,7 +77,13 @@ def settings(config: PipelineConfig) -> SubsetSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Nothing is refused: how many images have to be kept depends on what is made of them."""
+    """Refuse a second list without an image of a class.
+
+    How many images one list has to keep depends on what is made of them.
+    """
+    if config.subset.architecture_fraction is not None:
+        data = datasets["data"]
+        check_selection(data.train.labels.numpy(), config.subset, data.classes)
 
 
 def num_kept(config: PipelineConfig, data: ImageDataset) -> int:

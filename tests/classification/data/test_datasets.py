@@ -251,5 +251,5 @@ def test_validation_follows_its_generator() -> None:
 
 
 def test_validation_leaves_every_class_a_training_image() -> None:
-    with pytest.raises(DataError, match="class 1 has 1 images, of which 1 are to be held out"):
+    with pytest.raises(DataError, match="holds out all of the 1 images of class 1;"):
         split_validation(torch.tensor([0, 0, 1]), 0.1, make_generator(0, "validation"))
