@@ -14,7 +14,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def _spell_out(mode: Any) -> Any:
-    """YAML reads a bare on or off as a truth value."""
+    """Turn a boolean, which YAML makes of a bare on or off, into its name."""
     return ("on" if mode else "off") if isinstance(mode, bool) else mode
 
 
@@ -22,7 +22,7 @@ GraphMode = Annotated[Literal["auto", "on", "off"], BeforeValidator(_spell_out)]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """The block's convolutions and products in `precision`; its sums and losses in fp32."""
+    """Run convolutions and matrix products in `precision`; sums and losses stay in fp32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -31,10 +31,10 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def check_acceleration(
     stage: str, precision: Precision, cuda_graph: GraphMode, device: torch.device
 ) -> None:
-    """Raise ConfigError, naming the key, for what `device` cannot do.
+    """Raise ConfigError, naming the key, for a setting that `device` does not support.
 
     bf16 is refused on a CPU, where the weight gradient of a dilated depthwise 5×5 convolution of
-    four channels comes out non-finite.
+    four channels is not finite.
     """
     if device.type == "cuda":
         return
@@ -48,29 +48,29 @@ def check_acceleration(
         )
 
 
-Step = Callable[..., object]  # takes tensors; what it returns is not kept
-_PLAIN_CALLS = 3  # of each shape, before it is captured
+Step = Callable[..., object]  # takes tensors; its result is discarded
+_PLAIN_CALLS = 3  # calls of each shape before it is captured
 
 
 class Recorder(Protocol):
-    """Runs a step so that it may be captured later, and captures it."""
+    """Runs a step in a way that allows capturing it later, and captures it."""
 
     def run(self, step: Step, inputs: Sequence[Tensor]) -> None:
-        """One plain call."""
+        """Run the step once, uncaptured."""
 
     def capture(self, step: Step, inputs: Sequence[Tensor]) -> Callable[[], None]:
-        """What replays the step on whatever `inputs` then hold; the step itself is not run.
+        """Return a function that replays the step on the current values of `inputs`.
 
-        Raises RuntimeError if the step cannot be captured.
+        The step itself is not run. Raises RuntimeError if the step cannot be captured.
         """
         ...
 
 
 class ReplayedStep:
-    """A step that is captured once for each combination of its arguments' shapes.
+    """A step that is captured once per combination of argument shapes (a last batch is smaller).
 
-    A smaller last batch so gets a graph of its own. If capturing fails, `log` is told and the step
-    runs plainly from then on, unless `required`: then DeviceError is raised.
+    If capturing fails, the reason is logged and the step runs uncaptured from then on; if
+    `required`, DeviceError is raised.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ReplayedStep:
         self._graphs: dict[tuple[torch.Size, ...], tuple[Sequence[Tensor], Callable[[], None]]] = {}
 
     def __call__(self, *inputs: Tensor) -> None:
-        """Run the step on `inputs`, which keep their device and type from call to call."""
+        """Run the step on `inputs`, whose device and type must not change between calls."""
         shapes = tuple(tensor.shape for tensor in inputs)
         calls = self._calls[shapes] = self._calls.get(shapes, 0) + 1
         if self._possible and shapes not in self._graphs and calls > _PLAIN_CALLS:
@@ -108,14 +108,14 @@ class ReplayedStep:
                     "allowed: auto, off"
                 ) from error
             self._possible = False
-            self._log(f"no CUDA graph, the plain path runs: {reason}")
+            self._log(f"CUDA graph not captured, running without it: {reason}")
 
 
 class CudaRecorder:
-    """Captures on a stream of its own, with one memory pool for all graphs.
+    """Captures on a separate CUDA stream, with one memory pool for all graphs.
 
-    They may share it, since none leaves anything in it that another replay needs. `generators` are
-    those the step draws from; seeding them anew between replays works as in plain calls.
+    They can share it because no replay needs memory that another one wrote. `generators` are those
+    that the step draws from; they can be reseeded between replays.
     """
 
     def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
@@ -148,7 +148,7 @@ def replayed(
     generators: Sequence[torch.Generator],
     log: Callable[[str], None],
 ) -> list[Step]:
-    """`steps` as they are where there is no CUDA device or `mode` is off, else captured."""
+    """Return captured `steps`; unchanged ones without a CUDA device or with `mode` off."""
     if mode == "off" or device.type != "cuda":
         return list(steps)
     recorder = CudaRecorder(device, generators)

@@ -24,17 +24,17 @@ from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import epoch_order, evaluate, fit, to_device
 
 _EVALUATION_BATCH = 512
-_STREAM = "scorer"  # of the training's randomness
+_STREAM = "scorer"  # random stream of the training
 
 
 def build_scorer(model: str, num_classes: int, seed: int) -> Classifier:
-    """The untrained classifier of that name, its weights drawn from `seed`."""
+    """Build the untrained classifier named `model`, with weights drawn from `seed`."""
     with seeded(seed, "scorer-weights"):
         return build_classifier(model, num_classes)
 
 
 def load_scorer(model: str, num_classes: int, path: Path) -> Classifier:
-    """The classifier with the weights stored at `path`. Raises ArtifactError if they do not fit."""
+    """Load the classifier with the weights at `path`. Raises ArtifactError if they do not fit."""
     classifier = build_scorer(model, num_classes, seed=0)
     load_classifier_weights(classifier, path)
     return classifier
@@ -50,9 +50,9 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier on `dataset.train`, resuming from the workspace.
 
-    The weights are the last epoch's: nothing is chosen, so nothing is held out. Metrics rows carry
-    `test_*` columns for the curve. If the config records losses, they are in the workspace as
-    `TrainingLosses` describes; the weights are the same bit for bit.
+    The weights are those of the last epoch: no epoch is selected, so no images are held out.
+    Metrics rows have `test_*` columns. If the config records losses, they are written to the
+    workspace (see `TrainingLosses`), which does not change the weights.
     """
     classifier = build_scorer(config.model, dataset.num_classes, seed)
     add_stochastic_depth(classifier, config.stochastic_depth)
@@ -104,7 +104,7 @@ def train_classifier(
         stream=_STREAM,
         workspace=workspace,
     )
-    return classifier  # which `model` is, on the device and trained
+    return classifier  # the same object as `model`, trained
 
 
 def never_seen(config: ClassifierConfig, num_images: int, seed: int) -> int | None:
@@ -120,14 +120,14 @@ def never_seen(config: ClassifierConfig, num_images: int, seed: int) -> int | No
 
 
 def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:
-    """Raise PipelineError, naming the key or file, if there can be no such scorer of `dataset`."""
+    """Raise PipelineError, naming the key or file, if this scorer cannot be had for `dataset`."""
     config.mixing.check()
     if config.model == SUPERNET:
-        return  # `pcdarts.warm_up` checks what the search's settings make of it
+        return  # checked by `pcdarts.warm_up`
     if config.record_losses and not isinstance(dataset.train, ImageSet):
         raise ConfigError(
-            "scorer.record_losses: found true with images in files, whose order the record does "
-            "not know; allowed: false, or data.storage memory"
+            "scorer.record_losses: found true with images in files; allowed: false, or "
+            "data.storage memory"
         )
     smallest = smallest_classifier_input(config.model)
     if dataset.image_size < smallest:

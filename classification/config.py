@@ -11,9 +11,9 @@ from classification.models import MODELS
 from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay, one_cycle, step_decay
 
-SUPERNET = "supernet"  # as a scorer's name: the search's own network after its warm-up
+SUPERNET = "supernet"  # as `model`: the search's own network after its warm-up
 
-# Fields whose place the search's config takes under a supernet.
+# Fields that the search's config replaces with model: supernet.
 _DECIDED_BY_SEARCH = (
     "weights", "epochs", "stop_epoch", "batch_size", "learning_rate", "momentum", "weight_decay",
     "schedule", "milestones", "stochastic_depth", "drop_block", "precision", "record_losses",
@@ -29,7 +29,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     model: str = Field(
         "pyramidnet110",
         description="name of the classifier; or supernet: the search's own network, trained on all "
-        "images for the search's warm-up, from where the search then goes on",
+        "images for the warm-up epochs; the search then continues from it",
     )
     weights: Path | None = Field(
         None, description="load this trained scorer (safetensors or a torch checkpoint) instead"
@@ -39,14 +39,14 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     stop_epoch: int | None = Field(
         None,
         gt=0,
-        description="stop after this many epochs of the schedule, which stays that of all epochs",
+        description="stop after this many epochs; the schedule is still that of all epochs",
     )
     batch_size: int = Field(64, gt=1, description="images")
     learning_rate: float = Field(0.25, gt=0, description="of SGD")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
     weight_decay: float = Field(1e-4, ge=0, description="of SGD; 4e-5 in the authors' recipe")
     schedule: Literal["step", "cosine", "one_cycle"] = Field(
-        "step", description="course of the learning rate"
+        "step", description="learning-rate schedule"
     )
     milestones: tuple[float, ...] = Field(
         (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
@@ -56,15 +56,15 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         0.0,
         ge=0,
         lt=1,
-        description="probability of dropping the last residual branch, of the others in "
-        "proportion to their depth (Huang et al. 2016)",
+        description="probability of dropping the last residual branch; that of the others is "
+        "proportional to their depth (Huang et al. 2016)",
     )
     drop_block: float = Field(
         0.0, ge=0, lt=1, description="share of the last two stages' maps that DropBlock drops"
     )
-    drop_block_size: int = Field(7, gt=0, description="side of its blocks (Ghiasi et al. 2018)")
+    drop_block_size: int = Field(7, gt=0, description="DropBlock's side (Ghiasi et al. 2018)")
     precision: Precision = Field(
-        "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
+        "fp32", description="arithmetic of the training; bf16 needs a CUDA device"
     )
     cuda_graph: GraphMode = Field(
         "auto",
@@ -74,17 +74,16 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     checkpoint_steps: int | None = Field(
         None,
         gt=0,
-        description="steps from one checkpoint within an epoch to the next; none: after epochs "
-        "alone",
+        description="steps between checkpoints within an epoch; none: only after epochs",
         json_schema_extra=WITHOUT_EFFECT,
     )
     test_every: int = Field(
-        1, gt=0, description="epochs from one test to the next; the last epoch is always tested"
+        1, gt=0, description="epochs between two tests; the last epoch is always tested"
     )
     record_losses: bool = Field(
         False,
-        description="keep each training image's loss in every epoch: that of the mix of which it "
-        "is the canvas, image i of the batch. The steps are then not captured as CUDA graphs",
+        description="record each training image's loss in every epoch: the loss of the mix whose "
+        "canvas it is. The steps are then not captured as CUDA graphs",
     )
 
     @field_validator("model")
@@ -101,8 +100,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         default = cls.model_fields[str(info.field_name)].default
         if info.data.get("model") == SUPERNET and value != default:
             raise ValueError(
-                "the supernet's warm-up is trained as `search` says; allowed: none of it with "
-                "model supernet"
+                "cannot be used with model: supernet; the search section configures its warm-up"
             )
         return value
 
@@ -111,8 +109,8 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     def _mixable(cls, mixing: MixingConfig, info: ValidationInfo) -> MixingConfig:
         if info.data.get("model") == SUPERNET and mixing.kind == "manifold_mixup":
             raise ValueError(
-                "kind manifold_mixup mixes what enters a classifier's stages, and a supernet has "
-                "none; allowed: any other kind with model supernet"
+                "kind manifold_mixup cannot be used with model: supernet, which has no classifier "
+                "stages; allowed: any other kind"
             )
         return mixing
 
@@ -121,23 +119,23 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     def _within(cls, stop: int | None, info: ValidationInfo) -> int | None:
         epochs = info.data.get("epochs")
         if stop is not None and epochs is not None and stop > epochs:
-            raise ValueError(f"the schedule ends before; allowed: 1 to epochs ({epochs})")
+            raise ValueError(f"exceeds the schedule; allowed: 1 to epochs ({epochs})")
         return stop
 
     @field_validator("record_losses")
     @classmethod
     def _trained_here(cls, record: bool, info: ValidationInfo) -> bool:
         if record and info.data.get("weights") is not None:
-            raise ValueError("with weights nothing is trained; allowed: false")
+            raise ValueError("cannot be used with weights, which replace the training")
         if record and info.data.get("checkpoint_steps") is not None:
-            raise ValueError("kept by whole epochs; allowed: false with checkpoint_steps")
+            raise ValueError("cannot be used with checkpoint_steps: losses are recorded per epoch")
         return record
 
     @field_validator("drop_block_size")
     @classmethod
     def _centred(cls, size: int) -> int:
         if size % 2 == 0:
-            raise ValueError("a block has a centre; allowed: 1, 3, 5, 7, …")
+            raise ValueError("must be odd; allowed: 1, 3, 5, 7, …")
         return size
 
     @model_validator(mode="after")
@@ -171,7 +169,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         return self.cuda_graph if self.mixing.capturable and not self.record_losses else "off"
 
     def make_schedule(self) -> Schedule:
-        """The learning rate's course over the epochs, as a share of `learning_rate`."""
+        """Return the learning-rate schedule, as a share of `learning_rate`."""
         if self.schedule == "step":
             return step_decay(self.epochs, self.milestones)
         return cosine_decay(self.epochs) if self.schedule == "cosine" else one_cycle(self.epochs)

@@ -1,8 +1,8 @@
-"""Training in several processes: ranks, sums over them, BatchNorm over all their images.
+"""Distributed training: ranks, sums over processes, BatchNorm over the global batch.
 
-A launcher such as torchrun starts them; alone, a process is a world of one and exchanges nothing.
-All processes make the same random draws for the global batch, and each computes its local batch, so
-that a batch is the same on any number of devices.
+A launcher such as torchrun starts the processes; a single process is a world of size 1 and does not
+communicate. All processes make the same random draws for the global batch and each computes its
+local batch, so a batch is the same on any number of devices.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """`size` processes of which this is number `rank`."""
+    """A group of `size` processes; this one is number `rank`."""
 
     rank: int = 0
     size: int = 1
@@ -37,19 +37,19 @@ class World:
         return self.rank == 0
 
     def local_batch(self, batch: Tensor) -> Tensor:
-        """This process's part of a global batch [B, ...]: every `size`-th row from its rank on."""
+        """Return the local part of a global batch [B, ...]: every `size`-th row from `rank` on."""
         return batch if self.alone else batch[self.rank :: self.size]
 
     def sum(self, values: Tensor) -> Tensor:
-        """`values` added up over all processes, in place."""
+        """Add up `values` over all processes, in place, and return them."""
         if not self.alone:
             dist.all_reduce(values)
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Each parameter's gradient added up over all processes, in place, in one exchange.
+        """Add up each parameter's gradient over all processes, in place, in one exchange.
 
-        Parameters without a gradient are left out, and have none in any process.
+        Skips parameters without a gradient; they must have none in any process.
         """
         if self.alone:
             return
@@ -60,7 +60,7 @@ class World:
             gradient.copy_(part.view(gradient.shape))
 
     def all_gather(self, value: T) -> list[T]:
-        """Each process's `value`, by rank, in all of them. Needs to be picklable."""
+        """Return each process's `value`, by rank, in all processes. It must be picklable."""
         if self.alone:
             return [value]
         values: list[T | None] = [None] * self.size
@@ -68,9 +68,9 @@ class World:
         return values  # type: ignore[return-value]
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` gives in the first process, which alone calls it; tensors on the CPU.
+        """Call `make` in the first process only and return its result in all; tensors on the CPU.
 
-        Raises PipelineError in all of them if it raises one there (SharedError in the others).
+        If it raises PipelineError, all processes do (SharedError in the others).
         """
         if self.alone:
             return make()
@@ -86,9 +86,9 @@ class World:
         return sent[0]  # type: ignore[return-value]
 
     def together(self, make: Callable[[], T]) -> T:
-        """`make()` in every process; if it raises a PipelineError in one, it does so in all.
+        """Call `make` in every process; if it raises PipelineError in one, all raise.
 
-        The first process raises it as it is and the others a SharedError, so one reports it.
+        The first process raises the error itself and the others SharedError: one report.
         """
         if self.alone:
             return make()
@@ -108,10 +108,10 @@ ALONE = World()
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """A BatchNorm2d that in training normalises by the statistics of all processes' images."""
+    """A BatchNorm2d that in training uses the statistics of all processes' images."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """[B, C, H, W], the local batch, to the same shape."""
+        """Normalise the local batch [B, C, H, W]."""
         if not self.training:
             return super().forward(values)
         assert self.num_batches_tracked is not None
@@ -129,12 +129,12 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronize(model: nn.Module, world: World) -> None:
-    """Have every BatchNorm2d of `model` see all processes' images; alone, they do already."""
+    """Make every BatchNorm2d of `model` use the statistics of all processes' images."""
     if world.alone:
         return
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
-            # The class and nothing else: parameters, buffers and names stay what they are.
+            # Only the class changes: parameters, buffers and names stay the same.
             module.__class__ = SyncedBatchNorm2d
 
 
@@ -163,14 +163,14 @@ def synced_batch_norm(
 
 
 class _Normalize(torch.autograd.Function):
-    """(values - mean) / sqrt(variance + eps) by channel; mean, variance and pixels beside it."""
+    """(values - mean) / sqrt(variance + eps) per channel; also mean, variance, pixel count."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         exact = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
         number = exact.numel() // exact.shape[1]
         variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
-        # Moments of each process, joined as Chan et al. 1979 do: no difference of large sums.
+        # The processes' moments combined as in Chan et al. 1979: no difference of large sums.
         own = torch.cat([mean, variance, mean.new_tensor([number])])
         parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, own)

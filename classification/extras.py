@@ -17,7 +17,7 @@ def is_installed(package: str) -> bool:
 
 
 def require(key: str, extra: str, *packages: str, otherwise: str = "") -> None:
-    """Raise ConfigError unless all packages of an extra are installed; it says how to install it.
+    """Raise ConfigError, with the install command, unless all packages of an extra are installed.
 
     `key` is the setting or option that needs them; `otherwise` is what works without them.
     """

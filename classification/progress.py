@@ -1,4 +1,4 @@
-"""How long work reports its progress and its messages to whoever shows them."""
+"""Callbacks through which long work reports progress and messages."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class Progress(Protocol):
     """Called as work advances; must not touch the work's tensors."""
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        """`done` of `total` units (epochs, batches, …) are finished; `metrics` are for showing."""
+        """`done` of `total` units (epochs, batches, …) are finished; `metrics` are for display."""
 
 
 def silent(done: int, total: int, unit: str, **metrics: float) -> None:

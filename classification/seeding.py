@@ -1,7 +1,7 @@
 """Random generators derived from (seed, stream, indices) instead of a carried state.
 
-A generator made afresh for every epoch needs no place in a checkpoint: the epoch's number is its
-state, so a run that stops and resumes draws what an uninterrupted one would have drawn.
+Each epoch has a new generator, determined by its number, so checkpoints store no random state and
+a resumed run makes the same draws as an uninterrupted one.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import torch
 
 
 def derive_seed(seed: int, stream: str, *indices: int) -> int:
-    """A 63-bit seed, the same on every platform; distinct purposes give independent streams."""
+    """Return a 63-bit seed, the same on every platform; different streams are independent."""
     text = "/".join([str(seed), stream, *map(str, indices)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -20,14 +20,14 @@ def derive_seed(seed: int, stream: str, *indices: int) -> int:
 def make_generator(
     seed: int, stream: str, *indices: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator on `device`, seeded from (seed, stream, indices)."""
+    """Return a generator on `device`, seeded from (seed, stream, indices)."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, stream, *indices))
 
 
 def reseed(generator: torch.Generator, seed: int, stream: str, *indices: int) -> None:
-    """Bring a standing generator to where `make_generator` would begin.
+    """Seed an existing generator as `make_generator` would.
 
-    For generators that a CUDA graph draws from, which cannot be replaced by others.
+    For the generators of a CUDA graph, which cannot be replaced.
     """
     generator.manual_seed(derive_seed(seed, stream, *indices))
 
@@ -38,7 +38,7 @@ def seeded(
 ) -> Iterator[None]:
     """Seed torch's global generators inside the block and restore them after it.
 
-    For what takes no generator: weight initialisation and dropout inside modules.
+    For code that takes no generator: weight initialisation and dropout inside modules.
     """
     device = torch.device(device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

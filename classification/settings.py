@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-# A field's `json_schema_extra`: another value costs other time or memory and gives the same result.
+# `json_schema_extra` of a field that changes time or memory but not the result.
 WITHOUT_EFFECT: JsonDict = {"without_effect": True}
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -19,7 +19,7 @@ def is_without_effect(field: FieldInfo) -> bool:
 
 
 def effective_settings(config: BaseModel) -> dict[str, Any]:
-    """The fields that decide a result, as JSON values; those of nested models likewise."""
+    """Return the fields that affect a result, as JSON values, also those of nested models."""
     return {
         name: _plain(getattr(config, name))
         for name, field in type(config).model_fields.items()
@@ -28,7 +28,7 @@ def effective_settings(config: BaseModel) -> dict[str, Any]:
 
 
 def part_of(config: BaseModel, base: type[Part]) -> Part:
-    """The fields of `config` that `base`, one of its base classes, declares, and no others."""
+    """Return the fields of `config` that `base`, one of its base classes, declares."""
     return base.model_validate({name: getattr(config, name) for name in base.model_fields})
 
 

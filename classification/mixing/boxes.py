@@ -12,7 +12,7 @@ class Boxes:
     """K nested boxes B_0 ⊃ … ⊃ B_{K-1}, in pixels; image k+1 fills B_k, so image 1 is the canvas.
 
     `corner` and `size` are int64 [2, ..., K], their first dimension being (vertical, horizontal);
-    K's index 0 is B_0, the whole canvas. A box with a side of 0 shows nothing, nor do those in it.
+    K's index 0 is B_0, the whole canvas. A box with a side of 0 is empty, as are those in it.
     """
 
     corner: Tensor
@@ -58,8 +58,8 @@ class Boxes:
     def compose(self, images: Tensor, sources: Tensor) -> Tensor:
         """The same as `compose(images, sources, self.owners())`, but faster.
 
-        What a pixel shows depends on its row only through the row's depth. So one line of pixel
-        addresses is made for each depth, and each row picks the line of its own depth.
+        A pixel depends on its row only through the row's depth, so one line of pixel addresses is
+        computed per depth, and each row picks the line of its depth.
         """
         num_images, width, device = sources.shape[-1], self.canvas_width, sources.device
         rows, columns = self._depths()
@@ -74,7 +74,7 @@ class Boxes:
         return _gather(images, addresses)
 
     def _depths(self) -> tuple[Tensor, Tensor]:
-        """How many of B_1 … B_{K-1} span each row, int64 [..., H], and each column, [..., W].
+        """Count the B_1 … B_{K-1} spanning each row, int64 [..., H], and each column, [..., W].
 
         The boxes nest, so the smaller of the two is the number of boxes that hold the pixel.
         """
@@ -91,8 +91,8 @@ class Boxes:
 def nest_boxes(fractions: Tensor, height: int, width: int, generator: torch.Generator) -> Boxes:
     """Draw boxes whose areas follow `fractions` float32 [..., K] on height×width pixels.
 
-    A corner is uniform over the places, both ends included, at which the box lies inside its
-    parent (Eq. 5; lines 17-18 of Algorithm 1 are misprinted), so nothing is ever clipped.
+    A corner is uniform over the places, both ends included, at which the box is inside its parent
+    (Eq. 5; lines 17-18 of Algorithm 1 are misprinted), so boxes are never clipped.
     """
     size = _nest_sizes(fractions, height, width)
     places = size[..., :-1] - size[..., 1:] + 1
@@ -105,11 +105,11 @@ def nest_boxes(fractions: Tensor, height: int, width: int, generator: torch.Gene
 
 
 def centre_boxes(fractions: Tensor, saliency: Tensor, sources: Tensor) -> Boxes:
-    """Boxes as large as `nest_boxes` makes them, each centred on what is salient.
+    """Return boxes of the sizes of `nest_boxes`, each centred on the most salient pixel.
 
     `fractions` float32 [N, K]; `saliency` [S, H, W]; `sources` int64 [N, K] are rows of it. The
-    centre is the most salient pixel, the first of equals, of the image that fills the box among
-    those inside the parent; then the box is shifted to lie inside the parent.
+    pixel is the most salient one (the first of equals) of the box's image inside the parent; the
+    box is then shifted into the parent.
     """
     height, width = saliency.shape[1:]
     size = _nest_sizes(fractions, height, width).long()
@@ -129,7 +129,7 @@ def centre_boxes(fractions: Tensor, saliency: Tensor, sources: Tensor) -> Boxes:
 
 
 def compose(images: Tensor, sources: Tensor, owners: Tensor) -> Tensor:
-    """Mixed images [..., C, H, W], each pixel from the image that owns it, at the same place.
+    """Return mixed images [..., C, H, W], each pixel from the same place of the image it shows.
 
     `images` [S, C, H, W] of any type; `sources` int64 [..., K] are rows of `images`; `owners`
     [..., H, W] are positions in `sources`. `images` is not copied if it is contiguous.
@@ -140,7 +140,7 @@ def compose(images: Tensor, sources: Tensor, owners: Tensor) -> Tensor:
 
 
 def _nest_sizes(fractions: Tensor, height: int, width: int) -> Tensor:
-    """Heights and widths of the boxes, whole numbers in float32 [2, ..., K] (Eq. 4).
+    """Return heights and widths of the boxes, integers in float32 [2, ..., K] (Eq. 4).
 
     Each side is its parent's times √(R_k / R_{k-1}), rounded, where R_k is the mass of the images
     inside B_k: what Algorithm 1's √(1 - v) is before its divisions lose precision.
@@ -160,7 +160,7 @@ def _nest_sizes(fractions: Tensor, height: int, width: int) -> Tensor:
 
 
 def _gather(images: Tensor, addresses: Tensor) -> Tensor:
-    """Images [..., C, H, W] whose pixel (c, h, w) lies (c·H + h)·W after `addresses`[..., h, w]."""
+    """Return images whose pixel (c, h, w) is that (c·H + h)·W after `addresses`[..., h, w]."""
     channels, height, width = images.shape[1:]
     lines = channels * height
     shape = (*addresses.shape[:-2], channels, height, width)

@@ -58,15 +58,15 @@ _NAMES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class MixingContext:
-    """What of a training some mixers need beside the batch.
+    """What some mixers need from a training in addition to the batch.
 
-    `normalization` is undone where pixels are looked at; `model` gives gradients and takes hooks.
+    `normalization` is inverted to get pixels; `model` gives gradients and takes hooks.
     """
 
     normalization: Normalization
     model: nn.Module
     stages: Sequence[nn.Module]
-    """Whose inputs Manifold Mixup may mix."""
+    """Stages whose inputs Manifold Mixup can mix."""
     precision: Precision = "fp32"
 
 
@@ -105,7 +105,7 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
     side: int | None = Field(
         None,
         gt=0,
-        description="of the square that cutout blanks, pixels. Published (DeVries & Taylor 2017): "
+        description="side of cutout's square, pixels. Published (DeVries & Taylor 2017): "
         "16 for CIFAR-10, 8 for CIFAR-100; 16 if left out",
     )
 
@@ -113,19 +113,21 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
     def _applicable(self) -> "MixingConfig":
         if self.num_images is not None and self.kind not in _ANY_NUMBER:
             raise ValueError(
-                f"num_images {self.num_images} has no meaning for kind {self.kind}; "
+                f"num_images {self.num_images} cannot be used with kind {self.kind}; "
                 f"allowed: only with {', '.join(_ANY_NUMBER)}"
             )
         if self.alpha is not None and self.kind in _NO_FRACTIONS:
             raise ValueError(
-                f"alpha has no meaning for kind {self.kind}; allowed: only with a mixer"
+                f"alpha cannot be used with kind {self.kind}; allowed: only with a mixer"
             )
         if self.side is not None and self.kind != "cutout":
-            raise ValueError(f"side has no meaning for kind {self.kind}; allowed: only with cutout")
+            raise ValueError(
+                f"side cannot be used with kind {self.kind}; allowed: only with cutout"
+            )
         return self
 
     def describe(self) -> str:
-        """The mixer and what it is set to, in words: "DCutMix, K = 5, α = 0.2"."""
+        """Return the mixer and its settings in words: "DCutMix, K = 5, α = 0.2"."""
         parts = [_NAMES[self.kind]]
         if self.kind in _ANY_NUMBER:
             parts.append(f"K = {self._number}")
@@ -139,7 +141,7 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def mixes_any_number(self) -> bool:
-        """Whether `num_images` means anything to the kind."""
+        """Whether the kind uses `num_images`."""
         return self.kind in _ANY_NUMBER
 
     @property
@@ -154,7 +156,7 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def needs_model(self) -> bool:
-        """Whether the mixer looks into the network that is trained, or changes its course."""
+        """Whether the mixer uses the gradients or feature maps of the trained network."""
         return self.kind in _OF_A_MODEL
 
     @property
@@ -163,14 +165,14 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         return self.kind not in _ON_CPU
 
     def check(self) -> None:
-        """Raise ConfigError, before anything starts, if the mixer lacks a library."""
+        """Raise ConfigError if a library that the mixer needs is not installed."""
         if self.kind == "comixup":
             _comixup()
 
     def build(
         self, num_classes: int, mixing_context: MixingContext | None = None
     ) -> BatchMixer | None:
-        """The mixer, for integer labels below `num_classes`; None for kind none.
+        """Return the mixer, for integer labels below `num_classes`; None for kind none.
 
         Without `mixing_context` images are taken as pixels in [0, 255]; raises ValueError if the
         mixer needs a model.
@@ -206,7 +208,7 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 def _comixup() -> "type[CoMixup]":
-    """Co-Mixup's class. Raises ConfigError without PyMaxflow, which its licence keeps optional."""
+    """Return Co-Mixup's class. Raises ConfigError without PyMaxflow (optional: it is GPL)."""
     try:
         from classification.mixing.comixup import CoMixup
     except ImportError as error:

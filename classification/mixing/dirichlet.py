@@ -26,9 +26,8 @@ class DMixup(DirichletMixer):
 class DCutMix(DirichletMixer):
     """K images in nested boxes, labelled by exact pixel shares (Eq. 3-5, Algorithm 1).
 
-    Image 1 is the canvas and image k+1 fills box k, which lies inside box k-1. Algorithm 1 loses
-    the last patch's label when K = 2 (lines 21-28); here it has its weight for every K. Images
-    keep their type.
+    Image 1 is the canvas and image k+1 fills box k, inside box k-1. Algorithm 1 loses the last
+    patch's label when K = 2 (lines 21-28); here it counts for every K. Images keep their type.
     """
 
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
@@ -53,13 +52,12 @@ class DCutMix(DirichletMixer):
 
 
 class SaliencyDCutMix(DCutMix):
-    """DCutMix whose boxes are centred on what is salient in the image that fills them.
+    """DCutMix with each box centred on the most salient pixel of its image.
 
-    Sizes are DCutMix's; a box's centre is the most salient pixel of its image among those inside
-    its parent, from where the box is shifted, not clipped, to lie inside the parent. The patch is
-    cut from the same place of its image, as in Algorithm 1. (Jeong et al. 2023, section IV-A.2;
-    the centre after SaliencyMix, Uddin et al. 2021.) `saliency` turns (images, labels) into a map
-    [N, H, W]; by default images are taken as pixels in [0, 255].
+    Sizes are DCutMix's; the pixel is chosen inside the parent, and the box is then shifted, not
+    clipped, into the parent. The patch is cut from the same place of its image, as in Algorithm 1.
+    (Jeong et al. 2023, section IV-A.2; the centre after SaliencyMix, Uddin et al. 2021.)
+    `saliency` turns (images, labels) into a map [N, H, W]; the default takes pixels in [0, 255].
     """
 
     def __init__(
@@ -84,9 +82,9 @@ class SaliencyDCutMix(DCutMix):
 
 
 def add_up(images: Tensor, partners: Tensor, fractions: Tensor) -> Tensor:
-    """Σ_k fractions[n, k] · images[partners[n, k]], [N, ...]; types as `DMixup` states."""
+    """Return Σ_k fractions[n, k] · images[partners[n, k]], [N, ...]; types as `DMixup` states."""
     pixels = images.to(torch.promote_types(images.dtype, torch.float32)).flatten(1)
-    # A bag is a sample, its members are the partners: no copy of the batch for each of them.
+    # A bag is a sample, its members are the partners, so the batch is not copied per partner.
     mixed = F.embedding_bag(
         partners, pixels, mode="sum", per_sample_weights=fractions.to(pixels.dtype)
     )

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 _UNCUTTABLE = 1 << 30
 
-_Ints = NDArray[Any]  # of whole numbers
+_Ints = NDArray[Any]  # of integers
 
 
 def cut_grids(unary: _Ints, below: _Ints, beside: _Ints) -> _Ints:
@@ -18,11 +18,11 @@ def cut_grids(unary: _Ints, below: _Ints, beside: _Ints) -> _Ints:
 
         Σ_i unary[i, z_i]  +  Σ_ij w_ij (z_i - z_j)²
 
-    `unary` [N, H, W, L] are whole costs of L labels; `below` [N, H - 1, W] and `beside`
-    [N, H, W - 1] whole weights, not negative, between a site and that below or beside it.
+    `unary` [N, H, W, L] are integer costs of L labels; `below` [N, H - 1, W] and `beside`
+    [N, H, W - 1] are integer weights ≥ 0 between a site and the one below or to its right.
 
     A convex function of the difference of two ordered labels is a sum over pairs of their
-    indicators a_l = [z ≥ l], all of which may be cut (Ishikawa 2003, "Exact optimization for
+    indicators a_l = [z ≥ l], all of which can be cut (Ishikawa 2003, "Exact optimization for
     Markov random fields with convex priors"). With x = Σ a_l and y = Σ b_l:
     (x - y)² = Σ_lm [a_l ≠ b_m] + x² + y² - (L - 1)(x + y).
     Raises ValueError if a weight is negative.
@@ -52,7 +52,7 @@ def cut_grids(unary: _Ints, below: _Ints, beside: _Ints) -> _Ints:
 
 
 def _convex_part(below: _Ints, beside: _Ints, labels: int) -> _Ints:
-    """What the pairs add to each site's own costs, [N, H, W, L]."""
+    """Return what the pairs add to each site's own costs, [N, H, W, L]."""
     number, height, width = beside.shape[0], beside.shape[1], below.shape[2]
     weight = np.zeros((number, height, width), np.int64)  # of all of a site's pairs
     weight[:, :-1] += below
@@ -66,7 +66,7 @@ def _convex_part(below: _Ints, beside: _Ints, labels: int) -> _Ints:
 def _least_cut(
     edges: Sequence[tuple[_Ints, _Ints, _Ints]], source: int, sink: int
 ) -> NDArray[np.bool_]:
-    """Which nodes lie on the source's side of a minimum cut."""
+    """Return for each node whether it is on the source's side of a minimum cut."""
     tails, heads, capacities = (
         np.concatenate([part.ravel() for part in parts]) for parts in zip(*edges, strict=True)
     )

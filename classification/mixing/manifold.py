@@ -14,11 +14,11 @@ from classification.mixing.mixer import DirichletMixer, Mix, all_to_first
 class ManifoldMixup(DirichletMixer):
     """Weighted sums of two samples' maps at a depth drawn for each batch, and of their labels.
 
-    Depth 0 is the images; depth i what enters `stages[i - 1]`, mixed by a hook that serves the
-    next forward pass in training mode and is gone after it. So what `__call__` returns is mixed
-    only if depth 0 was drawn, but its targets always are: the model must see the batch next. The
-    depth is drawn on the device and all depths take part, with weights that change nothing but at
-    the drawn one, so that nothing waits. For this project's networks `stages` are
+    Depth 0 is the images; depth i is the input of `stages[i - 1]`, mixed by a hook that acts once,
+    on the next forward pass in training mode. So the images that `__call__` returns are mixed only
+    if depth 0 was drawn, but the targets always are: the model must be given this batch next. The
+    depth is drawn on the device and all depths are mixed, with weights that have no effect except
+    at the drawn one, so that the CPU never waits. For this project's networks `stages` are
     `model.stages[1:3]`: with the images the set {0, 1, 2} of the paper's residual networks.
     """
 
@@ -43,7 +43,7 @@ class ManifoldMixup(DirichletMixer):
             torch.where(depth == place, fractions, all_to_first(fractions))
             for place in range(len(self.stages) + 1)
         ]
-        for handle in self._handles:  # of a batch that no model saw
+        for handle in self._handles:  # of a batch that was not passed to the model
             handle.remove()
         self._handles.clear()
         for stage, weights in zip(self.stages, at_depth[1:], strict=True):
@@ -64,7 +64,7 @@ class ManifoldMixup(DirichletMixer):
 
 
 def _blend(maps: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
-    """Maps [N, C, H, W] moved by `weights` [N] towards their `partners`' [N], in float32."""
+    """Move maps [N, C, H, W] by `weights` [N] towards their `partners`' [N], in float32."""
     weights = weights.view(-1, 1, 1, 1).to(torch.promote_types(maps.dtype, torch.float32))
     return torch.lerp(maps.to(weights.dtype), maps[partners].to(weights.dtype), weights).to(
         maps.dtype

@@ -23,7 +23,7 @@ class CutMix(DirichletMixer):
     """A patch of one image on another, labelled by the patch's exact area (Yun et al. 2019).
 
     The patch has √(1 - λ) of the image's sides, λ from Beta(α, α); its centre is any pixel, and
-    what sticks out of the image is clipped. Images keep their type.
+    the part outside the image is clipped. Images keep their type.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class CutMix(DirichletMixer):
 
 
 def centred_boxes(fractions: Tensor, height: int, width: int, generator: torch.Generator) -> Boxes:
-    """CutMix's box for `fractions` float32 [..., 2] of canvas and patch, as Boxes of K = 2.
+    """Draw CutMix's box for `fractions` float32 [..., 2] of canvas and patch, as Boxes of K = 2.
 
-    Sides are rounded down and a box reaches half a side, rounded down, either way from its
-    centre, as in the authors' code: so before clipping both sides are even.
+    Sides and half sides are rounded down, as in the authors' code, so before clipping both sides
+    are even.
     """
     ratio = fractions[..., 1].sqrt()
     axes = []
@@ -62,7 +62,7 @@ def centred_boxes(fractions: Tensor, height: int, width: int, generator: torch.G
 
 
 class Cutout(BatchMixer):
-    """Blanks a square of `side` pixels, centred anywhere and clipped; the label stays whole.
+    """Blanks a square of `side` pixels, centred anywhere and clipped; the label does not change.
 
     Blank is 0: the mean, where images are normalised. Images keep their type.
     Raises ConfigError if `side` is not above 0.
@@ -75,7 +75,7 @@ class Cutout(BatchMixer):
         self.side = side
 
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
-        """As `BatchMixer.mix`, each image its own only partner."""
+        """As `BatchMixer.mix`; each image is its only partner."""
         blanked = cutout(images, self.side, generator)
         if self.prob < 1:
             mixed = torch.rand((), generator=generator, device=images.device) < self.prob

@@ -24,13 +24,13 @@ from classification.mixing.saliency import SaliencySource, check_saliency
 
 _LOG2_BLOCKS = (1, 4)  # least and most blocks a side: 2¹ to 2⁴, drawn for each batch
 _SMOOTHNESS = 1.2  # β, weight of a seam between different labels, for 1/16 of a block's side
-_CONTRAST = 0.5  # γ, weight in it of the pixels' difference; at most 1, or seams could earn
+_CONTRAST = 0.5  # γ, weight of the pixels' difference in it; at most 1 keeps costs ≥ 0
 _PRIOR = 0.2  # η
 _CELL = 4  # pixels a side of what is compared across a seam
 _PATCH = 4  # pixels a side of what moves, where that makes at most _PATCHES a side (CIFAR);
 _PATCHES = 8  # else whole blocks move, as in the authors' runs on Tiny ImageNet and ImageNet
 _DISTANCE = 0.8  # ε, cost of moving by a whole side
-_REFUSED = 1.0  # added to the cost of a place that another patch got
+_REFUSED = 1.0  # added to the cost of a place that another patch won
 _UNITS = 4000  # to which costs are rounded, for the mean salience of a block
 _TINY = 1e-8  # keeps the logarithms finite
 
@@ -45,7 +45,7 @@ class PuzzleMix(DirichletMixer):
     [0, 255]. The first image's fraction, Beta(α, α), is drawn for each sample (the authors: for the
     batch) and enters the prior only; the number of blocks a side, 2 to 16, for the batch. Blocks
     need not tile the image: their salience is then pooled over areas that may overlap by a pixel,
-    and nothing moves. A sample that is its own partner stays as it is. Float images keep their
+    and nothing moves. A sample that is its own partner does not change. Float images keep their
     type; uint8 images become float32 in [0, 255], since blocks may show both images by halves.
     """
 
@@ -65,7 +65,7 @@ class PuzzleMix(DirichletMixer):
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`. Raises ConfigError if the saliency is not a map for each image.
 
-        Where no sample is mixed, the saliency is not asked for and stays None.
+        If no sample is mixed, the saliency is not computed and is None.
         """
         fractions = self._draw_fractions(images, generator)
         partners = self._draw_partners(images, generator)
@@ -113,22 +113,22 @@ class PuzzleMix(DirichletMixer):
 
 
 class Energy(NamedTuple):
-    """What a labelling costs: label i of a block says that i halves of it show the second image.
+    """The cost of a labelling: label i of a block means that i halves show the second image.
 
     Neighbours i and j cost w·(i - j)²/4, where w is their seam's weight.
     """
 
     labels: Tensor
-    """Of each label at each block, [N, rows, columns, 3]."""
+    """Cost of each label at each block, [N, rows, columns, 3]."""
     down: Tensor
     """Weights of the seams below the blocks, not negative, [N, rows - 1, columns]."""
     across: Tensor
     """Weights of the seams to the right of the blocks, not negative, [N, rows, columns - 1]."""
 
     def minimise(self) -> Tensor:
-        """The labels of least cost, int64 [N, rows, columns], found on the CPU.
+        """Return the labels of least cost, int64 [N, rows, columns], computed on the CPU.
 
-        Costs are rounded to a thousandth of what a block has of the salience on average, or finer.
+        Costs are rounded to a thousandth of a block's mean salience, or finer.
         """
         units = _UNITS * self.labels[0, ..., 0].numel()
         costs, down, across = (
@@ -141,14 +141,14 @@ class Energy(NamedTuple):
 def mask_energy(
     salience: Tensor, pixels: Tensor, partners: Tensor, fractions: Tensor, grid: Grid
 ) -> Energy:
-    """The energy of the batch's masks (section 4 of the paper, weighted as in the authors' code).
+    """Return the energy of the batch's masks (section 4; weighted as in the authors' code).
 
     `salience` float32 [N, rows, columns] of each image sums to 1; `pixels` float32 [N, C, H, W] are
     in [0, 1]; `partners` int64 [N] give the second images; `fractions` float32 [N, 2].
 
     A seam between labels i and j costs β(i - j)²/4, and βγ times the difference of the pixels that
-    meet there. For whole labels that difference is shared out exactly between the labels' costs
-    and the seam's weight. The weight is at least β(1 - γ), for differences are at most 1.
+    meet there. For integer labels that difference splits exactly into label costs and the seam's
+    weight. The weight is at least β(1 - γ), since differences are at most 1.
     """
     rows, columns = grid
     smoothness = _SMOOTHNESS / (16 * (rows * columns) ** 0.5)
@@ -179,13 +179,12 @@ def mask_energy(
 
 
 def plan_moves(shown: Tensor, salience: Tensor) -> Tensor:
-    """Patch that comes to each place of an image, int64 [N, rows · columns].
+    """Return the patch to move to each place of an image, int64 [N, rows · columns].
 
-    `shown` bool and `salience` float32 [N, rows, columns]. Each patch wants the place where its
-    salience shows, less the way there; a place goes to the patch that gains most, and the others
-    look again with the place made dearer (Algorithm 1, Masked Transport, as many rounds as the
-    authors' code makes). A place that nobody got keeps its patch; it is one that is not shown. No
-    patch comes to two places that are shown.
+    `shown` bool and `salience` float32 [N, rows, columns]. Each patch bids for the place with the
+    largest shown salience less distance; the best bid wins, and the others bid again with the cost
+    of that place raised (Algorithm 1, Masked Transport, with the authors' number of rounds). A
+    place without a winner is not shown and keeps its patch. No patch gets two shown places.
     """
     rows, columns = shown.shape[1:]
     device = shown.device
@@ -211,7 +210,7 @@ def plan_moves(shown: Tensor, salience: Tensor) -> Tensor:
 
 
 def move(images: Tensor, patches: Tensor, grid: Grid) -> Tensor:
-    """`images` [N, C, H, W] cut along `grid`, with `patches` int64 [N, rows · columns] in place."""
+    """Cut `images` [N, C, H, W] along `grid`, and place `patches` int64 [N, rows · columns]."""
     rows, columns = grid
     cut = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # [N, C, rows, h, columns, w]
     pieces = cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # [N, P, C, h, w]
@@ -220,9 +219,9 @@ def move(images: Tensor, patches: Tensor, grid: Grid) -> Tensor:
 
 
 def salience_by_block(saliency: Tensor, grid: Grid) -> Tensor:
-    """Share of an image's saliency [N, H, W] that each block has, float32 [N, rows, columns].
+    """Return each block's share of an image's saliency [N, H, W], float32 [N, rows, columns].
 
-    All blocks have the same where none is above 0, or it is not finite.
+    All shares are equal if no saliency is above 0, or if one is not finite.
     """
     blocks = F.adaptive_avg_pool2d(saliency.float().clamp(min=0)[:, None], grid)[:, 0]
     total = blocks.sum((1, 2), keepdim=True)
@@ -231,7 +230,7 @@ def salience_by_block(saliency: Tensor, grid: Grid) -> Tensor:
 
 
 def enlarge(blocks: Tensor, size: Grid) -> Tensor:
-    """`blocks` [..., rows, columns] on a finer grid: each place has the value of its block."""
+    """Put `blocks` [..., rows, columns] on a finer grid: each place has its block's value."""
     for axis, fine in zip((-2, -1), size, strict=True):
         coarse = blocks.shape[axis]
         places = torch.arange(fine, device=blocks.device) * coarse // fine
@@ -247,7 +246,7 @@ def _draw_grid(size: Grid, generator: torch.Generator) -> Grid:
 
 
 def _patch_grid(size: Grid, grid: Grid) -> Grid | None:
-    """Patches that move: small ones or the blocks; None if blocks do not tile the image."""
+    """Return the grid of patches to move: small ones or the blocks; None if blocks do not tile."""
     if any(side % count for side, count in zip(size, grid, strict=True)):
         return None
     fine = size[0] // _PATCH, size[1] // _PATCH
@@ -256,7 +255,7 @@ def _patch_grid(size: Grid, grid: Grid) -> Grid | None:
 
 
 def _seams(upper: Tensor, lower: Tensor, along: int, beside: int) -> Tensor:
-    """How much cells [N, C, h, w] of `upper` and `lower` differ where blocks meet.
+    """Return how much cells [N, C, h, w] of `upper` and `lower` differ where blocks meet.
 
     Blocks are `along` cells high and `beside` wide: [N, h / along - 1, w / beside].
     """
@@ -265,7 +264,7 @@ def _seams(upper: Tensor, lower: Tensor, along: int, beside: int) -> Tensor:
 
 
 def _above(seams: Tensor) -> Tensor:
-    """What the seams [N, rows - 1, columns] are to the blocks above them, [N, rows, columns]."""
+    """Give the seams [N, rows - 1, columns] to the blocks above them, [N, rows, columns]."""
     return F.pad(seams, (0, 0, 0, 1))
 
 

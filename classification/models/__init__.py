@@ -1,4 +1,4 @@
-"""Classifier networks by the name that a config uses."""
+"""Classifier networks by their name in a config."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Architecture:
 
 
 def _build_resnet50(num_classes: int) -> Classifier:
-    from classification.models.resnet50 import ResNet50  # slow to import, and for this one alone
+    from classification.models.resnet50 import ResNet50  # slow to import, needed only here
 
     return ResNet50(num_classes)
 
@@ -40,7 +40,7 @@ MODELS: dict[str, Architecture] = {
 
 
 def build_classifier(name: str, num_classes: int) -> Classifier:
-    """An untrained classifier: normalised images [N, 3, H, W] to logits [N, L].
+    """Build an untrained classifier: normalised images [N, 3, H, W] to logits [N, L].
 
     Its weights come from torch's global generator. Raises ConfigError for an unknown name.
     """
@@ -48,10 +48,9 @@ def build_classifier(name: str, num_classes: int) -> Classifier:
 
 
 def smallest_classifier_input(name: str) -> int:
-    """The smallest image side, in pixels, that leaves every reduction something to reduce.
+    """Return the smallest image side, in pixels, at which every reduction halves its maps.
 
-    Smaller ones still pass, but only through maps of one pixel. Raises ConfigError for an unknown
-    name.
+    Smaller images work too, with maps of one pixel. Raises ConfigError for an unknown name.
     """
     return 2 ** _architecture(name).reductions
 

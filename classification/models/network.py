@@ -14,7 +14,7 @@ class Classifier(nn.Module, ABC):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """What the linear layer sees: [N, 3, H, W] to [N, F]."""
+        """Return the input of the linear layer: [N, 3, H, W] to [N, F]."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [N, 3, H, W] to logits [N, L]."""
@@ -26,7 +26,7 @@ class Classifier(nn.Module, ABC):
     @property
     @abstractmethod
     def stages(self) -> tuple[nn.Module, ...]:
-        """In order of depth; what enters or leaves one are all the maps there are, [N, C, H, W]."""
+        """In order of depth; no connection bypasses a stage. Maps are [N, C, H, W]."""
 
     @property
     @abstractmethod
@@ -35,7 +35,7 @@ class Classifier(nn.Module, ABC):
 
 
 class ResidualBlock(nn.Module, ABC):
-    """A residual branch beside a shortcut."""
+    """A residual branch and a shortcut."""
 
     @property
     @abstractmethod
@@ -44,22 +44,21 @@ class ResidualBlock(nn.Module, ABC):
 
 
 class StagedClassifier(Classifier):
-    """A stem, stages of residual blocks and an average over whatever maps remain.
+    """A stem, stages of residual blocks and a global average, for any image size.
 
-    So any image size passes. The stages are the children that are an nn.Sequential, and no other
-    child may be one.
+    The stages are the children that are an nn.Sequential; no other child may be one.
     """
 
     @abstractmethod
     def stem(self, images: Tensor) -> Tensor:
-        """What precedes the first stage: [N, 3, H, W] to [N, C, H', W']."""
+        """Apply the layers before the first stage: [N, 3, H, W] to [N, C, H', W']."""
 
     def finish(self, maps: Tensor) -> Tensor:
-        """What stands between the last stage and the average; shapes stay."""
+        """Apply the layers between the last stage and the average; the shape stays the same."""
         return maps
 
     def features(self, images: Tensor) -> Tensor:
-        """The averages of the last maps: [N, 3, H, W] to [N, F]."""
+        """Return the averages of the last maps: [N, 3, H, W] to [N, F]."""
         maps = self.stem(images)
         for stage in self.stages:
             maps = stage(maps)
@@ -80,7 +79,7 @@ class StagedClassifier(Classifier):
         widths: Sequence[int],
         blocks: int,
     ) -> None:
-        """Add `layer1`, `layer2`, …, a stage of `blocks` blocks for every one of `widths`.
+        """Add `layer1`, `layer2`, …, a stage of `blocks` blocks for each of `widths`.
 
         `block` takes channels in, channels out and a stride, which is 2 at the start of every stage
         but the first.

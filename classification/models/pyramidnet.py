@@ -22,9 +22,9 @@ _EXPANSION = 4
 
 
 class PyramidNet(StagedClassifier):
-    """Depth 9n + 2: three stages of n bottlenecks; `alpha` (α̃) is how much the width grows in all.
+    """Depth 9n + 2: three stages of n bottlenecks; `alpha` (α̃) is the width's total growth.
 
-    The width of block k (from 1) is round(16 + α̃ k / 3n), and it puts out four times as many maps.
+    The width of block k (from 1) is round(16 + α̃ k / 3n), and it outputs four times as many.
     """
 
     def __init__(self, depth: int, alpha: int, num_classes: int) -> None:
@@ -53,14 +53,14 @@ class PyramidNet(StagedClassifier):
         return self.bn1(self.conv1(images))
 
     def finish(self, maps: Tensor) -> Tensor:
-        """[N, 4 · (16 + α̃), H, W], activated."""
+        """Activate the last maps, [N, 4 · (16 + α̃), H, W]."""
         return F.relu(self.bn_final(maps))
 
 
 class Bottleneck(ResidualBlock):
-    """BN-1×1-BN-ReLU-3×3-BN-ReLU-1×1-BN beside a shortcut padded with zero maps (Figure 6d).
+    """BN-1×1-BN-ReLU-3×3-BN-ReLU-1×1-BN plus a shortcut padded with zero maps (Figure 6d).
 
-    The first ReLU of a pre-activation block is left out and a BatchNorm is added at the end; at
+    The first ReLU of a pre-activation block is omitted and a BatchNorm is added at the end; at
     stride 2 the shortcut is averaged over 2×2.
     """
 

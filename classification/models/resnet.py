@@ -54,7 +54,7 @@ class PreActResNet(StagedClassifier):
         return self.conv1(images)
 
     def finish(self, maps: Tensor) -> Tensor:
-        """The activation that the last block leaves to its successor (He et al. 2016b, 3.2)."""
+        """Apply the activation that a block leaves to its successor (He et al. 2016b, 3.2)."""
         return F.relu(self.bn_final(maps))
 
 
@@ -66,7 +66,7 @@ class PreActResNet18(PreActResNet):
 
 
 class BasicBlock(ResidualBlock):
-    """Conv-BN-ReLU-Conv-BN beside the shortcut, then ReLU (He et al. 2016a, Figure 2)."""
+    """Conv-BN-ReLU-Conv-BN plus the shortcut, then ReLU (He et al. 2016a, Figure 2)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""ResNet-50 for large images, torchvision's: its weights load.
+"""torchvision's ResNet-50, for large images, which loads torchvision's weights.
 
 He et al. 2016, "Deep Residual Learning", Table 1, with the stride of a bottleneck at its 3×3
-convolution, as in torchvision. Importing torchvision is slow, so only what builds this network
-imports this module.
+convolution, as in torchvision. Importing torchvision is slow, so this module is imported only to
+build the network.
 """
 
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
 """ResNet-9, the network of the CIFAR speedruns.
 
 Page 2018, "How to Train Your ResNet" (the DAWNBench entry): convolutions of 64 to 512 channels, a
-max pool behind each widening, a residual block of two convolutions at the first and the last.
+max pool after each widening, a residual block of two convolutions at the first and the last.
 """
 
 import torch.nn.functional as F
@@ -25,11 +25,11 @@ class ResNet9(Classifier):
         initialize_convolutions(self)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: [N, 3, H, W] to [N, 512]."""
+        """Return the input of the linear layer: [N, 3, H, W] to [N, 512]."""
         maps = F.max_pool2d(self.widen1(self.prepare(images)), 2, ceil_mode=True)
         maps = F.max_pool2d(self.widen2(maps + self.residual1(maps)), 2, ceil_mode=True)
         maps = F.max_pool2d(self.widen3(maps), 2, ceil_mode=True)
-        # Over all that is left, which ONNX has no adaptive pooling for.
+        # A global max pool; ONNX has no adaptive one.
         return F.max_pool2d(maps + self.residual3(maps), maps.shape[2:]).flatten(1)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -37,12 +37,12 @@ class ResNet9(Classifier):
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:
-        """The three convolutions that widen; a residual block sees only a part of the maps."""
+        """The three widening convolutions; residual blocks are bypassed by a shortcut."""
         return self.widen1, self.widen2, self.widen3
 
     @property
     def residual_ends(self) -> list[nn.Module]:
-        """The two residual blocks, whose shortcut lies outside of them."""
+        """The two residual blocks, whose shortcuts are outside of them."""
         return [self.residual1, self.residual3]
 
 

@@ -18,11 +18,11 @@ from classification.models.network import (
 )
 
 _STEM_CHANNELS = 64
-_WIDTHS = (256, 512, 1024)  # maps that the stages put out
+_WIDTHS = (256, 512, 1024)  # output maps of the stages
 
 
 class ResNeXt(StagedClassifier):
-    """Depth 9n + 2: three stages of n blocks that put out 256, 512 and 1,024 maps.
+    """Depth 9n + 2: three stages of n blocks with 256, 512 and 1,024 output maps.
 
     A block of the first stage has `cardinality` groups of `base_width` channels; these double from
     stage to stage.
@@ -45,7 +45,7 @@ class ResNeXt(StagedClassifier):
 
 
 class ResNeXtBlock(ResidualBlock):
-    """1×1-BN-ReLU, grouped 3×3-BN-ReLU, 1×1-BN beside the shortcut, then ReLU (Figure 3c).
+    """1×1-BN-ReLU, grouped 3×3-BN-ReLU, 1×1-BN plus the shortcut, then ReLU (Figure 3c).
 
     A shortcut that changes shape is a 1×1 convolution with BatchNorm.
     """

@@ -1,4 +1,4 @@
-"""float32 arrays in files: mapped into memory and filled in parts, or read whole."""
+"""float32 arrays in files: memory-mapped and filled in parts, or read."""
 
 import io
 import math
@@ -13,8 +13,8 @@ from classification.persistence.storage import storing, write_atomically
 
 
 def open_array(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
-    """The array that stands at `path`, open for writing; None unless it is whole and of `shape`."""
-    # Read-only first: opened for writing, a file cut short would be filled up with zeros.
+    """Open the array at `path` for writing; None unless it is complete and has `shape`."""
+    # Read-only first: opening a truncated file for writing would pad it with zeros.
     with suppress(OSError, ValueError):
         standing = np.load(path, mmap_mode="r")
         if standing.shape == shape and standing.dtype == np.float32:
@@ -23,10 +23,10 @@ def open_array(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
 
 
 def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new array of zeros, in another file should someone still have the old one mapped.
+    """Create an array of zeros, in a new file since the old one may still be mapped.
 
-    All its room is taken at once: a disk that is full later would end the process at a write.
-    Raises StorageError if there is not that much.
+    Its disk space is allocated at once: on a full disk a later write would kill the process.
+    Raises StorageError if there is too little.
     """
     path.unlink(missing_ok=True)
     needed = math.prod(shape) * np.dtype(np.float32).itemsize
@@ -43,9 +43,9 @@ def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 
 def read_array(path: Path, dimensions: int) -> np.memmap:
-    """The floating-point array at `path`, read where it is used.
+    """Memory-map the floating-point array at `path`.
 
-    Raises ArtifactError if the file is missing, cut short or anything else, as pickled objects are.
+    Raises ArtifactError if the file is missing, truncated or not such an array.
     """
     try:
         with np.errstate(over="raise"):  # a shape's product may exceed 64 bits
@@ -61,7 +61,7 @@ def read_array(path: Path, dimensions: int) -> np.memmap:
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """Write `array` as .npy, so that `path` is whole or absent."""
+    """Write `array` as .npy, atomically."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_atomically(path, buffer.getvalue())

@@ -1,8 +1,8 @@
 """Checkpoints: nested tensors and plain values in one checksummed file, without pickle.
 
-The file is a safetensors file. Tensors of one type lie in it end to end as one, so that a thousand
-small ones leave a device in one copy. Its header metadata holds the nesting as JSON, in which each
-tensor stands as (type, offset, shape), and the SHA-256 of that JSON and of all the bytes.
+The file is a safetensors file. Tensors of one type are concatenated, so that a thousand small ones
+are copied from a device at once. The header metadata holds the nesting as JSON, with each tensor
+as (type, offset, shape), and the SHA-256 of that JSON and of all bytes.
 """
 
 import hashlib
@@ -24,10 +24,9 @@ _TENSOR, _ITEMS, _TUPLE = "__tensor__", "__items__", "__tuple__"
 
 
 def save_checkpoint(path: Path, state: State) -> None:
-    """Write `state` (dicts, lists, tuples, tensors, JSON values) so that `path` is whole or absent.
+    """Write `state` (dicts, lists, tuples, tensors, JSON values) to `path`, atomically.
 
-    A dict's keys may be strings or integers, not both. Of a tensor its values are stored, not its
-    device or its strides.
+    A dict's keys are all strings or all integers. A tensor's device and strides are not stored.
     """
     piles: dict[str, _Pile] = {}
     tree = json.dumps(_pack(state, piles), sort_keys=True)
@@ -39,7 +38,7 @@ def save_checkpoint(path: Path, state: State) -> None:
 def load_checkpoint(path: Path) -> State:
     """Read what `save_checkpoint` wrote, tensors on the CPU.
 
-    Raises ArtifactError if the file is missing, damaged or of another kind.
+    Raises ArtifactError if the file is missing, damaged or not a checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -57,14 +56,14 @@ def load_checkpoint(path: Path) -> State:
 
 
 class _Pile:
-    """Tensors of one type and device, end to end."""
+    """Tensors of one type and device, to be concatenated."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.length = 0
 
     def add(self, tensor: Tensor) -> int:
-        """Lay `tensor` on the end; returns where it begins."""
+        """Append `tensor` and return its offset."""
         offset = self.length
         self.tensors.append(tensor.detach().reshape(-1))
         self.length += tensor.numel()
@@ -77,7 +76,7 @@ def _pack(value: Any, piles: dict[str, _Pile]) -> Any:
         offset = piles.setdefault(kind, _Pile()).add(value)
         return {_TENSOR: [kind, offset, list(value.shape)]}
     if isinstance(value, dict):
-        # In the keys' order, so that equal states are equal bytes however they were put together.
+        # Sorted, so that equal states give equal bytes.
         items = {key: _pack(value[key], piles) for key in sorted(value)}
         if all(isinstance(key, str) for key in items):
             return items
@@ -105,9 +104,9 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header's keys in order, so that equal states are equal bytes.
+    """Sort the header's keys of a safetensors file, so that equal states give equal bytes.
 
-    The library writes metadata in an order that differs from process to process and call to call.
+    The library's order of metadata varies between processes and calls.
     """
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from classification.errors import ArtifactError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# What becomes of disks, mounts and limits, rather than of a program's own mistakes.
+# Errors of disks, mounts and limits rather than of the program.
 _REFUSALS = {
     *_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENXIO,
     errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.EMFILE,
@@ -21,9 +21,9 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 @contextmanager
 def storing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns what the system says of `path`, or of a file it names itself, into a StorageError.
+    """Turn an OSError about `path`, or about the file that it names, into a StorageError.
 
-    `needed` is how many bytes are to be written there.
+    `needed` is the number of bytes to be written.
     """
     try:
         yield
@@ -36,9 +36,9 @@ def storing(path: Path, needed: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file at, which then takes its place; removed if that fails.
+    """Yield a temporary path whose file then replaces `path`; it is removed on failure.
 
-    A reader, or a crash, sees the old file or the new one, whole.
+    A reader, even after a crash, finds the complete old or new file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -51,14 +51,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace `path` with `content` so that a reader, or a crash, sees the old or the new whole.
+    """Replace `path` with `content`; a reader, even after a crash, finds the old or the new file.
 
-    Raises StorageError, naming `path`, if the disk refuses; what had been written makes room again.
+    Raises StorageError, naming `path`, if the disk fails; the partial file is removed.
     """
     data = content.encode() if isinstance(content, str) else content
     with storing(path, len(data)):
         if path.is_dir() and not path.is_symlink():
-            path.rmdir()  # an empty folder in the file's place; one that is not is refused
+            path.rmdir()  # only an empty folder is replaced
         with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(data)
             file.flush()
@@ -67,8 +67,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def writable(folder: Path, option: str) -> Iterator[None]:
-    """Turns a `folder` that cannot be written into an ArtifactError that names the `option` for it;
-    one whose disk is full into a StorageError."""
+    """Turn a write error of `folder` into an ArtifactError that names `option`; on a full disk,
+    into a StorageError."""
     try:
         yield
     except (OSError, StorageError) as error:
@@ -85,7 +85,7 @@ def writable(folder: Path, option: str) -> Iterator[None]:
 def refusal_of(
     error: OSError, path: Path | None = None, needed: int | None = None
 ) -> StorageError | None:
-    """What a disk refused, in a line that names the file; None for an error of another kind."""
+    """Return a disk's error as one line that names the file; None for any other error."""
     named = error.filename if isinstance(error.filename, str) else None
     place = Path(named) if named else path
     if error.errno not in _REFUSALS or place is None:
@@ -102,7 +102,7 @@ def refusal_of(
 
 
 def _free(path: Path) -> int | None:
-    """Bytes left where `path` lies, or would lie; None where nobody knows."""
+    """Return the free bytes on the disk of `path`; None if unknown."""
     for folder in (path, *path.parents):
         try:
             return shutil.disk_usage(folder).free
@@ -112,7 +112,7 @@ def _free(path: Path) -> int | None:
 
 
 def _size(number: int) -> str:
-    """Bytes in a person's units: 900 bytes, 1.2 MB."""
+    """Format a number of bytes: 900 bytes, 1.2 MB."""
     amount, unit = float(number), 0
     while amount >= 1000 and unit + 1 < len(_UNITS):
         amount, unit = amount / 1000, unit + 1

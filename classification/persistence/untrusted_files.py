@@ -1,8 +1,8 @@
 """Opens untrusted files: regular files only, up to a size limit, with bounded memory.
 
-A pipe would block forever, a device has no end, and a file may claim any size. Readers that
-run no code can still be made to allocate without end: by declared sizes, by compressed zeros, by
-values that grow as they are put together.
+A pipe would block forever, a device has no end, and a file can claim any size. Even readers that
+execute no code can be made to allocate without limit: by declared sizes, compressed zeros or
+values that grow when they are unpacked.
 """
 
 import json
@@ -31,7 +31,7 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a regular file")
         if status.st_size > limit:
-            raise ValueError(f"larger than it can be ({limit:,} bytes)")
+            raise ValueError(f"larger than the limit of {limit:,} bytes")
     except BaseException:
         os.close(descriptor)
         raise
@@ -41,11 +41,11 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
 def read_regular(path: Path, limit: int) -> bytes:
     """All bytes of a file. Raises OSError or ValueError as `open_regular` does."""
     with open_regular(path, limit) as file:
-        content = file.read(limit + 1)  # what /proc shows as empty is not
-    if content is None:  # a file of /proc that would have made a reader wait
+        content = file.read(limit + 1)  # files in /proc report a size of 0
+    if content is None:  # a file in /proc whose read would block
         raise ValueError("not a regular file")
     if len(content) > limit:
-        raise ValueError(f"larger than it can be ({limit:,} bytes)")
+        raise ValueError(f"larger than the limit of {limit:,} bytes")
     return content
 
 
@@ -62,7 +62,7 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ArtifactError, naming the file, if it holds none."""
+    """Read a JSON object. Raises ArtifactError, naming the file, if it holds none."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise ArtifactError(f"{path}: damaged; found {type(value).__name__}, allowed: an object")
@@ -70,21 +70,21 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_objects(path: Path) -> list[dict[str, Any]]:
-    """A JSON list of objects. Raises ArtifactError, naming the file, if it holds none."""
+    """Read a JSON list of objects. Raises ArtifactError, naming the file, if it holds none."""
     value = read_json(path)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ArtifactError(f"{path}: damaged; found no list of objects")
+        raise ArtifactError(f"{path}: damaged; not a list of objects")
     return value
 
 
-_STATUS = Path("/proc/self/statm")  # where there is none, as on macOS, nothing is bounded
+_STATUS = Path("/proc/self/statm")  # absent on macOS: memory is not limited there
 
 
 @contextmanager
 def memory_limit(num_bytes: int) -> Iterator[None]:
-    """Let this process's address space grow by `num_bytes` at most.
+    """Limit the growth of this process's address space to `num_bytes`, in all threads.
 
-    What asks for more fails: with MemoryError, or as the library words it. Counts for all threads.
+    Larger allocations fail with MemoryError or the library's own error.
     """
     if not _STATUS.exists():
         yield

@@ -18,16 +18,14 @@ _CHECKPOINT = re.compile(r"checkpoint-\d+(-\d+)?\.safetensors")
 
 
 class Workspace:
-    """Checkpoints numbered by finished steps, and one metrics row a step.
+    """Checkpoints numbered by finished steps, and one metrics row per step.
 
-    A checkpoint holds the rows up to it: `resume` writes the metrics file again from the one it
-    returns, so a killed run leaves the same metrics as an uninterrupted one, whatever became of the
-    file. Rows therefore hold nothing that differs between two runs of the same work, such as times.
+    A checkpoint holds the rows up to it, and `resume` rewrites the metrics file from them, so a
+    killed run leaves the same metrics as an uninterrupted one. Rows must not hold values that
+    differ between two runs of the same work, such as times.
 
-    A checkpoint that is damaged is named to `log`, and the one before it returned.
-
-    Long steps may be recorded in parts. Of several processes of a `world` each has a directory of
-    its own; the first one's holds what counts, and the others resume from what it finds there.
+    A damaged checkpoint is logged and the one before it used. Long steps can be saved in parts.
+    Each process of a `world` has a separate directory; all resume from the first one's checkpoint.
     """
 
     def __init__(
@@ -46,16 +44,16 @@ class Workspace:
         return self.directory / name
 
     def resume(self) -> tuple[int, State]:
-        """(finished steps, state) of the newest whole step's checkpoint; (0, {}) without one."""
+        """Return (finished steps, state) of the newest checkpoint after a step; else (0, {})."""
         step, _, state = self._resume_at(parts=False)
         return step, state
 
     def resume_part(self) -> tuple[int, int, State]:
-        """(finished steps, finished parts of the next one, state) of the newest checkpoint."""
+        """Return (steps, parts of the next step, state) finished at the newest checkpoint."""
         return self._resume_at(parts=True)
 
     def save(self, step: int, state: State, row: Mapping[str, Any] | None = None) -> None:
-        """Record that `step` steps are finished, with what is needed to go on from there."""
+        """Save a checkpoint after `step` steps, and append `row` to the metrics."""
         if row is not None:
             self._lines.append(json.dumps(row) + "\n")
             path, line = self.path(METRICS), self._lines[-1]
@@ -64,14 +62,14 @@ class Workspace:
         self._save(step, 0, state)
 
     def save_part(self, step: int, part: int, state: State) -> None:
-        """Record that beside `step` steps `part` parts of the next one are finished."""
+        """Save a checkpoint after `step` steps and `part` parts of the next one."""
         self._save(step, part, state)
 
     def rows(self) -> list[dict[str, Any]]:
         return read_metrics(self.directory)
 
     def discard_checkpoints(self) -> None:
-        """Remove the checkpoints; the work is finished and its results stand beside them."""
+        """Remove the checkpoints, once the work is finished or cannot be resumed."""
         for path in self.directory.glob("checkpoint-*"):
             path.unlink()
 
@@ -93,10 +91,10 @@ class Workspace:
         return step, part, state
 
     def _find(self, parts: bool) -> tuple[int, int, State, list[str]]:
-        """The newest whole checkpoint, and the metrics up to it."""
+        """Read the newest intact checkpoint and the metrics up to it."""
         damaged: list[ArtifactError] = []
         found: tuple[int, int, State, list[str]] = 0, 0, {}, []
-        beginning = "its work begins anew"
+        beginning = "starting again"
         for path in reversed(checkpoints(self.directory)):
             if _place(path)[1] and not parts:
                 continue
@@ -105,7 +103,7 @@ class Workspace:
             except ArtifactError as error:
                 damaged.append(error)
                 continue
-            beginning = f"goes on from {path.name}"
+            beginning = f"resuming from {path.name}"
             break
         for reason in damaged:
             self.log(f"warning: {reason}; {beginning}")
@@ -113,40 +111,40 @@ class Workspace:
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    """The files of a work's checkpoints, oldest first; none has been looked into."""
+    """List the checkpoint files, oldest first, without reading them."""
     named = (p for p in directory.glob("checkpoint-*") if _CHECKPOINT.fullmatch(p.name))
     return sorted(named, key=_place)
 
 
 def finished_steps(directory: Path) -> int:
-    """Of the newest checkpoint, by its name."""
+    """Return the number of finished steps by the newest checkpoint's name."""
     return max((_place(path)[0] for path in checkpoints(directory)), default=0)
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raise ArtifactError, naming the file, unless `resume` could go on from it."""
+    """Raise ArtifactError, naming the file, unless `resume` can use it."""
     _read(path)
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The rows of a finished or running work's metrics file; none if it has not written any."""
+    """Return the rows of the metrics file; an empty list if there is none."""
     path = directory / METRICS
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """How many steps, and parts of the next one, are finished at a checkpoint."""
+    """Return the steps, and parts of the next step, finished at a checkpoint."""
     step, _, part = path.stem.removeprefix("checkpoint-").partition("-")
     return int(step), int(part or 0)
 
 
 def _read(path: Path) -> tuple[int, int, State, list[str]]:
-    """Finished steps, finished parts of the next, state, and the lines of the metrics."""
+    """Read the finished steps and parts of the next one, the state and the metrics lines."""
     content = load_checkpoint(path)
     try:
         (step, part), metrics, state = (content[key] for key in ("place", "metrics", "state"))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: made by another version of this code") from error
     if (step, part) != _place(path):
-        raise ArtifactError(f"{path}: the checkpoint of another place, {step} and {part}")
+        raise ArtifactError(f"{path}: its name does not match its step {step} and part {part}")
     return step, part, state, metrics.splitlines(keepends=True)

@@ -26,14 +26,13 @@ _DIGESTS = ".training_losses.json"  # of each epoch's column in each file, while
 class TrainingLosses:
     """Losses and label entropies of N images over E epochs, in two files of the workspace.
 
-    An image's loss is the cross-entropy of the mix of which it is the canvas, image i of the batch,
-    against the mixed label: of the very forward pass that trains, so in training mode and from
-    before the step, without label smoothing. `training_losses.npy` holds it and
-    `training_entropies.npy` the mixed label's entropy, both float32 [N, E] in nats, NaN for an
-    image that sat out the epoch. An epoch is on disk before its checkpoint, so a training that was
-    killed leaves the same bytes as one that was not.
+    An image's loss is the cross-entropy of the mix whose canvas it is against the mixed label, from
+    the training's own forward pass: in training mode, before the step, without label smoothing.
+    `training_losses.npy` holds it and `training_entropies.npy` the mixed label's entropy, both
+    float32 [N, E] in nats, NaN for an image that the epoch left out. An epoch is written before its
+    checkpoint, so a killed training leaves the same bytes as an uninterrupted one.
 
-    `order` turns an epoch (from 0) into the rows of the images as it saw them, int64 [n].
+    `order` maps an epoch (from 0) to its image rows in order, int64 [n].
     """
 
     def __init__(
@@ -51,11 +50,11 @@ class TrainingLosses:
         self._arrays = [array for path in paths if (array := open_array(path, shape)) is not None]
         begun = finished_steps(workspace.directory)
         if not self._vouched_for(begun, len(paths)):
-            # Without its record a training begun before cannot go on.
+            # A training cannot resume without the record of its earlier epochs.
             if begun:
                 workspace.log(
                     f"warning: {paths[0]}: the record of the training's losses is damaged; "
-                    "the training begins anew"
+                    "the training starts again"
                 )
             workspace.discard_checkpoints()
             self._digests = []
@@ -63,7 +62,7 @@ class TrainingLosses:
         self._waiting: list[Tensor] = []  # [2, B], on the device, so that no step waits
 
     def watching(self, objective: Objective) -> Objective:
-        """`objective`, its value unchanged, that notes each image's loss as it is called."""
+        """Wrap `objective` to record each image's loss; its value does not change."""
 
         def watched(output: Tensor, targets: Tensor) -> Tensor:
             self._waiting.append(measure(logits_of(output).detach(), targets))
@@ -72,11 +71,11 @@ class TrainingLosses:
         return watched
 
     def store(self, epoch: int) -> None:
-        """Write what was noted in `epoch` (from 0); on disk when this returns."""
+        """Write the losses of `epoch` (from 0) to disk."""
         noted = torch.cat(self._waiting, 1).cpu().numpy()
         self._waiting.clear()
         rows = self._order(epoch).cpu().numpy()
-        if len(self._digests) > epoch:  # an epoch done before, of which no checkpoint was left
+        if len(self._digests) > epoch:  # an epoch trained before, its checkpoint lost
             self._vouch(self._digests[:epoch])
         digests = []
         for array, values in zip(self._arrays, noted, strict=True):
@@ -92,7 +91,7 @@ class TrainingLosses:
         write_atomically(self._digests_path, json.dumps(digests))
 
     def _vouched_for(self, epochs: int, files: int) -> bool:
-        """Whether both files stand and hold what was written in the first `epochs`."""
+        """Whether both files exist and their first `epochs` columns match the digests."""
         if len(self._arrays) < files or len(self._digests) < epochs:
             return False
         return all(
@@ -106,7 +105,7 @@ def _digest(column: np.ndarray) -> str:
 
 
 def _read_digests(path: Path) -> list[list[str]]:
-    """None if the file is not there or damaged: then nothing vouches for the arrays."""
+    """Read the digests; an empty list if the file is missing or damaged."""
     with suppress(OSError, ValueError):
         digests = json.loads(path.read_bytes())
         return digests if isinstance(digests, list) else []
@@ -114,14 +113,14 @@ def _read_digests(path: Path) -> list[list[str]]:
 
 
 def rows_in_order(train: DeviceLoader, seed: int, stream: str, epoch: int) -> Tensor:
-    """The rows of the images as an epoch of `fit` (from 0) sees them, int64 [n] on the device."""
+    """Return the image rows in an epoch's order (from 0) in `fit`, int64 [n] on the device."""
     order = epoch_order(seed, stream, epoch)
     return torch.cat([rows for (rows,) in train.index_batches(order)])
 
 
 @torch.no_grad()
 def measure(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy and the label's entropy of each image, float32 [2, B], nats.
+    """Return cross-entropy and label entropy of each image, float32 [2, B], nats.
 
     `targets` are labels int64 [B] or soft [B, L].
     """

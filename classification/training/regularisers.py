@@ -16,15 +16,15 @@ from classification.models.network import Classifier
 def add_stochastic_depth(model: Classifier, probability: float) -> None:
     """Drop residual branch l of L, l from 1, with the probability l / L · `probability`.
 
-    Huang et al. 2016, "Deep Networks with Stochastic Depth", section 3. The paper draws once for a
-    batch and multiplies a branch by its chance of survival at test time; here every sample draws
-    for itself and training divides by that chance, which keeps the same expectation. Raises
-    ConfigError unless 0 <= `probability` < 1; nothing is added for 0.
+    Huang et al. 2016, "Deep Networks with Stochastic Depth", section 3. The paper draws once per
+    batch and multiplies a branch by its survival probability at test time; here each sample has a
+    separate draw and training divides by that probability: the same expectation. Adds nothing for
+    0. Raises ConfigError unless 0 <= `probability` < 1.
     """
     _check_probability("scorer.stochastic_depth", probability)
     if probability == 0:
         return
-    from torchvision.ops import stochastic_depth  # slow to import, and needed for this alone
+    from torchvision.ops import stochastic_depth  # slow to import, needed only here
 
     ends = model.residual_ends
     for depth, end in enumerate(ends, start=1):
@@ -36,25 +36,24 @@ def add_stochastic_depth(model: Classifier, probability: float) -> None:
 def add_drop_block(model: Classifier, probability: float, block_size: int = 7) -> None:
     """Zero blocks of the maps that leave the last two stages.
 
-    Ghiasi et al. 2018, "DropBlock", Algorithm 1: every map of every sample draws its own blocks,
-    `block_size` pixels a side, and the rest is multiplied by the batch's number of values over that
-    of the kept ones. The expected share of zeros is `probability`, or a little less where blocks
-    overlap. On maps narrower than a block it has their side, or one pixel less if that is even,
-    since a block has a centre.
+    Ghiasi et al. 2018, "DropBlock", Algorithm 1: blocks of `block_size` pixels a side are drawn for
+    each map of each sample, and the rest is scaled by the batch's number of values over that of the
+    kept ones. The expected share of zeros is `probability`, or a little less where blocks overlap.
+    On narrower maps a block has the largest odd side that fits.
 
-    The paper drops behind every convolution and shortcut of ResNet-50's groups 3 and 4, with a
+    The paper drops after every convolution and shortcut of ResNet-50's groups 3 and 4, with a
     probability that grows from 0 during training, and a quarter of it in group 3 (the code
-    published with it); here it is constant, the same in both stages and acts once behind each.
+    published with it); here it is constant, the same in both stages and acts once after each.
 
-    Raises ConfigError unless 0 <= `probability` < 1 and `block_size` is odd; nothing is added for
-    a probability of 0.
+    Adds nothing for a probability of 0. Raises ConfigError unless 0 <= `probability` < 1 and
+    `block_size` is odd.
     """
     _check_probability("scorer.drop_block", probability)
     if block_size < 1 or block_size % 2 == 0:
         raise ConfigError(f"scorer.drop_block_size: found {block_size}, allowed: 1, 3, 5, 7, …")
     if probability == 0:
         return
-    from torchvision.ops import drop_block2d  # slow to import, and needed for this alone
+    from torchvision.ops import drop_block2d  # slow to import, needed only here
 
     for stage in model.stages[-2:]:
         stage.register_forward_hook(partial(_drop_blocks, drop_block2d, probability, block_size))

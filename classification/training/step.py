@@ -40,14 +40,13 @@ class Recipe:
 
     `prepare` turns (uint8 images, labels, generator) into (inputs, targets); `objective` turns
     (model output, targets) into a scalar, the mean over the images; `before_epoch` sets what
-    follows the epoch, such as path dropout: a captured step would not notice it, so `cuda_graph`
-    is off unless asked for; `after_epoch` is called before an epoch (from 0) gets its checkpoint.
-    Every `test_every`-th epoch is evaluated, and the last.
+    depends on the epoch, such as path dropout: a captured step would not notice it, so `cuda_graph`
+    is off by default; `after_epoch` is called before the checkpoint of an epoch (from 0). Every
+    `test_every`-th epoch and the last are evaluated.
 
-    A device takes at most `device_batch_size` images at once: a larger local batch is cut into
-    parts whose gradients add up, so that the step is that of the global batch; BatchNorm sees one
-    part at a time. `average` follows the weights after every step. Within an epoch every
-    `checkpoint_steps`-th step gets a checkpoint too.
+    A device processes at most `device_batch_size` images at once: a larger local batch is split
+    into parts whose gradients are summed; BatchNorm sees one part at a time. `average` is updated
+    after every step. Every `checkpoint_steps`-th step of an epoch also saves a checkpoint.
     """
 
     epochs: int
@@ -67,11 +66,10 @@ class Recipe:
 
 
 class TrainingStep:
-    """One step on a batch of `loader`, loading and augmentation included, so that it can be
-    captured.
+    """One step on a batch of `loader`, including loading and augmentation, so it can be captured.
 
-    Its sums stay on the device, in `totals`; it draws from `generator`. Of several processes each
-    computes its local batch, and the gradients are those of all.
+    Its sums stay on the device, in `totals`; random draws use `generator`. Each process computes
+    its local batch, with the gradients summed over all processes.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class TrainingStep:
         self.global_batch = 0  # images of the batch over all processes; not needed alone
 
     def run(self, *index: Tensor) -> None:
-        """A step on a batch of the loader's."""
+        """Train on the loader's batch `index`."""
         images, labels = self._loader.load(*index)
         inputs, targets = self.recipe.prepare(images, labels, self.generator)
         if not self._loader.sharded:
@@ -110,13 +108,13 @@ class TrainingStep:
             self.recipe.average.update_parameters(self.model)
 
     def state(self) -> State:
-        """What a checkpoint holds: model, optimizer and, where there is one, average."""
+        """Return the state to save: model, optimizer and, if there is one, average."""
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         average = self.recipe.average
         return state if average is None else state | {"average": average.state_dict()}
 
     def load_state(self, state: State) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         self.model.load_state_dict(state["model"])
         load_optimizer(self.optimizer, state["optimizer"])
         if self.recipe.average is not None:
@@ -125,7 +123,7 @@ class TrainingStep:
     def _parts(
         self, inputs: Tensor, targets: Tensor, global_batch: int
     ) -> list[tuple[Tensor, Tensor]]:
-        """What a device computes at once: as many parts in all processes, none without images.
+        """Split a local batch for the device: equally many parts in all processes, none empty.
 
         BatchNorm has no statistics of one image, so that a part never holds a single image over
         all processes: with a limit of 2, an odd batch has one part of 3.
@@ -139,12 +137,12 @@ class TrainingStep:
 
 
 def part_of_mean(loss: Tensor, images: int, global_batch: int) -> Tensor:
-    """What the mean loss of `images` of a global batch adds to the mean loss of all of it."""
+    """Scale the mean `loss` of `images` images to their part of the global batch's mean loss."""
     return loss if images == global_batch else loss * (images / global_batch)
 
 
 def count(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """What a step adds to the epoch's totals: summed loss, images classified rightly, images."""
+    """Return a step's part of the epoch's totals: summed loss, correct images, images."""
     labels = targets.argmax(1) if targets.ndim == 2 else targets
     correct = (logits.argmax(1) == labels).sum()
     images = torch.full_like(loss, len(logits))
@@ -152,5 +150,5 @@ def count(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def logits_of(output: Any) -> Tensor:
-    """The main logits of a model's output, which may be (logits, auxiliary logits)."""
+    """Return the main logits of an output, which may be (logits, auxiliary logits)."""
     return output[0] if isinstance(output, tuple) else output

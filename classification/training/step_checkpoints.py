@@ -20,10 +20,10 @@ class Position:
 
 
 def resume(workspace: Workspace) -> Position:
-    """The position of the newest checkpoint; its state is empty if there is none.
+    """Return the position of the newest checkpoint; its state is empty if there is none.
 
-    A checkpoint within an epoch holds the randomness of each process. Another number of processes
-    cannot use it, and resumes from the last finished epoch.
+    A checkpoint within an epoch holds the random state of each process. Another number of
+    processes resumes from the last finished epoch instead.
     """
     epochs, steps, state = workspace.resume_part()
     if steps and len(state["within"]["randomness"]) != workspace.world.size:
@@ -33,11 +33,10 @@ def resume(workspace: Workspace) -> Position:
 
 @dataclass(frozen=True)
 class StepCheckpoints:
-    """Saves every `every`-th step of an epoch (None: no step) and restores where it was stopped.
+    """Saves a checkpoint every `every` steps of an epoch (None: never) and restores from it.
 
-    Besides `state()` such a checkpoint holds, of each process, the `totals` that the epoch adds up
-    and the state of the `generators` that it draws from. The workspace counts epochs from
-    `first_epoch` on.
+    Besides `state()` such a checkpoint holds, for each process, the epoch's `totals` so far and the
+    state of its `generators`. The workspace counts epochs from `first_epoch` on.
     """
 
     workspace: Workspace
@@ -49,12 +48,12 @@ class StepCheckpoints:
     first_epoch: int = 0
 
     def finished(self, epoch: int) -> int:
-        """How many steps of `epoch` were finished before this training resumed."""
+        """Return how many steps of `epoch` were finished before this training resumed."""
         resumed = self.first_epoch + self.position.epochs
         return self.position.steps if epoch == resumed else 0
 
     def restore(self, epoch: int) -> int:
-        """Set totals and generators as they were after the finished steps; returns their number."""
+        """Restore totals and generators after the finished steps; returns their number."""
         steps = self.finished(epoch)
         if steps:
             within, rank = self.position.state["within"], self.workspace.world.rank
@@ -64,7 +63,7 @@ class StepCheckpoints:
         return steps
 
     def save(self, epoch: int, steps: int, of: int) -> None:
-        """Save after `steps` steps `of` an epoch if it is their turn; the last is the epoch's."""
+        """Save after `steps` steps `of` an epoch if due; the last step has the epoch's own."""
         if self.every is None or steps % self.every or steps == of:
             return
         world = self.workspace.world
@@ -77,6 +76,6 @@ class StepCheckpoints:
 
 
 def module_generators(device: torch.device) -> list[torch.Generator]:
-    """The generators that a model's own modules, such as dropout, draw from on `device`."""
+    """Return the generators of a model's modules, such as dropout, on `device`."""
     own = [torch.cuda.default_generators[device.index]] if device.type == "cuda" else []
     return [torch.default_generator, *own]

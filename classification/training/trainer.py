@@ -46,10 +46,10 @@ def fit(
     """Train `model` in place, resuming from the workspace's checkpoint if it holds one.
 
     After every epoch the workspace gets a checkpoint and a metrics row: epoch (from 1), loss and
-    accuracy over the epoch's augmented batches, learning rate, and if the epoch is evaluated for
+    accuracy over the epoch's augmented batches, learning rate and, if it is evaluated, for
     each name in `evaluations` `<name>_loss`, `<name>_accuracy` and `<name>_top5_accuracy`. All
-    randomness follows from (seed, stream, epoch), so on a CPU a resumed run ends bit for bit as
-    an uninterrupted one.
+    randomness follows from (seed, stream, epoch), so on a CPU a resumed run has the same
+    result, bit for bit, as an uninterrupted one.
 
     The processes of the workspace's world train together: each computes its local batch, with the
     gradients and BatchNorm statistics of the global one, so that the model is the same in all of
@@ -93,7 +93,7 @@ def fit(
 
 
 def epoch_order(seed: int, stream: str, epoch: int) -> torch.Generator:
-    """The CPU generator in whose order an epoch (from 0) sees the images."""
+    """Return the CPU generator of the image order of an epoch (from 0)."""
     return make_generator(seed, f"{stream}-order", epoch)
 
 
@@ -106,11 +106,11 @@ def _train_epoch(
     stream: str,
     checkpoints: StepCheckpoints,
 ) -> dict[str, float]:
-    """Train on what is left of an epoch by `run`, which is `step.run`, captured or not."""
+    """Train on the rest of an epoch with `run`: `step.run`, captured or not."""
     recipe, workspace, learning_rate = step.recipe, checkpoints.workspace, 0.0
     world, device = workspace.world, step.totals.device
     order = epoch_order(seed, stream, epoch)
-    # Local batches are augmented by draws of their own, a global one alike in all processes.
+    # Local batches are augmented with separate draws, a global batch with the same in all.
     own = [] if world.alone else [world.rank]
     augmentation = own if train.sharded else []
     reseed(step.generator, seed, f"{stream}-augmentation", epoch, *augmentation)
@@ -136,11 +136,11 @@ def _train_epoch(
 
 
 def _name_unreadable(train: Loader, named: set[Path], workspace: Workspace) -> set[Path]:
-    """Warn of files that a process could not read and that were not named before."""
+    """Warn about unreadable files not yet in `named`; returns it with them added."""
     lists = workspace.world.all_gather(train.unreadable)
     found = {path for paths in lists for path in paths}
     for path in sorted(found - named):
-        workspace.log(f"warning: {path}: unreadable; another image stands in for it")
+        workspace.log(f"warning: {path}: unreadable; replaced by another image")
     return named | found
 
 
@@ -153,7 +153,7 @@ def evaluate(
 ) -> Evaluation:
     """Loss and accuracy of `model` in eval mode over all of `loader`; its mode is restored.
 
-    Of several processes each computes its local batches; the result is that of all images.
+    Each process computes its local batches; the result is that of all images.
     """
     was_training = model.training
     model.eval()
@@ -178,7 +178,7 @@ def evaluate(
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and each of its modules as before afterwards."""
+    """Set the model to eval mode in the block, and restore the mode of each module after it."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

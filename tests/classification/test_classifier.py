@@ -98,7 +98,7 @@ def test_a_saved_scorer_loads_to_the_same_logits(digits, tmp_path):
         ({"milestones": (0.9, 0.75)}, "must ascend"),
         ({"milestones": (0.5, 1.5)}, "between 0 and 1"),
         ({"stochastic_depth": 1.0}, "less than 1"),
-        ({"drop_block_size": 4}, "a block has a centre"),
+        ({"drop_block_size": 4}, "must be odd"),
         ({"cuda_graph": "on", "mixing": {"kind": "puzzlemix"}}, "waits for the CPU"),
     ],
 )

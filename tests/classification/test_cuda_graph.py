@@ -56,7 +56,7 @@ def test_a_step_that_cannot_be_captured_runs_plainly_and_says_so_once():
     for number in range(6):
         step(torch.tensor(number))
     assert seen == list(range(6))
-    assert said == ["no CUDA graph, the plain path runs: operation not permitted"]
+    assert said == ["CUDA graph not captured, running without it: operation not permitted"]
 
 
 def test_a_step_that_must_be_captured_and_cannot_is_an_error():

@@ -8,7 +8,7 @@ def test_seeds_are_the_same_on_every_machine():
     assert derive_seed(0, "order", 3) == int("4b9958534e8d938f", 16) >> 1
 
 
-def test_purposes_and_indices_give_different_streams():
+def test_streams_and_indices_give_different_seeds():
     seeds = {derive_seed(s, p, i) for s in (0, 1) for p in ("a", "b") for i in (0, 1, 10)}
     assert len(seeds) == 12
     assert derive_seed(1, "a", 23) != derive_seed(1, "a", 2, 3)

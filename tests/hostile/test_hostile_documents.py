@@ -71,7 +71,7 @@ def refusal(capsys, name="x.yaml"):
         (b"name: \xff\xfe\n", "not UTF-8 text"),
         (b"name: a\0b\n" + DATA, "not valid YAML"),
         (b"\xff\xfen\0a\0m\0e\0", "not UTF-8 text"),
-        (b"x" * (1 << 18) + b"x", "larger than it can be"),
+        (b"x" * (1 << 18) + b"x", "larger than the limit"),
         (b"? [a, b]\n: 1\n", "not valid YAML"),
         (b"--- {}\n--- {}\n", "not valid YAML"),
     ],

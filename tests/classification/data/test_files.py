@@ -294,4 +294,4 @@ def test_training_names_each_unreadable_file_once(root, tmp_path_factory):
     config = ClassifierConfig(model="resnet8", epochs=2, batch_size=3)
     data = load(root, max_unreadable=1)
     train_classifier(data, config, seed=0, device=CPU, workspace=workspace)
-    assert said == [f"warning: {path}: unreadable; another image stands in for it"]
+    assert said == [f"warning: {path}: unreadable; replaced by another image"]

@@ -57,10 +57,10 @@ def test_the_person_is_told_which_checkpoint_is_damaged_and_where_work_goes_on(t
     (tmp_path / "checkpoint-000002.safetensors").write_bytes(b"")
     assert Workspace(tmp_path, log=said.append).resume()[0] == 1
     assert "checkpoint-000002.safetensors" in said[0]
-    assert "goes on from checkpoint-000001.safetensors" in said[0]
+    assert "resuming from checkpoint-000001.safetensors" in said[0]
     (tmp_path / "checkpoint-000001.safetensors").write_bytes(b"")
     assert Workspace(tmp_path, log=said.append).resume() == (0, {})
-    assert all("its work begins anew" in line for line in said[1:])
+    assert all("starting again" in line for line in said[1:])
     assert len(said) == 3
 
 

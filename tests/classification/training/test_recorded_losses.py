@@ -216,11 +216,11 @@ def test_a_scorer_stopped_early_is_the_first_epochs_of_the_whole(digits, tmp_pat
     [
         ({"epochs": 5, "stop_epoch": 6}, r"allowed: 1 to epochs \(5\)"),
         ({"stop_epoch": 0}, "greater than 0"),
-        ({"record_losses": True, "weights": "x.safetensors"}, "with weights nothing is trained"),
+        ({"record_losses": True, "weights": "x.safetensors"}, "cannot be used with weights"),
         ({"record_losses": True, "cuda_graph": "on"}, "records its losses"),
         ({"model": "supernet", "epochs": 60}, "trained as `search` says"),
-        ({"model": "supernet", "record_losses": True}, "allowed: none of it with model supernet"),
-        ({"model": "supernet", "weights": "x.safetensors"}, "allowed: none of it with model"),
+        ({"model": "supernet", "record_losses": True}, "cannot be used with model: supernet"),
+        ({"model": "supernet", "weights": "x.safetensors"}, "cannot be used with model: supernet"),
         ({"model": "supernet", "mixing": {"kind": "manifold_mixup"}}, "a supernet has none"),
     ],
 )

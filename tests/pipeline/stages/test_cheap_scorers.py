@@ -121,7 +121,7 @@ def test_the_supernet_scores_the_images_and_the_search_goes_on_from_it(tmp_path)
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["scorer.stop_epoch=5"], "scorer.stop_epoch: found 5; the schedule ends before; allowed:"),
+        (["scorer.stop_epoch=5"], "scorer.stop_epoch: found 5; exceeds the schedule; allowed:"),
         (["scores.source=training"], "scores.source: found 'training', but the scorer records no"),
         ([*RECORD, "scores.draws=5"], "scores.draws: found 5, but the scorer trains for 4 epochs"),
         ([*RECORD, "scorer.stop_epoch=3"], "scores.draws: found 4, but the scorer trains for 3"),
@@ -132,7 +132,7 @@ def test_the_supernet_scores_the_images_and_the_search_goes_on_from_it(tmp_path)
         ([SUPERNET, "scorer.momentum=0.8"], "scorer.momentum: found 0.8; the supernet's warm-up"),
         ([SUPERNET, "scorer.precision=bf16"], "scorer.precision: found 'bf16'; the supernet's"),
         ([SUPERNET, "scorer.stop_epoch=2"], "scorer.stop_epoch: found 2; the supernet's"),
-        ([SUPERNET, "scorer.mixing.kind=cutmix"], "scorer.mixing: num_images 3 has no meaning"),
+        ([SUPERNET, "scorer.mixing.kind=cutmix"], "scorer.mixing: num_images 3 cannot be used"),
         (
             [SUPERNET, "scorer.mixing={kind: manifold_mixup}"],
             "scorer.mixing: kind manifold_mixup mixes what enters a classifier's stages",
