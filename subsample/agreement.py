@@ -13,9 +13,9 @@ Array = np.ndarray | Tensor
 
 
 def rank_agreement(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Spearman's rank correlation of two measures [N] of the same images, -1 to 1.
+    """Return Spearman's rank correlation of two measures [N] of the same images, -1 to 1.
 
-    None where it is not defined: one of them is constant, or there are fewer than two images.
+    None if it is undefined: one measure is constant, or there are fewer than two images.
     Raises ValueError unless both are [N].
     """
     if first.ndim != 1 or first.shape != second.shape:
@@ -26,10 +26,9 @@ def rank_agreement(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the smaller set of indices that is in the other one too, 0 to 1.
+    """Return the share of the smaller set of indices that is also in the other, 0 to 1.
 
-    Chance is the larger set's share of all images: two random subsets of fraction t share t of
-    their images. Raises ValueError if a set is empty.
+    Two random subsets of fraction t share t of their images. Raises ValueError if a set is empty.
     """
     sets = np.unique(first), np.unique(second)
     smaller = min(map(len, sets))
@@ -39,13 +38,13 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def diversity(features: Array, labels: Array) -> float:
-    """Mean over the classes of the mean distance between two images of the class, 0 to 2.
+    """Return the mean over the classes of the mean distance of two images of a class, 0 to 2.
 
-    The distance is Euclidean between `features` [n, D], each divided by its length first, so that
-    how strongly an image excites the network does not count. Classes count alike, however large;
-    those of fewer than two images are left out. Memory grows with the square of the largest class.
+    The distance is Euclidean between `features` [n, D] of length 1, so the strength of an image's
+    activation has no effect. All classes have the same weight; those of fewer than two images are
+    left out. Memory grows with the square of the largest class.
 
-    Raises ValueError if no class has two images, or unless there is a label a feature.
+    Raises ValueError if no class has two images, or unless each feature has a label.
     """
     points, classes = _aligned(features, labels)
     points = F.normalize(points.double(), dim=1)
@@ -55,14 +54,16 @@ def diversity(features: Array, labels: Array) -> float:
         if count > 1
     ]
     if not means:
-        raise ValueError(f"{len(points)} images, no two of a class; allowed: a class of at least 2")
+        raise ValueError(
+            f"{len(points)} images, no two of the same class; allowed: a class of at least 2"
+        )
     return float(torch.stack(means).mean())
 
 
 def confused_share(logits: Array, labels: Array) -> float:
-    """Share of the images whose highest of `logits` [n, L] is not their label, 0 to 1.
+    """Return the share of images whose highest of `logits` [n, L] is not their label, 0 to 1.
 
-    Raises ValueError if there are no images, or unless there is a label an image.
+    Raises ValueError if there are no images, or unless each image has a label.
     """
     scores, classes = _aligned(logits, labels)
     if not len(scores):
@@ -71,13 +72,12 @@ def confused_share(logits: Array, labels: Array) -> float:
 
 
 def confusion_concentration(logits: Array, labels: Array) -> float | None:
-    """How far the errors are a few confusions of classes: the probability that two of the wrong
-    images, drawn without replacement, have the same label and the same prediction (Simpson 1949).
+    """Return how concentrated the errors are: the probability that two misclassified images, drawn
+    without replacement, have the same label and the same prediction (Simpson 1949).
 
-    Of c_p images that make confusion p, W in all: Σ c_p · (c_p - 1) / (W · (W - 1)). It is 1 where
-    all errors are one confusion, 1 / (L · (L - 1)) in the mean where they spread evenly over all,
-    and unbiased however many errors a subset holds, which the share that the commonest confusions
-    take is not: that one rises as errors get fewer. None under two errors.
+    With c_p images of confusion p, W in total: Σ c_p · (c_p - 1) / (W · (W - 1)). It is 1 if all
+    errors are one confusion, 1 / (L · (L - 1)) on average if they are spread evenly, and unbiased
+    for any number of errors (the share of the most common confusions is not). None below 2 errors.
 
     Raises ValueError unless there is a label for each image of `logits` [n, L].
     """
@@ -93,7 +93,7 @@ def confusion_concentration(logits: Array, labels: Array) -> float | None:
 
 
 def _aligned(rows: Array, labels: Array) -> tuple[Tensor, Tensor]:
-    """Both as tensors on the rows' device, labels in int64."""
+    """Return both as tensors on the rows' device, labels in int64."""
     values = _tensor(rows)
     classes = _tensor(labels).to(values.device, torch.int64)
     if values.ndim != 2 or classes.shape != values.shape[:1]:
@@ -104,5 +104,5 @@ def _aligned(rows: Array, labels: Array) -> tuple[Tensor, Tensor]:
 
 
 def _tensor(array: Array) -> Tensor:
-    # Copied, since a mapped file may not be written to and torch warns of that.
+    # Copied: torch warns about read-only memory-mapped arrays.
     return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))

@@ -1,9 +1,9 @@
 """Baseline measures: Monte-Carlo dropout and EL2N; and a scorer's features.
 
-Each is computed from a trained scorer in eval mode on the images as they are: no mixing, crop or
-flip. Images are uint8 [N, 3, H, W] on the model's device, labels int64 [N]. What comes back lies
-there too and does not depend on the batch size, up to the rounding of the model's arithmetic. A
-subset keeps the images of the highest uncertainty or EL2N; what covers features is in `coreset`.
+Each is computed from a trained scorer in eval mode on the unchanged images: no mixing, crop or
+flip. Images are uint8 [N, 3, H, W] on the model's device, labels int64 [N]. Results are on the same
+device and depend on the batch size only through rounding. A subset keeps the images of highest
+uncertainty or EL2N; `coreset` selects by features.
 """
 
 from collections.abc import Callable
@@ -30,15 +30,15 @@ Uncertainty = Literal["mutual_information", "entropy"]
 class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
     """Monte-Carlo dropout (Gal & Ghahramani 2016; Gal, Islam & Ghahramani 2017).
 
-    Jeong et al. 2023 name their baseline an uncertainty derived by weight dropout, cite the second
-    of these and say no more. Of the uncertainties compared there, mutual information (BALD) is the
-    one that measures what dropout does: without it, it is zero. So it is the default.
+    Jeong et al. 2023 call their baseline an uncertainty derived by weight dropout, cite the second
+    paper and give no details. The default is mutual information (BALD): of the uncertainties
+    compared there, it measures the effect of dropout and is zero without it.
     """
 
     uncertainty: Uncertainty = Field(
         "mutual_information",
-        description="between an image's class and the weights (BALD); or the entropy of its mean "
-        "prediction, which is high too where all weights agree that the class is unclear",
+        description="mutual information of an image's class and the weights (BALD); or the entropy "
+        "of its mean prediction, which is also high if all weights agree that the class is unclear",
     )
     rate: float = Field(
         0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
@@ -58,15 +58,14 @@ def dropout_uncertainty(
     batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
 ) -> Tensor:
-    """How unsure the model is of every image's class if features are dropped, float32 [N], nats.
+    """Return each image's uncertainty under dropout of features, float32 [N], nats.
 
-    Dropout stands before the linear layer alone, so the rest of the network runs once. Our
-    classifiers are trained without it, so these are not the draws from an approximate posterior
-    that the theory speaks of: they show how far a prediction hangs on single features.
+    Dropout is applied only before the linear layer, so the rest of the network runs once. The
+    classifiers are trained without it, so the draws are not from the theory's approximate
+    posterior: they show how much a prediction depends on single features.
 
-    A pass drops the same features of all images, as one draw of the weights does (consistent
-    dropout, Kirsch et al. 2019), and follows from (seed, pass) alone. Memory grows with
-    T · batch_size · L.
+    A pass drops the same features of all images (consistent dropout, Kirsch et al. 2019) and
+    depends only on (seed, pass). Memory grows with T · batch_size · L.
 
     Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
     an uncertainty is not finite.
@@ -90,13 +89,13 @@ def el2n(
     batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
 ) -> Tensor:
-    """EL2N of every image: ‖softmax(logits) - onehot(label)‖, float32 [N], 0 to √2.
+    """Return EL2N of each image: ‖softmax(logits) - onehot(label)‖, float32 [N], 0 to √2.
 
-    Paul et al. 2021 average it over several networks early in training; here it is that of one
-    network, the scorer, at the end of its training.
+    Paul et al. 2021 average it over several networks early in training; here it is computed from
+    the scorer at the end of its training.
 
     Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
-    a result is not finite, ValueError unless there is a label an image.
+    a result is not finite, ValueError unless each image has a label.
     """
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels {tuple(labels.shape)} of images {tuple(images.shape)}")
@@ -115,7 +114,7 @@ def extract_features(
     batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
 ) -> Tensor:
-    """What the linear layer sees of every image, float32 [N, F].
+    """Return the linear layer's input for each image, float32 [N, F].
 
     Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
     a feature is not finite.
@@ -128,12 +127,12 @@ def extract_features(
 
 
 def predictive_uncertainty(logits: Tensor, uncertainty: Uncertainty) -> Tensor:
-    """Uncertainty float32 [B] in nats of `logits` [T, B, L] in T passes (Gal et al. 2017, sec. 4).
+    """Return the uncertainty float32 [B], nats, of `logits` [T, B, L] (Gal et al. 2017, sec. 4).
 
-    The entropy of the mean over the passes of the probabilities, H(p̄); or the mutual information,
-    H(p̄) less the mean of the passes' own entropies.
+    It is the entropy of the mean probabilities over the passes, H(p̄), or mutual information,
+    H(p̄) less the mean entropy of a pass.
     """
-    # In float64: a trained network is so sure of most images that float32 could not rank them.
+    # In float64: most predictions are so confident that float32 could not rank them.
     log_probabilities = logits.double().log_softmax(-1)
     probabilities = log_probabilities.exp()
     mean = probabilities.mean(0)
@@ -144,14 +143,14 @@ def predictive_uncertainty(logits: Tensor, uncertainty: Uncertainty) -> Tensor:
 
 
 def error_lengths(logits: Tensor, labels: Tensor) -> Tensor:
-    """‖softmax(logits) - onehot(labels)‖, float32 [B], of `logits` [B, L], `labels` int64 [B]."""
+    """Return ‖softmax(logits) - onehot(labels)‖, float32 [B]; logits [B, L], labels int64 [B]."""
     # In float64, as above.
     probabilities = logits.double().softmax(1)
     return (probabilities - F.one_hot(labels, logits.shape[1])).norm(dim=1).float()
 
 
 def _draw_masks(num_features: int, config: DropoutConfig, seed: int) -> Tensor:
-    """Factors float32 [T, F]: 0 of a dropped feature, 1 / (1 - rate) of one that is kept.
+    """Draw factors float32 [T, F]: 0 for a dropped feature, 1 / (1 - rate) for a kept one.
 
     Drawn on the CPU, so that they are the same on every device.
     """
@@ -163,9 +162,9 @@ def _draw_masks(num_features: int, config: DropoutConfig, seed: int) -> Tensor:
 
 
 def _repeat_with(masks: Tensor) -> Callable[[nn.Linear, Any, Tensor], Tensor]:
-    """A forward hook that gives a linear layer T times the outputs [T · B, L], pass by pass.
+    """Return a forward hook that makes a linear layer output [T · B, L], pass by pass.
 
-    As a hook, so that it holds whatever a model does with the layer's output.
+    With a hook, it works whatever the model does with the layer's output.
     """
 
     def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
@@ -184,7 +183,7 @@ def _measure(
     measure: Callable[[Tensor, slice], Tensor],
     name: str,
 ) -> Tensor:
-    """What `measure` makes of (normalised images, their rows), joined; the model in eval mode."""
+    """Concatenate `measure` of (normalised images, rows) over batches, model in eval mode."""
     if batch_size < 1:
         raise ConfigError(f"subset.batch_size: found {batch_size}; allowed: 1 or more")
     if not len(images):
@@ -198,7 +197,7 @@ def _measure(
     found = torch.cat(parts)
     if not found.isfinite().all():
         raise PipelineError(
-            f"subset.measure: {name} found values of the scorer that are not finite; allowed: a "
+            f"subset.measure: {name} got values from the scorer that are not finite; allowed: a "
             "scorer whose training did not diverge"
         )
     return found

@@ -13,25 +13,25 @@ Loss = Literal["ce", "kl", "anchor_ce"]
 
 
 class LossesConfig(BaseModel, frozen=True, extra="forbid"):
-    """Which losses an image is scored by: all that matters of losses that a training recorded."""
+    """Which losses an image is scored by; all settings that apply to recorded losses."""
 
     source: Source = Field(
         "pass",
-        description="a pass of the trained scorer over mixes (the paper's); or the losses that its "
-        "training recorded in its last epochs, one a draw, which cost nothing",
+        description="a pass of the trained scorer over mixes (the paper's); or the losses recorded "
+        "in the last epochs of its training, one per draw, at no cost",
     )
     draws: int = Field(10, ge=2, le=10_000, description="mixes of each image (the paper's M)")
     loss: Loss = Field(
         "ce",
-        description="cross-entropy against the mixed label (Eq. 8), that less the mixed label's "
-        "entropy, or against the anchor's label alone, in nats",
+        description="cross-entropy with the mixed label (Eq. 8), the same less the mixed label's "
+        "entropy, or cross-entropy with the anchor's label only, in nats",
     )
     cv_floor: float | None = Field(
         None,
         ge=0,
         le=1000,
         description="nats added to the mean in the coefficient of variation's denominator; none "
-        "stands for 0.5 under anchor_ce, whose mean may vanish, and 0 otherwise",
+        "means 0.5 for anchor_ce, whose mean may vanish, and 0 otherwise",
     )
 
     @field_validator("loss")
@@ -39,7 +39,8 @@ class LossesConfig(BaseModel, frozen=True, extra="forbid"):
     def _recorded(cls, loss: Loss, info: ValidationInfo) -> Loss:
         if info.data.get("source") == "training" and loss == "anchor_ce":
             raise ValueError(
-                "no training records such losses; allowed: ce, kl with source training"
+                "cannot be used with source: training, which does not record such losses; "
+                "allowed: ce, kl"
             )
         return loss
 
@@ -64,28 +65,28 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
         5 / 9,
         gt=0,
         lt=1,
-        description="share of the pixels the anchor keeps; the paper gives none, 5/9 is its mean "
-        "under the published Dirichlet parameters, which sum to 1",
+        description="share of the pixels that the anchor keeps; not given in the paper, 5/9 is its "
+        "mean under the published Dirichlet parameters, which sum to 1",
     )
     common_draws: bool = Field(
         False, description="give every anchor the same fractions, boxes and partners in draw m"
     )
     precision: Precision = Field(
-        "fp32", description="of the forward pass's arithmetic; bf16 on a CUDA device alone"
+        "fp32", description="arithmetic of the forward pass; bf16 needs a CUDA device"
     )
     batch_size: int = Field(
-        1024, gt=0, description="mixed images a forward pass", json_schema_extra=WITHOUT_EFFECT
+        1024, gt=0, description="mixed images per forward pass", json_schema_extra=WITHOUT_EFFECT
     )
 
     @field_validator("common_draws")
     @classmethod
     def _drawn(cls, common: bool, info: ValidationInfo) -> bool:
         if info.data.get("source") == "training" and common:
-            raise ValueError("no training records such losses; allowed: false with source training")
+            raise ValueError("cannot be used with source: training; allowed: false")
         return common
 
 
-_ROUNDING = 1e-9  # by which fractions that make up 1 may exceed it
+_ROUNDING = 1e-9  # tolerance of fractions that sum to 1
 
 Measure = Literal[
     "cv", "mean_high", "mean_low", "std", "mc_dropout", "k_center", "el2n", "random", "full"
@@ -94,27 +95,27 @@ Order = Literal["deterministic", "interval"]
 
 
 class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
-    """Which images of each class are kept, once what the measure needs is known."""
+    """Which images of each class are kept, given the values that the measure needs."""
 
     measure: Measure = Field(
         "cv",
-        description="what puts an image first: a high coefficient of variation (the paper's), a "
-        "high or low mean loss, a high standard deviation, uncertainty under dropout, being far "
-        "from those before it (k-center), a long error (EL2N), or chance; full keeps every image",
+        description="which images come first: those of high coefficient of variation (the paper), "
+        "high or low mean loss, high standard deviation, high uncertainty under dropout, far from "
+        "those before (k-center), of large error (EL2N), or random ones; full keeps all",
     )
     fraction: float = Field(
-        0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 under full"
+        0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 with measure full"
     )
     architecture_fraction: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="share of each class kept beside those, for α and β alone; none: the search "
-        "deals the subset into two equal halves. Published for ImageNet: 0.025 beside 0.1",
+        description="share of each class kept in addition, for α and β only; none: the search "
+        "splits the subset into two equal halves. Published for ImageNet: 0.025, with fraction 0.1",
     )
     order: Order = Field(
         "deterministic",
-        description="the first images of the order, or every n-th one (Section III-C of the paper)",
+        description="keep the first images of the order, or every n-th (the paper, Section III-C)",
     )
 
     @model_validator(mode="before")
@@ -131,33 +132,33 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         if value is None or "fraction" not in info.data:
             return value
         if info.data.get("measure") == "full":
-            raise ValueError("measure full keeps every image for both; allowed: none with it")
+            raise ValueError("cannot be used with measure: full, which keeps every image")
         fraction = info.data["fraction"]
         if fraction + value > 1 + _ROUNDING:
             raise ValueError(
-                f"with fraction {fraction} it makes up more than a class; allowed: at most "
+                f"with fraction {fraction} it exceeds the whole class; allowed: at most "
                 f"{1 - fraction:.6g}"
             )
         return value
 
     @property
     def needs_scores(self) -> bool:
-        """Whether the measure reads the losses, so that a scorer has to be trained first."""
+        """Whether the measure uses the losses, so that a scorer is needed."""
         return self.measure in ("cv", "mean_high", "mean_low", "std")
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether the measure reads the scorer otherwise than by its losses under mixing."""
+        """Whether the measure uses the scorer, but not its losses under mixing."""
         return self.measure in ("mc_dropout", "k_center", "el2n")
 
     @property
     def by_chance(self) -> bool:
-        """Whether the seed decides anything: what is measured, chosen or dealt into two lists."""
+        """Whether the result depends on the seed: by measuring, choosing or splitting."""
         drawn = self.measure not in ("el2n", "k_center", "full")
         return drawn or self.architecture_fraction is not None
 
 
 class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):
-    """Which images of each class the search sees."""
+    """Which images of each class the search uses."""
 
     dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")

@@ -2,15 +2,16 @@
 
 Sener & Savarese 2018, Algorithm 1 (the farthest-first traversal of Gonzalez 1985): every next
 centre is the image farthest from all centres so far. The greatest distance of an image from its
-centre is then at most twice the least possible one. Theirs begins with images already labelled;
-there are none here, so the image nearest the mean of the features comes first. Their refinement by
-a mixed integer program is left out. Their features are a network's last activations; here they are
-what the linear layer sees.
+centre is then at most twice the least possible one. Theirs starts from images already labelled;
+here it starts from the image nearest the mean of the features. Their refinement by a mixed integer
+program is left out. Their features are a network's last activations; here they are the input of
+the linear layer.
 
-Comparing every image with every centre as it is chosen would read all features once a centre.
-Instead the images farthest from the centres, the contenders, of which all pairs are compared, take
-turns for as long as none of the others can be farther; then all images meet the new centres in one
-matrix product. That product is in float32 and only excludes: what decides is computed in float64.
+Comparing every image with each new centre would read all features once per centre. Instead the next
+centres are taken from the images farthest from all centres, the contenders, of which all pairs are
+compared, as long as no other image can be farther; then all images are compared with the new
+centres in one matrix product. That product is in float32 and only excludes images; decisions use
+float64.
 """
 
 import math
@@ -23,17 +24,17 @@ from subsample.selection import MIN_PER_CLASS
 
 _CONTENDERS = 1024  # few enough for their features to stay in the cache
 _ROWS = 8192  # images read at a time, so that memory beyond the features is O(N)
-_CENTRES = 512  # centres they meet at a time
+_CENTRES = 512  # centres they are compared with at a time
 _CHOSEN = -1.0  # in place of a centre's distance, below all distances
 _GREATEST = 1e37  # squared distance from the mean, from which four times as much is finite
 
 
 @torch.inference_mode()
 def k_center_greedy(features: Tensor, count: int) -> Tensor:
-    """Indices int64 [count] of the centres in order of choice, so a prefix is a smaller coreset.
+    """Return the centres' indices, int64 [count], in order: a prefix is a smaller coreset.
 
-    `features` float [N, F] lie on any device; classes play no part. The first centre is nearest the
-    features' mean, every next one farthest from those before it by Euclidean distance. Distances
+    `features` float [N, F] are on any device; classes are ignored. The first centre is nearest the
+    features' mean, each next one farthest from those before it by Euclidean distance. Distances
     are compared to float32's precision, and ties go to the lower index. Time is O(N · F · count),
     memory beyond the features O(N).
 
@@ -43,7 +44,7 @@ def k_center_greedy(features: Tensor, count: int) -> Tensor:
     _check(features)
     if not 1 <= count <= len(features):
         raise ConfigError(
-            f"subset.fraction: found one that keeps {count} of {len(features)} images; allowed: "
+            f"subset.fraction: the fraction keeps {count} of {len(features)} images; allowed: "
             f"one that keeps 1 to {len(features)}"
         )
     return _Traversal(features, torch.arange(len(features), device=features.device)).run(count)
@@ -51,14 +52,14 @@ def k_center_greedy(features: Tensor, count: int) -> Tensor:
 
 @torch.inference_mode()
 def k_center_ranks(features: Tensor, labels: Tensor, fraction: float = 1.0) -> Tensor:
-    """Place of every image in its own class's k-center greedy order, int64 [N], from 0.
+    """Return each image's place in its class's k-center greedy order, int64 [N], from 0.
 
-    Only the first round(fraction · N_class) images of a class, and at least two, are put in order;
-    the others share the place behind them. So a subset of this fraction or a smaller one keeps the
-    lowest places. `features` float [N, F] and `labels` int64 [N] lie on one device.
+    Only the first round(fraction · N_class) images of a class, and at least two, are ordered; the
+    others share the place after them. So a subset of this fraction or a smaller one keeps the
+    lowest places. `features` float [N, F] and `labels` int64 [N] are on one device.
 
     Raises ConfigError unless 0 < fraction ≤ 1, PipelineError if a feature is not finite, ValueError
-    as `k_center_greedy` and unless there is a label an image.
+    as `k_center_greedy` and unless each image has a label.
     """
     _check(features)
     if labels.shape != features.shape[:1]:
@@ -77,14 +78,14 @@ def k_center_ranks(features: Tensor, labels: Tensor, fraction: float = 1.0) -> T
 class _Traversal:
     """The farthest-first order of the images at `rows` int64 [n], ascending, of `features` [N, F].
 
-    Images are counted from 0 to n - 1 within. `bounds` float32 [n] are squared distances from the
-    nearest centre so far, up to the rounding errors of `dtype`; a centre's is _CHOSEN.
+    Images are numbered 0 to n - 1. `bounds` float32 [n] are squared distances from the nearest
+    centre so far, up to the rounding errors of `dtype`; a centre's is _CHOSEN.
     """
 
     def __init__(self, features: Tensor, rows: Tensor) -> None:
         self.features, self.rows = features, rows
         self.dtype = torch.float32 if len(rows) > _CONTENDERS else torch.float64
-        # About their mean, vectors are no longer than their distances, and lose no digits to it.
+        # Centred, vectors are no longer than their distances, so no digits are lost.
         sums = [features[part].double().sum(0) for part in rows.split(_ROWS)]
         self.mean = (torch.stack(sums).sum(0) / len(rows)).float()
         self.images = torch.arange(len(rows), device=rows.device)
@@ -95,15 +96,15 @@ class _Traversal:
         self.greatest = float(self.squares.max())
         if not self.greatest < _GREATEST:
             raise PipelineError(
-                "subset.measure: k_center found features that are not finite, or beyond 1e18; "
+                "subset.measure: k_center got features that are not finite, or beyond 1e18; "
                 "allowed: a scorer whose training did not diverge"
             )
 
     def run(self, count: int) -> Tensor:
-        """The first `count` images of the order as indices into the features, int64 [count]."""
+        """Return the first `count` images of the order, indices into the features, int64."""
         # In float32, as later on, so that rounding errors do not decide between equals.
         order = [int(self.squares.float().argmin())]
-        met = 0  # centres that all images have met
+        met = 0  # centres that all images were compared with
         while len(order) < count:
             centres = torch.tensor(order, device=self.rows.device)
             self._meet(centres[met:])
@@ -112,28 +113,28 @@ class _Traversal:
             if not turns and self.dtype == torch.float32:
                 self.dtype, met = torch.float64, 0
                 self.bounds.fill_(torch.inf)
-            elif not turns:  # the others all coincide with centres
+            elif not turns:  # all other images coincide with centres
                 turns = (self.bounds > _CHOSEN).nonzero()[: count - met, 0].tolist()
             order += turns
         return self.rows[torch.tensor(order, device=self.rows.device)]
 
     def _meet(self, centres: Tensor) -> None:
-        """Bring `bounds` up to date with more `centres`, int64 [C]."""
+        """Update `bounds` with more `centres`, int64 [C]."""
         self.bounds = self.bounds.minimum(self._nearest(self.images, centres, self.dtype))
         self.bounds[centres] = _CHOSEN
 
     def _take_turns(self, centres: Tensor, count: int) -> list[int]:
-        """Images that follow `centres` in the order, at most `count`; none if that cannot be told.
+        """Return images that follow `centres`, at most `count`; none if that cannot be decided.
 
-        Bounds in float32 cannot tell if, given their errors, the farthest may be no contender;
-        those in float64, if nobody is away from a centre.
+        float32 bounds cannot decide if, within their error, the farthest image may not be a
+        contender; float64 bounds, if all images coincide with a centre.
         """
         exact = self.dtype == torch.float64
-        others = 0.0  # at least the squared distance of whoever is no contender
+        others = 0.0  # an upper bound of the other images' squared distances
         highest = self.bounds.topk(min(_CONTENDERS + 1, len(self.bounds)))
         if len(self.bounds) > _CONTENDERS:
             others = float(highest.values[-1]) + (0.0 if exact else self._error(self.dtype))
-        # The first of equals contends, whichever of them topk found.
+        # The first of equals is a contender, whichever of them topk found.
         contenders = torch.cat([highest.indices[:_CONTENDERS], self.bounds.argmax()[None]]).unique()
         near = self.bounds[contenders]
         if not exact:
@@ -152,7 +153,7 @@ class _Traversal:
         return contenders[torch.stack(places)].tolist() if places else []
 
     def _nearest(self, images: Tensor, centres: Tensor, dtype: torch.dtype) -> Tensor:
-        """Squared distances of `images` int64 [n] from the nearest of `centres`, float32 [n]."""
+        """Return squared distances of `images` int64 [n] to the nearest of `centres`, float32."""
         near = torch.full_like(images, torch.inf, dtype=torch.float32)
         for some in centres.split(_CENTRES):
             vectors = self._vectors(some, dtype)
@@ -164,7 +165,7 @@ class _Traversal:
         return near
 
     def _vectors(self, images: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Features [n, F] of `images` int64 [n] about their mean, and their squares [n]."""
+        """Return centred features [n, F] of `images` int64 [n], and their squares [n]."""
         return self._points(images, dtype), self.squares[images].to(dtype)
 
     def _points(self, images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -172,28 +173,28 @@ class _Traversal:
         return (points.to(torch.promote_types(points.dtype, dtype)) - self.mean).to(dtype)
 
     def _round(self, distances: Tensor) -> Tensor:
-        """Squared distances to float32; in float64, what may be none but for errors becomes 0.
+        """Round squared distances to float32; float64 ones within the error become 0.
 
-        What decides must not be the rounding errors of images that coincide.
+        Rounding errors of coinciding images must not decide.
         """
         floor = self._error(torch.float64) if distances.dtype == torch.float64 else 0.0
         return distances.where(distances > floor, 0).float()
 
     def _error(self, dtype: torch.dtype) -> float:
-        """What a squared distance in `dtype` is off by at most, but for one in 10¹⁰.
+        """Return the largest error of a squared distance in `dtype`, exceeded once in 10¹⁰.
 
-        A sum of n products is off by λ·√n·eps/2 times the vectors' lengths at most (Higham & Mary
-        2019; λ = 8); a distance has such a sum twice, and three more roundings. This is for torch's
-        default precision of float32 products, not for TF32.
+        A sum of n products has an error of at most λ·√n·eps/2 times the vectors' lengths (Higham &
+        Mary 2019; λ = 8); a distance has twice such a sum and three more roundings. This holds for
+        torch's default precision of float32 products, not for TF32.
         """
         num_terms = self.features.shape[1] + 3
         return 8 * math.sqrt(num_terms) * torch.finfo(dtype).eps * self.greatest
 
 
 def _without_own(points: Tensor, others: tuple[Tensor, Tensor]) -> Tensor:
-    """Squared distances of `points` [n, F] from vectors [m, F] with their squares, [m, n].
+    """Return squared distances of `points` [n, F] from vectors [m, F] with squares, [m, n].
 
-    Less the points' own squares: |y|² - 2 x·y, so that a least one can be found first.
+    Less the points' own squares: |y|² - 2 x·y, enough to find the nearest vector.
     """
     vectors, squares = others
     return torch.addmm(squares[:, None], vectors, points.T, alpha=-2)

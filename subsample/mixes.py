@@ -1,6 +1,6 @@
-"""Fixed-anchor mixes: each image is the canvas once and keeps a fixed fraction of it.
+"""Fixed-anchor mixes: each image is the canvas and keeps a fixed fraction of it.
 
-Jeong et al. 2023, Section III-C. The other fractions, the boxes and the partners are drawn afresh.
+Jeong et al. 2023, Section III-C. The other fractions, the boxes and the partners are random.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from subsample.config import ScoresConfig
 
 @dataclass(frozen=True)
 class Mixes:
-    """M mixes of each of A anchors, not yet made.
+    """M mixes of each of A anchors, drawn but not composed.
 
     `sources` int64 [A, M, K] are rows of the training set, the anchor first; `owners` uint8
     [A, M, H, W] are positions in `sources`; `weights` float32 [A, M, K] are shares of the pixels.
@@ -27,7 +27,7 @@ class Mixes:
     weights: Tensor
 
     def split(self, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(sources, owners, weights) of at most `size` mixes at a time, anchor by anchor."""
+        """Yield (sources, owners, weights) of at most `size` mixes, anchor by anchor."""
         parts = (self.sources, self.owners, self.weights)
         return zip(*(part.flatten(0, 1).split(size) for part in parts), strict=True)
 
@@ -35,11 +35,11 @@ class Mixes:
 def draw_mixes(
     anchors: Tensor, images: Tensor, config: ScoresConfig, seed: int, block: int
 ) -> Mixes:
-    """The M mixes of `anchors` int64 [A], rows of `images` [N, C, H, W]; nothing is mixed yet.
+    """Draw the M mixes of `anchors` int64 [A], rows of `images` [N, C, H, W].
 
     Fractions are `anchor_fraction`, then (1 - anchor_fraction) · Dir(α, …, α). Partners are
-    uniform over the whole set without the anchor. Under common draws, a partner that happens to be
-    the anchor gives way to a spare, itself drawn once for all anchors.
+    uniform over all other images. With common draws, a partner that is the anchor is replaced by a
+    spare, which is drawn once for all anchors.
     """
     common, device = config.common_draws, images.device
     generator = make_generator(seed, "scores", *([] if common else [block]), device=device)
@@ -66,6 +66,6 @@ def draw_mixes(
 
 
 def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
-    """For every entry of `index` a row of the training set other than it, uniformly."""
+    """Draw for each entry of `index` a different row of the training set, uniformly."""
     row = torch.randint(num_images - 1, index.shape, generator=generator, device=index.device)
     return row + (row >= index)  # the rows from `index` on move up by one

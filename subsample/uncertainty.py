@@ -54,14 +54,14 @@ def measure_losses(
     seed: int,
     workspace: Workspace,
 ) -> np.ndarray:
-    """Loss of every training image under M random occlusions (Eq. 8), float32 [N, M], nats.
+    """Return the loss of each training image under M random occlusions (Eq. 8), float32 [N, M].
 
-    `images` uint8 [N, C, H, W] and `labels` int64 [N] lie on the model's device. The model scores
-    in eval mode, which is undone after. The losses are streamed into the workspace's `losses.npy`
-    and returned mapped from it, so memory does not grow with N; work that was cut off goes on from
-    its last checkpoint and leaves the same bytes. The draws follow from `seed`, not from
-    `config.batch_size`. Processes of the workspace's world take blocks in turn; the first one's
-    workspace gets all losses, and the others return what they have of them.
+    Losses are in nats. `images` uint8 [N, C, H, W] and `labels` int64 [N] are on the model's
+    device. The model scores in eval mode; its mode is restored. The losses are streamed into the
+    workspace's `losses.npy` and returned memory-mapped, so memory does not grow with N; interrupted
+    work resumes from its last checkpoint with the same bytes. The draws depend on `seed`, not on
+    `config.batch_size`. Processes of the workspace's world take blocks in turn; the first one
+    writes and returns all losses, the others return an empty array.
 
     Raises DataError if there are fewer than two images, PipelineError if a loss is not finite.
     """
@@ -104,7 +104,7 @@ def check_anchors(number: int) -> None:
 
 
 def anchors_in_block(config: ScoresConfig) -> int:
-    """How many images share a generator's draws."""
+    """Return how many images share a generator."""
     return max(1, _BLOCK // config.draws)
 
 
@@ -118,7 +118,7 @@ def score_mixes(
     config: ScoresConfig,
     mixes: Mixes,
 ) -> Tensor:
-    """The losses of all mixes, float32 [A, M] in nats, still on the device; `model` evaluates."""
+    """Return the losses of all mixes, float32 [A, M] in nats, on the device. `model` evaluates."""
     losses = []
     for sources, owners, weights in mixes.split(config.batch_size):
         with autocast(config.precision, images.device):
@@ -130,8 +130,8 @@ def score_mixes(
 def mixed_losses(
     logits: Tensor, labels: Tensor, weights: Tensor, num_classes: int, loss: Loss
 ) -> Tensor:
-    """Losses float32 [B] in nats of `logits` [B, L] for mixes of `labels` int64 [B, K], anchor
-    first, with label weights `weights` float32 [B, K].
+    """Return losses float32 [B] in nats of `logits` [B, L] for mixes of `labels` int64 [B, K],
+    anchor first, with label weights `weights` float32 [B, K].
     """
     surprise = -logits.float().log_softmax(1).gather(1, labels)  # [B, K]
     if loss == "anchor_ce":
@@ -145,10 +145,10 @@ def mixed_losses(
 
 
 def summarise(losses: np.ndarray, config: LossesConfig) -> Scores:
-    """Mean, standard deviation and coefficient of variation of `losses` [N, M], in float64.
+    """Return mean, standard deviation and CV of `losses` [N, M], in float64.
 
-    The deviation divides by M - 1, since the draws are a sample of all mixes; the ranking would be
-    the same with M. Where mean and floor are both 0, so is the coefficient.
+    The deviation divides by M - 1, since the draws are a sample of all mixes; dividing by M gives
+    the same ranking. If mean and floor are both 0, so is the CV.
     """
     losses = np.asarray(losses, np.float64)
     mean, std = losses.mean(1), losses.std(1, ddof=1)
@@ -158,7 +158,7 @@ def summarise(losses: np.ndarray, config: LossesConfig) -> Scores:
 
 
 def write_scores_csv(path: Path, labels: np.ndarray, scores: Scores) -> None:
-    """Write index, label, mean, std, cv of every image, with all digits of the floats."""
+    """Write index, label, mean, std, cv of each image, floats with all digits."""
     columns = (labels, scores.mean, scores.std, scores.cv)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     lines = [
@@ -168,9 +168,9 @@ def write_scores_csv(path: Path, labels: np.ndarray, scores: Scores) -> None:
 
 
 def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: World) -> np.ndarray:
-    """Move the losses that wait into the rows before `end`, and return them; on disk by then.
+    """Write the waiting losses to disk, into the rows before `end`, and return them.
 
-    Of several processes the first stores those of all, whose blocks followed one another in turn.
+    The first process stores those of all, which took blocks in turn.
     """
     parts = world.all_gather([losses.cpu() for losses in waiting])
     waiting.clear()
@@ -184,17 +184,17 @@ def _store(stored: np.memmap | None, end: int, waiting: list[Tensor], world: Wor
         )
     if stored is not None:
         stored[start:end] = losses
-        stored.flush()  # before the checkpoint that vouches for it
+        stored.flush()  # before the checkpoint with its digest
     return losses
 
 
 def _open(
     workspace: Workspace, shape: tuple[int, int], identity: State, size: int
 ) -> tuple[np.memmap | None, int, "hashlib._Hash"]:
-    """The file of losses, in the first process alone, how many of its blocks of `size` images are
-    whole, and SHA-256 fed with those, which the last checkpoint vouches for.
+    """Return the file of losses (first process only), how many of its blocks of `size` images match
+    the last checkpoint's digest, and SHA-256 of those.
 
-    Blocks beyond those may hold anything: they are measured again, with the same result.
+    Blocks after those are measured again, with the same result.
     """
     path, world = workspace.path(LOSSES), workspace.world
     done, state = workspace.resume()
@@ -203,7 +203,7 @@ def _open(
         standing = open_array(path, shape)
         digest.update(b"" if standing is None else standing[: done * size].data)
         if standing is None or state != identity | {"losses": digest.hexdigest()}:
-            workspace.log(f"warning: {path}: damaged or of other settings; measured anew")
+            workspace.log(f"warning: {path}: damaged or of other settings; measuring again")
             standing, digest = None, hashlib.sha256()
     done = world.from_first(lambda: done if standing is not None else 0)
     if not world.is_first or standing is not None:
@@ -213,10 +213,10 @@ def _open(
 
 
 def redraw_mixes(index: int, images: Tensor, config: ScoresConfig, seed: int) -> Mixes:
-    """The M mixes of image `index` that `measure_losses` drew: [1, M, …], on the images' device.
+    """Draw the M mixes of image `index` in `measure_losses` again: [1, M, …], on its device.
 
-    A generator draws otherwise on a GPU than on a CPU, so these are the same mixes only where
-    `images` [N, C, H, W] lie on the kind of device that they were scored on.
+    Generators differ between GPU and CPU, so the mixes are the same only if `images` [N, C, H, W]
+    are on the kind of device that they were scored on.
     """
     block, place = divmod(index, anchors_in_block(config))
     start = index - place
@@ -228,7 +228,7 @@ def redraw_mixes(index: int, images: Tensor, config: ScoresConfig, seed: int) ->
 
 
 def mixed_images(mixes: Mixes, images: Tensor) -> Tensor:
-    """What the mixes of one image look like, uint8 [M, C, H, W]."""
+    """Compose the mixes of one image, uint8 [M, C, H, W]."""
     return compose(images, mixes.sources[0], mixes.owners[0])
 
 
@@ -241,17 +241,17 @@ def losses_of(
     normalization: Normalization,
     config: ScoresConfig,
 ) -> Tensor:
-    """Losses of the mixes as they were measured, float32 [A, M], nats."""
+    """Return the losses of the mixes as `measure_losses` does, float32 [A, M], nats."""
     with evaluating(model):
         return score_mixes(model, images, labels, num_classes, normalization, config, mixes)
 
 
 def recorded_losses(losses: Path, entropies: Path, config: LossesConfig) -> np.ndarray:
-    """The last `draws` epochs of a record, float32 [N, draws], nats.
+    """Return the last `draws` epochs of recorded losses, float32 [N, draws], nats.
 
     `losses` and `entropies` are the files of `TrainingLosses`, [N, E] with E of at least `draws`.
-    Where an image sat an epoch out stands the mean over its other draws, or over all its epochs if
-    it has none. Raises PipelineError if it took part in no epoch.
+    An epoch that left an image out is filled with the mean over its other draws, or over all its
+    epochs if it has none. Raises PipelineError if all epochs left it out.
     """
     record = np.asarray(read_array(losses, 2), np.float64)
     if config.loss == "kl":
@@ -264,7 +264,7 @@ def recorded_losses(losses: Path, entropies: Path, config: LossesConfig) -> np.n
         others = others[~np.isnan(others)]
         if not len(others):
             raise PipelineError(
-                f"scores.source: training image {row} sat out every recorded epoch; allowed: a "
+                f"scores.source: training image {row} is in no recorded epoch; allowed: a "
                 "scorer of more epochs, or source pass"
             )
         drawn[row, missing] = others.mean()

@@ -77,7 +77,7 @@ def test_features_may_lie_in_a_mapped_file(tmp_path: Path) -> None:
 
 
 def test_images_all_of_other_classes_have_no_diversity() -> None:
-    with pytest.raises(ValueError, match="no two of a class"):
+    with pytest.raises(ValueError, match="no two of the same class"):
         diversity(np.eye(3), np.arange(3))
 
 

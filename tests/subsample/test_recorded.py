@@ -40,5 +40,5 @@ def test_what_no_record_holds_is_refused(settings):
 def test_an_image_of_which_nothing_was_recorded_is_named(tmp_path):
     nan = float("nan")
     paths = write_record(tmp_path, [[1, 2], [nan, nan]], [[0, 0], [nan, nan]])
-    with pytest.raises(PipelineError, match=r"scores\.source: training image 1 sat out every"):
+    with pytest.raises(PipelineError, match=r"scores\.source: training image 1 is in no recorded"):
         recorded_losses(*paths, ScoresConfig(source="training", draws=2))
