@@ -13,7 +13,7 @@ _BETAS = (0.5, 0.999)  # of Adam, not of the edges
 
 
 class Architect:
-    """Moves α and β down the loss on images that the weights are not trained on."""
+    """Trains α and β on images that do not train the weights."""
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class Architect:
         world: World = ALONE,
         global_batch: int | None = None,
     ) -> Tensor:
-        """One step on normalised images [N, 3, H, W]; returns the loss before it, on the device.
+        """Update α and β on normalised images [N, 3, H, W]; returns the loss before, on the device.
 
-        The gradient is that of α and β alone: the weights' is neither computed nor touched. In a
-        `world` of several processes the images are the local batch of `global_batch` images, and
-        the step is that of the global one; the loss is local.
+        Only the gradients of α and β are computed; those of the weights do not change. In a `world`
+        of several processes the images are the local part of `global_batch` images, and the step is
+        that of the global batch; the loss is local.
         """
         with autocast(self.precision, images.device):
             loss = F.cross_entropy(self.model(images), labels)

@@ -1,8 +1,8 @@
 """The search loop of PC-DARTS (Xu et al. 2020, Section 4.1; Liu et al. 2019, Algorithm 1).
 
-One part of the images trains the weights, the other α and β: two equal halves, or lists of their
-own. Differs from the public reference in that halves are stratified by class and that the genotype
-is the one after the last update.
+One part of the images trains the weights, the other α and β: two equal halves, or two given lists.
+Differences from the public reference: halves are stratified by class, and the genotype is the one
+after the last update.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from pcdarts.supernet import Supernet
 
 _PARTS = ("weight", "architecture")
 _COLLAPSED = 4  # skip connections of a normal cell's eight edges; the published cells have 1 to 3
-_UNTRAINED = 0.95  # times ln(classes), above which a loss counts as that of guessing
+_UNTRAINED = 0.95  # times ln(classes): a higher loss counts as guessing
 
 
 def search(
@@ -48,19 +48,18 @@ def search(
     warm_start: State | None = None,
 ) -> Genotype:
     """Search on two parts of a dataset, in memory or in files; the first trains the weights, the
-    second α and β (see `halve`). An epoch is one pass over the first, in batches, beside as many
-    batches of the second.
+    second α and β (see `halve`). An epoch is one pass over the first part, with as many batches of
+    the second.
 
-    `warm_start` is what a warm-up elsewhere left, `model` and `optimizer` (see `warm_up`): the
-    search starts from it, after the epochs of its own warm-up, which it does not train again.
+    `warm_start` is the result of `warm_up`, `model` and `optimizer`: the search starts from it and
+    skips its own warm-up epochs.
 
-    Resumes from the workspace. After every epoch it gets a checkpoint and a metrics row: epoch
-    (from 1), warmup, loss in nats and accuracy over the weight part, architecture_loss (None in
-    the warm-up), α, β and their entropies in nats, the genotype, its skip connections, warnings.
-    All randomness follows from (seed, stream, epoch): a resumed run ends bit for bit as an
-    uninterrupted one on a CPU.
+    Resumes from the workspace. Each epoch adds a checkpoint and a metrics row: epoch (from 1),
+    warmup, loss in nats and accuracy over the weight part, architecture_loss (None in the warm-up),
+    α, β and their entropies in nats, the genotype, its skip connections, warnings. All randomness
+    follows from (seed, stream, epoch), so on a CPU a resumed run has the same result, bit for bit.
 
-    The processes of the workspace's world search together: each computes its local batches, with
+    All processes of the workspace's world search together: each computes its local batches, with
     the gradients (of weights, α and β) and BatchNorm statistics of the global ones.
 
     Raises PipelineError when the loss is no longer finite.
@@ -116,7 +115,7 @@ def search(
 
 
 def build_supernet(num_classes: int, config: SupernetConfig, seed: int) -> Supernet:
-    """The untrained supernet, its weights and its α and β drawn from `seed`."""
+    """Build the untrained supernet, its weights, α and β drawn from `seed`."""
     with seeded(seed, "search-weights"):
         generator = make_generator(seed, "search-architecture")
         return Supernet(
@@ -130,20 +129,20 @@ def build_supernet(num_classes: int, config: SupernetConfig, seed: int) -> Super
 
 
 def make_weight_optimizer(model: Supernet, config: SupernetConfig) -> torch.optim.Optimizer:
-    """SGD on all that is not α or β."""
+    """Return SGD on all parameters except α and β."""
     return make_sgd(
         model.weight_parameters(), config.learning_rate, config.momentum, config.weight_decay
     )
 
 
 def halve(images: Images, seed: int) -> tuple[Images, Images]:
-    """The parts of a search on `images` that names none: see `split_halves`."""
+    """Split `images` into the two parts of a search by default: see `split_halves`."""
     first, second = split_halves(images.labels, make_generator(seed, "search-halves"))
     return images.take(first), images.take(second)
 
 
 def search_warnings(rows: Sequence[Mapping[str, Any]], num_classes: int) -> list[str]:
-    """Reasons not to trust the last row's genotype; `rows` are those of `search`.
+    """Return reasons to distrust the last row's genotype; `rows` are those of `search`.
 
     None in the warm-up, where the genotype is random and the loss is still high.
     """
@@ -174,10 +173,10 @@ def _train_epoch(
     seed: int,
     checkpoints: StepCheckpoints,
 ) -> dict[str, Any]:
-    """What is left of a pass over the weight part by `runs`, the steps, captured or not."""
+    """Train the rest of an epoch with `runs`: the steps, captured or not. Returns metrics."""
     workspace, world = checkpoints.workspace, checkpoints.workspace.world
     for part, generator, loader in zip(_PARTS, steps.generators, loaders, strict=True):
-        # Local batches are augmented by draws of their own, a global one alike in all processes.
+        # Local batches are augmented with separate draws, a global batch with the same in all.
         own = [world.rank] if loader.sharded and not world.alone else []
         reseed(generator, seed, f"search-{part}-augmentation", epoch, *own)
     steps.totals.zero_()
@@ -209,9 +208,8 @@ def _train_epoch(
 def _cycle(
     loader: Loader, seed: int, epoch: int, first: int
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    """Batches without end from number `first` on, in a new order for every pass: images over all
-    processes, index.
-    """
+    """Yield (images over all processes, index) of batches without end, from number `first` on, in a
+    new order for each pass."""
     done, skipped = divmod(first, len(loader))
     for turn in itertools.count(done):
         order = make_generator(seed, "search-architecture-order", epoch, turn)
@@ -221,7 +219,7 @@ def _cycle(
 
 
 def _describe(model: Supernet) -> dict[str, Any]:
-    """α, β and what they stand for, as JSON values."""
+    """Return α, β and the genotype they define, as JSON values."""
     genotype = model.genotype()
     alphas = {"normal": model.alphas_normal, "reduce": model.alphas_reduce}
     betas = {"normal": model.betas_normal, "reduce": model.betas_reduce}

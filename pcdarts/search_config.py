@@ -12,8 +12,8 @@ from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay
 from pcdarts.network import NetworkKind, smallest_network_input
 
-# What a search on ImageNet itself brings along where the config is silent: Xu et al. 2020, Section
-# 4.3; the rise of the rate is in their public code alone.
+# Defaults of a search on ImageNet: Xu et al. 2020, Section 4.3; rate_warmup_epochs is only in their
+# public code.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "imagenet": {
         "warmup_epochs": 35,
@@ -28,10 +28,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
-    """The supernet and the training of its weights: all that the warm-up depends on."""
+    """The supernet and the training of its weights: the settings of the warm-up."""
 
     network: NetworkKind = Field(
-        "cifar", description="stem of the supernet: at full size, or one that divides it by 8"
+        "cifar", description="stem of the supernet: full size (cifar), or divided by 8 (imagenet)"
     )
     epochs: int = Field(50, gt=0, description="passes over the images that train the weights")
     warmup_epochs: int = Field(
@@ -40,33 +40,33 @@ class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
     rate_warmup_epochs: int = Field(
         0,
         ge=0,
-        description="first epochs, in which the weights' rate rises in equal steps to its value "
-        "before it follows the cosine over all epochs; imagenet: 5",
+        description="first epochs, over which the weights' learning rate rises linearly to its "
+        "value; after them it follows the cosine over all epochs; imagenet: 5",
     )
-    channels: int = Field(16, gt=0, description="of the supernet's first cell")
-    cells: int = Field(8, ge=3, description="of the supernet, two of them reductions")
+    channels: int = Field(16, gt=0, description="channels of the supernet's first cell")
+    cells: int = Field(8, ge=3, description="cells of the supernet, two of them reductions")
     partial_channels: int = Field(
         4,
         gt=0,
         description="K: one channel in K passes through the operations; imagenet: 2",
     )
     batch_size: int = Field(
-        256, gt=1, description="images, of the weight and architecture steps; imagenet: 1024"
+        256, gt=1, description="images per weight or architecture step; imagenet: 1024"
     )
     learning_rate: float = Field(
-        0.1, gt=0, description="of the weights' SGD, cosine to 0; imagenet: 0.5"
+        0.1, gt=0, description="SGD on the weights, cosine to 0; imagenet: 0.5"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of the weights' SGD")
     weight_decay: float = Field(3e-4, ge=0, description="of the weights' SGD")
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
     precision: Precision = Field(
-        "fp32", description="of the supernet's arithmetic; bf16 on a CUDA device alone"
+        "fp32", description="arithmetic of the supernet; bf16 needs a CUDA device"
     )
     checkpoint_steps: int | None = Field(
         None,
         gt=0,
-        description="steps from one checkpoint within an epoch to the next; none: after epochs "
-        "alone. imagenet: 50",
+        description="steps between checkpoints within an epoch; none: only after epochs; "
+        "imagenet: 50",
         json_schema_extra=WITHOUT_EFFECT,
     )
 
@@ -83,7 +83,7 @@ class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
     def make_schedule(self) -> Schedule:
-        """The share of `learning_rate` in an epoch, from 0."""
+        """Return the learning-rate schedule, as a share of `learning_rate`."""
         cosine, rising = cosine_decay(self.epochs), self.rate_warmup_epochs
         return lambda epoch: (int(epoch) + 1) / rising if epoch < rising else cosine(epoch)
 
@@ -119,9 +119,9 @@ def check_search(
 ) -> None:
     """Raise ConfigError, naming the key, if no search can run on these images.
 
-    `labels` [N] are those of the subset, which is dealt into two halves, or with
-    `architecture_labels` [N'], those of the images for α and β, the weights' alone. `image_size`
-    is the shorter side in pixels.
+    `labels` [N] are those of the subset, which is split into two halves; with
+    `architecture_labels` [N'], those of the images for α and β, they are those of the images for
+    the weights. `image_size` is the shorter side in pixels.
     """
     if architecture_labels is None:
         _check_halves(labels, config)

@@ -18,12 +18,12 @@ from pcdarts.supernet import Supernet
 
 
 class SearchSteps:
-    """Both steps of an iteration, loading and augmentation included, so that they can be captured.
+    """Both steps of an iteration, including loading and augmentation, so they can be captured.
 
-    `loaders` give the batches of the weights and those of α and β. The sums stay on the device, in
-    `totals`; the steps draw from `generators`. Of several processes each computes its local batch,
-    and the gradients are those of all; `global_batches` are the images of the two batches over all
-    processes, not needed alone.
+    `loaders` give the batches for the weights and those for α and β. The sums stay on the device,
+    in `totals`; random draws use `generators`. Each process computes its local batch, with the
+    gradients summed over all; `global_batches` are the images of both batches over all processes,
+    not needed with one process.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SearchSteps:
         self.totals = torch.zeros(5, device=device)
 
     def weights(self, *index: Tensor) -> None:
-        """A weight step on a batch of the first loader's."""
+        """Make a weight step on the first loader's batch `index`."""
         inputs, labels, global_batch = self._prepare(0, index)
         loss, logits = weight_step(
             self.model,
@@ -62,14 +62,14 @@ class SearchSteps:
         self.totals[2] += len(labels)
 
     def architecture(self, *index: Tensor) -> None:
-        """An architecture step on a batch of the second loader's."""
+        """Make an architecture step on the second loader's batch `index`."""
         inputs, labels, global_batch = self._prepare(1, index)
         loss = self._architect.step(inputs, labels, self._world, global_batch)
         self.totals[3] += loss * len(labels)
         self.totals[4] += len(labels)
 
     def state(self) -> State:
-        """What a checkpoint holds: the model, α and β among its parameters, and both optimizers."""
+        """Return the state to save: the model, including α and β, and both optimizers."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -77,14 +77,14 @@ class SearchSteps:
         }
 
     def load_state(self, state: State) -> None:
-        """Take up what `state` returned, or a warm-up's state, which lacks the second optimizer."""
+        """Restore what `state` returned, or a warm-up's state without the second optimizer."""
         self.model.load_state_dict(state["model"])
         load_optimizer(self.optimizer, state["optimizer"])
         if "architecture_optimizer" in state:
             load_optimizer(self._architect.optimizer, state["architecture_optimizer"])
 
     def _prepare(self, part: int, index: Sequence[Tensor]) -> tuple[Tensor, Tensor, int]:
-        """Local inputs and labels, and how many images the global batch has."""
+        """Return local inputs and labels, and the number of images of the global batch."""
         loader = self._loaders[part]
         images, labels = loader.load(*index)
         images = self._augmentation(images, self.generators[part])
@@ -103,11 +103,11 @@ def weight_step(
     world: World = ALONE,
     global_batch: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of the weights, α and β constant; returns (loss, logits) from before it.
+    """Update the weights, α and β fixed; returns (loss, logits) before the update.
 
     `images` are normalised [N, 3, H, W]; `gradient_clip` is the largest norm of the gradient. In a
-    `world` of several processes they are the local batch of `global_batch` images, and the step is
-    that of the global one; loss and logits are local.
+    `world` of several processes they are the local part of `global_batch` images, and the step is
+    that of the global batch; loss and logits are local.
     """
     weights = model.weight_parameters()
     with autocast(precision, images.device):

@@ -1,8 +1,8 @@
-"""The search's warm-up by itself: the supernet as a scorer, from which the search continues.
+"""The search's warm-up as a separate training: the supernet as a scorer.
 
-The supernet is trained for the first `warmup_epochs` of the search's schedule, α and β untouched,
-with image mixing. All images train the weights here, not one half of them as in the search's own
-warm-up (Xu et al. 2020), since all are to be scored; and the search's subset is chosen only after.
+The supernet is trained for the first `warmup_epochs` of the search's schedule, with α and β frozen
+and with image mixing. All images train the weights, not one half of them as in the search's own
+warm-up (Xu et al. 2020), since all are scored and the subset is chosen later.
 """
 
 from functools import partial
@@ -67,7 +67,7 @@ def warm_up(
     )
     world = workspace.world
     test = dataset.test.loader(_EVALUATION_BATCH, device, training=False, world=world)
-    # Without gradients of theirs, which would count in the clipped norm.
+    # α and β have no gradients, which would count in the clipped norm.
     _set_architecture_gradients(model, False)
     fit(
         model,
@@ -76,7 +76,7 @@ def warm_up(
         recipe,
         {"test": partial(evaluate, model, test, dataset.normalization, config.precision)},
         seed=seed,
-        stream="search",  # in whose settings a learning rate that diverges is to be changed
+        stream="search",  # also names the learning rate to change in the error of a diverged loss
         workspace=workspace,
     )
     _set_architecture_gradients(model, True)
@@ -84,7 +84,7 @@ def warm_up(
 
 
 def load_supernet(config: SupernetConfig, num_classes: int, path: Path) -> Supernet:
-    """The supernet with the weights at `path`. Raises ArtifactError if they do not fit."""
+    """Load the supernet with the weights at `path`. Raises ArtifactError if they do not fit."""
     model = build_supernet(num_classes, config, seed=0)
     load_classifier_weights(model, path)
     return model

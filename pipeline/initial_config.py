@@ -58,7 +58,7 @@ def initial_config(survey: FolderSurvey, name: str) -> str:
     Raises PipelineError if a run on that folder would refuse what it says.
     """
     searched = replace(survey, train_counts=_in_memory(survey))
-    scores = [_Key("draws", 10, "mixes of each image; more, a more repeatable ranking")]
+    scores = [_Key("draws", 10, "mixes of each image; more make the ranking more repeatable")]
     worthwhile = fraction_of(searched) < 1
     sections = {
         "data": _data(survey),
@@ -70,17 +70,17 @@ def initial_config(survey: FolderSurvey, name: str) -> str:
         "retrain": _retrain(survey),
     }
     what = {
-        "data": "what is scored and searched on; one tensor on the device",
-        "target": "what the found network is retrained on",
+        "data": "images for scoring and search; one tensor on the device",
+        "target": "images for retraining the found network",
         "scorer": "the classifier whose losses rank the images",
         "scores": "losses of each image under random mixes",
-        "subset": "what of each class is searched on",
+        "subset": "share of each class used for the search",
         "search": "PC-DARTS",
         "retrain": "the found network, from scratch",
     }
     opening = [
         f"# Made by `init` for {_scalar(str(survey.root))}: {survey.describe()}.",
-        "# Every key with its default: python run_pipeline.py config THIS-FILE",
+        "# Print every key and its default: python run_pipeline.py config THIS-FILE",
         f"name: {_scalar(name)}",
         _line("seed: 0", "all randomness is derived from it"),
     ]
@@ -125,10 +125,10 @@ def _data(survey: FolderSurvey) -> list[_Key]:
     if survey.sizes == {(side, side)}:
         keys.append(_Key("image_size", side, "their own"))
     else:
-        keys.append(_Key("image_size", side, "a search works well on small copies; middle square"))
+        keys.append(_Key("image_size", side, "small copies suffice for a search; central square"))
     if most < max(survey.train_counts):
         keys.append(_Key("images_per_class", most, "all of them would not fit into memory"))
-    keys.append(_Key("flip", False, "where left and right matter, as in digits", commented=True))
+    keys.append(_Key("flip", False, "if left and right matter, as in digits", commented=True))
     return keys
 
 
@@ -194,7 +194,7 @@ def _scorer(survey: FolderSurvey) -> list[_Key]:
 def _subset(survey: FolderSurvey) -> list[_Key]:
     fraction, smallest = fraction_of(survey), min(survey.train_counts)
     if fraction == 1:
-        why = f"of {survey.train_images:,} images a part would be too few to search on"
+        why = f"a part of {survey.train_images:,} images would be too few for a search"
         return [_Key("measure", "full", why)]
     why = "the paper's t"
     if fraction > _FRACTION:
@@ -215,7 +215,7 @@ def _search(survey: FolderSurvey) -> list[_Key]:
     batch = _batch(half, share=8, most=256)
     return [
         _Key("epochs", 50, "the paper's"),
-        _Key("warmup_epochs", 15, "in which the architecture stands still"),
+        _Key("warmup_epochs", 15, "warm-up: the architecture is frozen"),
         _Key("batch_size", batch, f"of the {half:,} images of a half"),
     ]
 

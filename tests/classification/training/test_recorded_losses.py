@@ -218,10 +218,10 @@ def test_a_scorer_stopped_early_is_the_first_epochs_of_the_whole(digits, tmp_pat
         ({"stop_epoch": 0}, "greater than 0"),
         ({"record_losses": True, "weights": "x.safetensors"}, "cannot be used with weights"),
         ({"record_losses": True, "cuda_graph": "on"}, "records its losses"),
-        ({"model": "supernet", "epochs": 60}, "trained as `search` says"),
+        ({"model": "supernet", "epochs": 60}, "cannot be used with model: supernet"),
         ({"model": "supernet", "record_losses": True}, "cannot be used with model: supernet"),
         ({"model": "supernet", "weights": "x.safetensors"}, "cannot be used with model: supernet"),
-        ({"model": "supernet", "mixing": {"kind": "manifold_mixup"}}, "a supernet has none"),
+        ({"model": "supernet", "mixing": {"kind": "manifold_mixup"}}, "cannot be used with model: supernet"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, expected):
