@@ -32,7 +32,7 @@ from subsample.mixes import Mixes, draw_mixes
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
 _MAX_WAITING = 64  # blocks whose losses wait on the device at most: 1 MiB
-_SAVE_SECONDS = 5.0  # between checkpoints, so that saving costs nothing beside fast scoring
+_SAVE_SECONDS = 5.0  # between checkpoints, so that saving is cheap compared with scoring
 
 
 @dataclass(frozen=True)
