@@ -136,8 +136,7 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         fraction = info.data["fraction"]
         if fraction + value > 1 + _ROUNDING:
             raise ValueError(
-                f"with fraction {fraction} it exceeds the whole class; allowed: at most "
-                f"{1 - fraction:.6g}"
+                f"its sum with fraction {fraction} exceeds 1; allowed: at most {1 - fraction:.6g}"
             )
         return value
 

@@ -32,7 +32,7 @@ def test_draws_are_the_last_epochs_and_an_absence_is_the_mean_of_the_others(tmp_
 
 @pytest.mark.parametrize("settings", [{"loss": "anchor_ce"}, {"common_draws": True}])
 def test_what_no_record_holds_is_refused(settings):
-    with pytest.raises(ValidationError, match="with source training"):
+    with pytest.raises(ValidationError, match="with source: training"):
         ScoresConfig(source="training", **settings)
     ScoresConfig(source="pass", **settings)
 

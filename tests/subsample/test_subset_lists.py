@@ -68,7 +68,7 @@ def test_lists_are_disjoint_and_each_class_has_its_rounded_share_of_both(
     [
         (
             {"fraction": 0.9, "architecture_fraction": 0.2},
-            "more than a class; allowed: at most 0.1",
+            "exceeds 1; allowed: at most 0.1",
         ),
         ({"measure": "full", "architecture_fraction": 0.2}, "cannot be used with measure: full"),
         ({"architecture_fraction": 0.0}, "greater than 0"),
