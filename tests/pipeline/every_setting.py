@@ -147,7 +147,7 @@ def _values(annotation: Any, own: Any, paths: Sequence[Path]) -> Iterator[Any]:
         near = own or 0.0
         yield from (near / 2, 2 * near, near + 0.01, 0.01, 0.1, 0.25, 0.5, 0.9, 1.5)
     elif annotation is str:
-        yield from (*MODELS, f"{own}x")
+        yield from (*MODELS, "#123456", f"{own}x")
     elif annotation is Path:
         yield from paths
     else:

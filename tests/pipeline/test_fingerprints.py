@@ -40,6 +40,20 @@ def folder(root: Path, lines: int, flat: bool = False) -> Path:
     return root
 
 
+def transparent(root: Path) -> Path:
+    """Three classes of four training images, half transparent, turned by EXIF; none held out."""
+    on_a_side = Image.Exif()
+    on_a_side[0x0112] = 6
+    for index, name in enumerate(CLASSES):
+        (root / "train" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.full((16, 16, 4), 20 * index + 5 * number, np.uint8)
+            pixels[:8, :, 0] = 200
+            path = root / "train" / name / f"{number}.png"
+            Image.fromarray(pixels).save(path, exif=on_a_side)
+    return root
+
+
 def labels(path: Path, *names: str) -> Path:
     path.write_text(
         "".join(f"{image}3.png\t{n}\n" for image, n in zip(CLASSES, names, strict=True))
@@ -62,6 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder(place / f"flat-{name}", lines, flat=True)
         wordnet(place / f"wordnet-{name}", 1 + lines)
         (place / f"{name}.safetensors").write_bytes(bytes(1 + lines))
+    transparent(place / "held-out")
     labels(place / "labels-a.txt", "ant", "bee", "cat")
     labels(place / "labels-b.txt", "bee", "ant", "cat")
     return place
@@ -79,6 +94,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     sized = plain | {"image_size": 16}
     files = sized | {"storage": "files"}
     flat = {"kind": "folder", "root": place / "flat-a", "val_labels": place / "labels-a.txt"}
+    held_out = {"kind": "folder", "root": place / "held-out", "hold_out": 0.3}
     dcutmix, cutout = {"kind": "dcutmix"}, {"kind": "cutout"}
     regularised = {"drop_block": 0.1, "label_smoothing": 0.1, "stochastic_depth": 0.1}
     probe, brief = {"model": "resnet8", "epochs": 10}, {"network": "cifar"}
@@ -103,7 +119,9 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "ranking": {"goal": "ranking", "fidelity": {"training": brief | {"mixing": dcutmix}}},
         "ranking, cutout": {"goal": "ranking", "fidelity": {"training": {"mixing": cutout}}},
         "imagenet": {"search": {"network": "imagenet"}, "retrain": {"network": "imagenet"}},
+        "held out": {"data": held_out, "target": held_out},
         "attacked": attacked(plain),
+        "attacked, held out": attacked(held_out),
         "attacked scorer": attacked(sized) | {"goal": "classifier"},
         "strange images": attacked(plain, **dict.fromkeys(SHIFTS, place / "wordnet-a")),
         "attacked, files": attacked(files),
