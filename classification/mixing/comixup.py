@@ -67,7 +67,7 @@ class CoMixup(DirichletMixer):
         super().__init__(_PARTITION, alpha, prob, num_classes)
         self.saliency = saliency
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`. Raises ConfigError if the saliency is not a map for each image.
 
         Where the batch is not mixed, the saliency is not asked for and stays None.

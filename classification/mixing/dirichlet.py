@@ -16,7 +16,7 @@ class DMixup(DirichletMixer):
     float32 in [0, 255], since rounding the sums would no longer be a mix in these proportions.
     """
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         fractions = self._draw_fractions(images, generator)
         partners = self._draw_partners(images, generator)
         targets = self._targets(labels, partners, fractions)
@@ -30,7 +30,7 @@ class DCutMix(DirichletMixer):
     patch's label when K = 2 (lines 21-28); here it counts for every K. Images keep their type.
     """
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         fractions = self._draw_fractions(images, generator)
         height, width = images.shape[2:]
         boxes = nest_boxes(fractions, height, width, generator)
@@ -71,7 +71,7 @@ class SaliencyDCutMix(DCutMix):
         super().__init__(num_images, alpha, prob, num_classes)
         self.saliency = saliency
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`. Raises ConfigError if the saliency is not a map for each image."""
         fractions = self._draw_fractions(images, generator)
         partners = self._draw_partners(images, generator)

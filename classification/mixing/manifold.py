@@ -33,7 +33,7 @@ class ManifoldMixup(DirichletMixer):
         self.stages = tuple(stages)
         self._handles: list[RemovableHandle] = []
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`; also arms the stages for the batch's forward pass."""
         fractions = self._draw_fractions(images, generator)
         partners = self._draw_partners(images, generator)

@@ -52,9 +52,9 @@ class BatchMixer(ABC):
 
     `prob` is the probability that a batch is mixed at all; `num_classes` the length of the soft
     targets, needed if labels are integers. Images may be uint8 or of any float type, on any device.
-    Raises ConfigError if a parameter is out of range, labels are integers and `num_classes` is
-    missing, or a label is not below it (on a CUDA device, where looking would make the step wait,
-    only the first batch's labels are looked at).
+    Raises ConfigError if a parameter is out of range, labels are of another shape or type, labels
+    are integers and `num_classes` is missing, or a label is not below it (on a CUDA device, where
+    looking would make the step wait, only the first batch's labels are looked at).
     """
 
     capturable: ClassVar[bool] = True
@@ -73,9 +73,14 @@ class BatchMixer(ABC):
         mix = self.mix(images, labels, generator)
         return mix.images, mix.targets
 
-    @abstractmethod
     def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """What `__call__` returns, and how it came about; arguments as of `Mixer.__call__`."""
+        self._check_kind(labels, len(images))
+        return self._mix(images, labels, generator)
+
+    @abstractmethod
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+        """`mix` of a batch whose labels are of an allowed shape and type."""
 
     def collate_fn(self, generator: torch.Generator) -> "MixingCollate":
         """A picklable collate function for a DataLoader of (image, integer label) samples."""
@@ -86,6 +91,20 @@ class BatchMixer(ABC):
         if labels.ndim == 1:
             self._check_labels(labels)
         return soft_targets(labels[partners], weights, self.num_classes)
+
+    def _check_kind(self, labels: Tensor, num_images: int) -> None:
+        """Raise ConfigError unless labels are int64 [N] or soft [N, L]; no values are read."""
+        length = labels.shape[-1] if labels.ndim == 2 else None
+        soft = length == self.num_classes if self.num_classes else (length or 0) > 1
+        hard = labels.ndim == 1 and labels.dtype == torch.int64
+        if labels.ndim and len(labels) == num_images and (hard or soft):
+            return
+        kind = str(labels.dtype).removeprefix("torch.")
+        classes = self.num_classes or "the number of classes"
+        raise ConfigError(
+            f"mixing: found labels of type {kind} and shape {list(labels.shape)} with {num_images} "
+            f"images; allowed: int64 [{num_images}], or soft labels [{num_images}, {classes}]"
+        )
 
     def _check_labels(self, labels: Tensor) -> None:
         if self.num_classes is None:

@@ -31,7 +31,7 @@ class CutMix(DirichletMixer):
     ) -> None:
         super().__init__(2, alpha, prob, num_classes)
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         fractions = self._draw_fractions(images, generator)
         height, width = images.shape[2:]
         boxes = centred_boxes(fractions, height, width, generator)
@@ -74,7 +74,7 @@ class Cutout(BatchMixer):
             raise ConfigError(f"mixing.side: found {side}; allowed: 1 pixel or more")
         self.side = side
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`; each image is its only partner."""
         blanked = cutout(images, self.side, generator)
         if self.prob < 1:

@@ -62,7 +62,7 @@ class PuzzleMix(DirichletMixer):
         super().__init__(2, alpha, prob, num_classes)
         self.saliency, self.pixels = saliency, pixels
 
-    def mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
+    def _mix(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Mix:
         """As `BatchMixer.mix`. Raises ConfigError if the saliency is not a map for each image.
 
         If no sample is mixed, the saliency is not computed and is None.

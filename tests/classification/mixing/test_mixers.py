@@ -152,6 +152,26 @@ def test_labels_outside_the_classes_are_refused(mixer, label):
 
 
 @EACH_MIXER
+@pytest.mark.parametrize(
+    ("shape", "dtype", "found"),
+    [
+        ((8, 1), torch.int64, r"int64 and shape \[8, 1\]"),
+        ((8, 1), torch.float32, r"float32 and shape \[8, 1\]"),
+        ((8, 6), torch.float32, r"float32 and shape \[8, 6\]"),
+        ((8,), torch.uint8, r"uint8 and shape \[8\]"),
+        ((8,), torch.float32, r"float32 and shape \[8\]"),
+        ((7,), torch.int64, r"int64 and shape \[7\]"),
+        ((), torch.int64, r"int64 and shape \[\]"),
+        ((8, 7, 1), torch.float32, r"float32 and shape \[8, 7, 1\]"),
+    ],
+)
+def test_labels_of_another_shape_or_type_are_named(mixer, shape, dtype, found):
+    allowed = r"with 8 images; allowed: int64 \[8\], or soft labels \[8, 7\]"
+    with pytest.raises(ConfigError, match=f"mixing: found labels of type {found} {allowed}"):
+        mixer(_batch()[0], torch.zeros(shape, dtype=dtype), _generator())
+
+
+@EACH_MIXER
 def test_integer_labels_without_num_classes_are_refused(mixer, monkeypatch):
     monkeypatch.setattr(mixer, "num_classes", None)
     with pytest.raises(ConfigError, match=r"mixing\.num_classes: found none"):
