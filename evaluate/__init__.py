@@ -1,1 +1,1 @@
-"""What a network is worth: retraining, complexity, attacks, landscape, figures."""
+"""Evaluation of networks: retraining, complexity, attacks, loss landscapes, figures."""

@@ -1,9 +1,8 @@
 """Parameters and multiply-adds of a network.
 
-Multiply-adds are those of convolutions and matrix products (the classifier) for one image.
-Normalisation, activations and pooling are not counted, so a published figure that follows another
-convention differs slightly: 597 M in Jeong et al. 2023, Table 6, for a genotype that counts
-581.6 M here.
+Convolutions and matrix products (the classifier) are counted, for one image. Normalisation,
+activations and pooling are not, so published figures with another convention differ slightly:
+Jeong et al. 2023, Table 6, prints 597 M for a genotype that counts 581.6 M here.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from classification.errors import ConfigError
 
 MOBILE_MULTIPLY_ADDS = 600e6
-"""Most multiply-adds of the mobile setting at 224×224 (Liu et al. 2019, DARTS)."""
+"""Limit of the mobile setting at 224×224 (Liu et al. 2019, DARTS)."""
 
 _AUXILIARY = "auxiliary"
 _IMAGE_CHANNELS = 3
@@ -28,16 +27,16 @@ class Complexity:
 
     parameters: int
     auxiliary_parameters: int
-    """Parameters of the head that serves training only, not part of `parameters`."""
+    """Parameters of the training-only auxiliary head, not part of `parameters`."""
     multiply_adds: int
-    """Of one image; half of what a count of floating-point operations gives."""
+    """For one image: half the number of floating-point operations."""
 
 
 def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Complexity:
     """Measure the network that `build` returns on RGB images of `image_size` × `image_size` pixels.
 
-    Nothing is allocated: the network is built and run on the meta device, in eval mode. Whatever
-    lies in a submodule whose name starts with "auxiliary" is the auxiliary head.
+    The network is built and run on the meta device, in eval mode, so no memory is allocated.
+    Submodules whose names start with "auxiliary" count as the auxiliary head.
     Raises ConfigError if the images are too small for the network's reductions.
     """
     with torch.device("meta"), torch.no_grad():
@@ -64,7 +63,7 @@ def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Compl
 
 
 def complexity_warning(complexity: Complexity, limit: float = MOBILE_MULTIPLY_ADDS) -> str | None:
-    """One line if the network exceeds `limit` multiply-adds, None if it keeps to it."""
+    """Return a one-line warning if the network exceeds `limit` multiply-adds, else None."""
     if complexity.multiply_adds <= limit:
         return None
     return (
@@ -78,10 +77,10 @@ def _is_auxiliary(name: str) -> bool:
 
 
 def _auxiliary_operations(counter: FlopCounterMode) -> int:
-    """Floating-point operations in the outermost auxiliary modules, if the forward runs them."""
+    """Count the floating-point operations of the outermost auxiliary modules."""
     total = 0
     for name, counts in counter.get_flop_counts().items():
-        # A module's count holds its children's, and the first part is the network's class.
+        # A module's count includes its children; the first part of a name is the network's class.
         parent, _, last = name.partition(".")[2].rpartition(".")
         if last.startswith(_AUXILIARY) and not _is_auxiliary(parent):
             total += sum(counts.values())

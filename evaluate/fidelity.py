@@ -1,7 +1,7 @@
-"""Whether architectures rank alike on two training sets: Kendall's tau with its interval.
+"""Rank correlation of architectures between two training sets: Kendall's tau with its interval.
 
-A search on a subset is sound where the order of the networks is the same there; the agreement of
-two orders is Kendall's tau-b (Kendall 1945), as the benchmarks of architecture search print it.
+A search on a subset is sound if architectures rank there as on all images. Agreement is measured by
+Kendall's tau-b (Kendall 1945), as is usual in benchmarks of architecture search.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from evaluate.retrain import RetrainConfig, network_complexity, retrain, summari
 from pcdarts.genotype import Genotype, random_genotype
 from pcdarts.network import smallest_network_input
 
-# A training of minutes that is the same for all: what differs is the architecture alone.
+# A short training, identical for all, so that only the architectures differ.
 _BRIEF: dict[str, Any] = {
     "channels": 16,
     "cells": 8,
@@ -38,13 +38,13 @@ _FOLDER = "network-"
 
 
 class FidelityConfig(BaseModel, frozen=True, extra="forbid"):
-    """How many architectures are ranked, and how each is trained."""
+    """The number of architectures to rank, and their training."""
 
-    architectures: int = Field(24, ge=3, description="drawn by chance from the search space")
+    architectures: int = Field(24, ge=3, description="drawn at random from the search space")
     training: RetrainConfig = Field(
         default_factory=lambda: RetrainConfig.model_validate(_BRIEF),
-        description="of each; where it is silent: 16 channels, 8 cells, 20 epochs, batches of 96, "
-        "neither auxiliary head, path dropout nor Cutout",
+        description="of each architecture; defaults: 16 channels, 8 cells, 20 epochs, batches of "
+        "96, no auxiliary head, path dropout or Cutout",
     )
 
     @model_validator(mode="before")
@@ -58,8 +58,8 @@ class FidelityConfig(BaseModel, frozen=True, extra="forbid"):
     def _holds_nothing_out(cls, training: RetrainConfig) -> RetrainConfig:
         if training.validation_fraction:
             raise ValueError(
-                f"validation_fraction {training.validation_fraction} would choose an epoch, and "
-                "the last one counts; allowed: 0"
+                f"validation_fraction {training.validation_fraction} has no effect, because the "
+                "last epoch is ranked; allowed: 0"
             )
         return training
 
@@ -82,7 +82,7 @@ class RankCorrelation:
 
 
 def sample_architectures(config: FidelityConfig, seed: int) -> list[Genotype]:
-    """The architectures to rank, from the seed alone: the same whatever they are trained on."""
+    """Draw the architectures to rank. They depend on the seed only, not on the training images."""
     generator = make_generator(seed, "fidelity-architectures")
     return [random_genotype(generator) for _ in range(config.architectures)]
 
@@ -95,11 +95,11 @@ def train_architectures(
     device: torch.device,
     workspace: Workspace,
 ) -> list[dict[str, Any]]:
-    """Train the architectures one after the other on `dataset.train`, resuming from the workspace.
+    """Train the architectures one by one on `dataset.train`, resuming from the workspace.
 
-    A row each: "genotype", "parameters" without auxiliary head, and "top1_error" in percent on the
-    test images after the last epoch. A network in the making keeps its checkpoints in a folder of
-    its own, of which nothing is left in the end.
+    Return one row per architecture: "genotype", "parameters" without auxiliary head, and
+    "top1_error" in percent on the test images after the last epoch. Checkpoints of a network are
+    kept in a separate folder, which is deleted at the end.
     """
     genotypes = sample_architectures(config, seed)
     first, _ = workspace.resume()
@@ -118,7 +118,7 @@ def train_architectures(
             "top1_error": summarise_accuracy(inner.rows())["top1_error_last"],
         }
         workspace.save(index + 1, {}, row)
-    # All at the end: a run that is killed between a network's row and here leaves folders behind.
+    # Delete all folders at the end: a killed run may have left earlier ones behind.
     for folder in workspace.directory.glob(f"{_FOLDER}*"):
         shutil.rmtree(folder)
     return workspace.rows()
@@ -127,15 +127,15 @@ def train_architectures(
 def rank_correlation(
     first: Sequence[float], second: Sequence[float], seed: int, resamples: int = 2000
 ) -> RankCorrelation:
-    """How far two rankings of the same architectures agree: Kendall's tau-b, -1 to 1.
+    """Return Kendall's tau-b, -1 to 1, of two rankings of the same architectures.
 
-    The interval is the percentile bootstrap's over architectures; resamples in which all values of
-    a ranking are equal, so that tau is not defined, are left out of it. It says nothing of the
-    trainings' own randomness. Raises ValueError unless both have a value for each of three or more.
+    The interval is a percentile bootstrap over architectures, without the resamples in which all
+    values of a ranking are equal and tau is undefined. It does not cover the randomness of
+    training. Raises ValueError for different lengths or fewer than three values.
     """
     if len(first) != len(second) or len(first) < 3:
         found = f"{len(first)} and {len(second)} values"
-        raise ValueError(f"found {found}; allowed: as many, at least three")
+        raise ValueError(f"found {found}; allowed: equally many, at least three")
     random = np.random.default_rng(derive_seed(seed, "fidelity-bootstrap"))
     drawn = random.integers(len(first), size=(resamples, len(first)))
     times = np.stack([np.bincount(each, minlength=len(first)) for each in drawn])
@@ -147,7 +147,7 @@ def rank_correlation(
 
 
 def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> None:
-    """Raise ConfigError, naming the key, if `kept` of the dataset's images train no network."""
+    """Raise ConfigError, naming the key, if a network cannot train on `kept` of the images."""
     training = config.training
     training.mixing.check()
     smallest = smallest_network_input(training.network)
@@ -159,13 +159,13 @@ def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> 
     if kept < training.batch_size:
         raise ConfigError(
             f"fidelity.training.batch_size: {training.batch_size} exceeds the {kept} images that "
-            "the subset keeps; allowed: at most that many"
+            "the subset keeps; allowed: at most this number"
         )
 
 
 @dataclass(frozen=True)
 class _Overall:
-    """Shows a network's epochs as those of all networks."""
+    """Reports the progress of one network as progress over all networks."""
 
     progress: Progress
     finished: int
@@ -182,10 +182,11 @@ class _Overall:
 def _taus(
     first: Sequence[float], second: Sequence[float], times: NDArray[np.integer]
 ) -> NDArray[np.floating]:
-    """Tau-b [R] of R samples that hold architecture i `times[r, i]` times; NaN if not defined.
+    """Return tau-b [R] of R samples that contain architecture i `times[r, i]` times; NaN if
+    undefined.
 
-    Tau-b is the correlation of the two matrices of signs of all differences (Kendall 1945); a
-    sample weighs their entries, so that no sample's own matrices have to be made.
+    Tau-b is the correlation of the sign matrices of all differences (Kendall 1945). Weighting
+    their entries by `times` avoids one pair of matrices per sample.
     """
     a, b = (np.sign(np.subtract.outer(v, v)) for v in np.array([first, second], dtype=float))
     both, alone, other = (

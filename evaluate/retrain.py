@@ -1,4 +1,4 @@
-"""The found network trained from scratch on the target images (Xu et al. 2020; Liu et al. 2019)."""
+"""Training of the found network from scratch (Xu et al. 2020; Liu et al. 2019)."""
 
 from functools import partial
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from pcdarts.genotype import Genotype
 from pcdarts.network import CifarNetwork, ImageNetNetwork, smallest_network_input
 
 _EVALUATION_BATCH = 256
-# What a network kind brings along where the config is silent: spec section 4 of the method.
+# Defaults by network kind: section 4 of the method's specification.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar": {
         "channels": 36,
@@ -82,28 +82,26 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     validation_fraction: float = Field(
         0.0, ge=0, lt=1, description="of train, held out to choose the best epoch; 0: none chosen"
     )
-    precision: Precision = Field(
-        "fp32", description="of the training's arithmetic; bf16 on a CUDA device alone"
-    )
+    precision: Precision = Field("fp32", description="of training; bf16 only on a CUDA device")
     device_batch_size: int | None = Field(
         None,
         gt=1,
-        description="images that a device takes at once: a larger local batch is cut into "
-        "parts whose gradients add up; BatchNorm then sees one part at a time, so no part has a "
-        "single image: with 2, an odd batch has one part of 3. none: all at once",
+        description="images per forward pass of a device: a larger local batch is split and its "
+        "gradients are accumulated; BatchNorm then sees one part at a time, so no part has a single "
+        "image: with 2, an odd batch has one part of 3. none: no split",
     )
     average_decay: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="of an exponential moving average of the weights, which is then what is "
-        "tested and kept; none: the weights themselves",
+        description="of an exponential moving average of the weights, which is then tested and "
+        "saved; none: the weights themselves",
     )
     checkpoint_steps: int | None = Field(
         None,
         gt=0,
-        description="steps from one checkpoint within an epoch to the next; none: after epochs "
-        "alone. imagenet: 500",
+        description="steps between checkpoints within an epoch; none: only after each epoch. "
+        "imagenet: 500",
         json_schema_extra=WITHOUT_EFFECT,
     )
 
@@ -119,8 +117,8 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     def _mixes_images(cls, mixing: MixingConfig) -> MixingConfig:
         if mixing.kind == "manifold_mixup":
             raise ValueError(
-                "kind manifold_mixup mixes between the stages of a classifier, and a network of "
-                "cells has none; allowed: the other kinds"
+                "kind manifold_mixup mixes between the stages of a classifier, which a network of "
+                "cells does not have; allowed: the other kinds"
             )
         return mixing
 
@@ -134,7 +132,7 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -> nn.Module:
-    """The CIFAR or ImageNet network of a genotype."""
+    """Build the CIFAR or ImageNet network of a genotype."""
     kind = CifarNetwork if config.network == "cifar" else ImageNetNetwork
     return kind(
         genotype,
@@ -148,7 +146,7 @@ def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -
 def network_complexity(
     genotype: Genotype, config: RetrainConfig, dataset: ImageDataset
 ) -> Complexity:
-    """Parameters and multiply-adds of the network as it would be used, auxiliary head apart."""
+    """Measure the network as used at inference, without its auxiliary head."""
     return measure_complexity(
         lambda: build_network(genotype, config, dataset.num_classes), dataset.image_size
     )
@@ -165,8 +163,8 @@ def retrain(
 ) -> nn.Module:
     """Train the genotype's network from scratch, resuming from the workspace.
 
-    Metrics rows carry `test_*`, and `validation_*` where a validation part is held out. The
-    weights returned are the last epoch's, or their moving average; test images choose nothing.
+    Metrics rows have `test_*`, and `validation_*` if a validation part is held out. Return the
+    weights of the last epoch, or their moving average: test images select nothing.
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
@@ -221,11 +219,11 @@ def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
 
 
 def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
-    """Errors in percent of the last epoch and of the best, and what the best was chosen by.
+    """Return the errors of the last and the best epoch in percent, and what selected the best.
 
-    With a validation part the best epoch is the one of its lowest error (the first of equals).
-    Without one it is the lowest test error seen, as papers print it: an optimistic figure, which
-    chooses no weights and is labelled so.
+    The best epoch is the first with the lowest validation error. Without a validation part it is
+    the one with the lowest test error, as papers print it: optimistic, labelled as such, and not
+    used to choose weights.
     """
     chooser = "validation" if "validation_accuracy" in rows[-1] else "test"
     tested = [row for row in rows if f"{chooser}_accuracy" in row]
@@ -242,7 +240,7 @@ def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
 def _loaders(
     dataset: ImageDataset, config: RetrainConfig, seed: int, device: torch.device, world: World
 ) -> tuple[Loader, dict[str, Loader]]:
-    """Training batches, and those of the parts on which the network is judged."""
+    """Return the loader of the training images, and those of the held-out parts by name."""
     train, held_out = dataset.train, {"test": dataset.test}
     if config.validation_fraction:
         generator = make_generator(seed, "retrain-validation")
@@ -258,7 +256,7 @@ def _loaders(
 
 
 def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:
-    """What follows the network's weights and its BatchNorm statistics, if anything is to."""
+    """Return a moving average of the weights and BatchNorm statistics, or None without `decay`."""
     if decay is None:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -1,4 +1,4 @@
-"""Figures of cost: hours per stage, and after how many searches a subset has paid for itself."""
+"""Figures of cost: hours per stage, and the number of searches at which a subset breaks even."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ from evaluate.figures.style import BAND, PALETTE, STYLE, WIDTH, legend_below
 def cost_bars(
     stages: Mapping[str, float], unit: str, beside: Mapping[str, float] | None = None
 ) -> Figure:
-    """One bar a stage, in the given order, each with its figure; the title states the total.
+    """Draw one labelled bar per stage, in the given order, with the total in the title.
 
-    `beside` are hollow bars below, which the total leaves out.
+    `beside` are drawn as hollow bars below and are not part of the total.
     """
     hours = [*stages.values(), *(beside or {}).values()]
     figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * len(hours)), layout="constrained")
@@ -36,17 +36,19 @@ def cost_bars(
 
 @rc_context(STYLE)
 def break_even_lines(before: float, one: float, full: float, searches: int, unit: str) -> Figure:
-    """Hours of n searches on the subset, which cost `before`, and of n on all images.
+    """Draw the hours of n searches on the subset, which cost `before` to make, and on all images.
 
-    A search takes `one` hour on the subset and `full` on all images; shaded from the search on by
-    which the subset has paid for itself.
+    A search takes `one` hours on the subset and `full` on all images. The shaded range starts at
+    `searches`, where the subset breaks even.
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     last = max(3, 2 * searches)
-    axes.axvspan(searches, last, color=BAND, lw=0, label=f"the subset has paid: from {searches} on")
+    axes.axvspan(
+        searches, last, color=BAND, lw=0, label=f"subset cheaper: from {searches} searches"
+    )
     for label, start, slope, colour, line in (
-        ("on the subset, with what it cost", before, one, PALETTE[0], "-"),
+        ("on the subset, including its cost", before, one, PALETTE[0], "-"),
         ("on all images", 0.0, full, PALETTE[3], "--"),
     ):
         ends = [start, start + slope * last]

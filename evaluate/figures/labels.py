@@ -1,4 +1,4 @@
-"""Placement of text in a figure, so that it covers little of the data."""
+"""Placement of labels in a figure, with as little overlap with the data as possible."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,9 +16,9 @@ Point = tuple[float, float]
 Boxes = NDArray[np.floating]
 """Pixels [B, 4]: left, bottom, right, top."""
 
-_DOT = 4  # pixels across, of the boxes that cover a line
-_END = 12  # pixels across, of those at a line's points, which are markers or caps
-_LEAVING = 5  # times as bad to leave the axes as to cover something
+_DOT = 4  # pixels, width of the boxes that cover a line
+_END = 12  # pixels, width of the boxes at a line's points, which have markers or caps
+_LEAVING = 5  # weight of area outside the axes against covered area
 _SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
     (7, 0, "left"),
     (6, -7, "left"),
@@ -28,7 +28,7 @@ _SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
     (0, 11, "center"),
     (0, -11, "center"),
 )
-"""Where a label may be, in points from what it names, with its alignment; best first."""
+"""Offsets of a label from its point, in points, with the alignment; best first."""
 _PLACES = [(x * reach, y * reach, side) for reach in (1, 1.7, 2.6) for x, y, side in _SIDES]
 
 
@@ -38,10 +38,10 @@ def label_points(
     texts: Sequence[tuple[str, Point]],
     lines: Sequence[Sequence[Point]],
 ) -> None:
-    """Write each text beside its point, where it covers least of `lines`, the polylines drawn in
-    `axes`, and of the texts before it. Points are in the axes' data.
+    """Write each text next to its point, where it overlaps least with `lines`, the polylines drawn
+    in `axes`, and with earlier texts. Points are in data coordinates.
 
-    The layout is settled here, so it comes last.
+    Call it last: it fixes the figure's layout.
     """
     labels = [
         axes.annotate(
@@ -51,7 +51,7 @@ def label_points(
         for text, point in texts
     ]  # fmt: skip
     for label in labels:
-        label.set_in_layout(False)  # else room would be made for its first position
+        label.set_in_layout(False)  # or the layout would make room for the first position
     figure.draw_without_rendering()
     taken = np.concatenate([_cover(axes, line) for line in lines])
     frame = np.array([axes.get_window_extent().extents])
@@ -72,7 +72,7 @@ def _cover(axes: Axes, line: Sequence[Point]) -> Boxes:
 
 
 def _place(label: Annotation, taken: Boxes, frame: Boxes) -> Boxes:
-    """Move `label` to the first of the places that covers least; its box there, [1, 4]."""
+    """Move `label` to the first place with the least overlap; return its box there, [1, 4]."""
     options = []
     for place in _PLACES:
         box = _move(label, place)
@@ -94,6 +94,6 @@ def _move(
 
 
 def _covered(box: Boxes, others: Boxes) -> float:
-    """Area that `box` [1, 4] shares with each of the others, summed."""
+    """Return the summed overlap of `box` [1, 4] with each of the others, pixels²."""
     sides = np.minimum(box[:, 2:], others[:, 2:]) - np.maximum(box[:, :2], others[:, :2])
     return float(sides.clip(0).prod(1).sum())

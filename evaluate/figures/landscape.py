@@ -1,9 +1,9 @@
 """Figures of loss landscapes, for one or several models.
 
-They take results of `evaluate.landscape.measure`, or means over seeds of
-`evaluate.landscape.mean`, by the models' names. A loss that is not finite is left out of a curve,
-and drawn at the highest finite one in a contour or a surface. A loss axis is logarithmic where the
-losses span more than a factor of 10. The caption names the images seen and the mode of BatchNorm.
+The functions take results of `evaluate.landscape.measure`, or means over seeds from
+`evaluate.landscape.mean`, by model name. A loss that is not finite is left out of a curve, and
+drawn at the highest finite loss in a contour or a surface. A loss axis is logarithmic if the losses
+span more than a factor of 10. The caption names the images and the mode of BatchNorm.
 """
 
 import textwrap
@@ -39,13 +39,13 @@ _COLOURS = "viridis"
 _PER_ROW = 2  # surfaces
 _MARGIN = 1.3  # under the lowest loss of a logarithmic axis
 _LINES = ("-", "--", ":", "-.")
-_NAME_LENGTH = 34  # characters over a surface before a name wraps
+_NAME_LENGTH = 34  # characters per line of the name over a surface
 
 
 def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
-    """All figures that `results` have the values for, by the names of their files.
+    """Draw all figures for which `results` have values, by file name.
 
-    A contour is of one model, so that with several there is none.
+    A contour shows one model, so it is drawn only for a single result.
     """
     figures = {"landscape-line": loss_line(results)}
     noisy = {name: result for name, result in results.items() if result["noise"]}
@@ -61,7 +61,7 @@ def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
 
 @rc_context(STYLE)
 def loss_line(results: Mapping[str, Result]) -> Figure:
-    """Loss (left) and top-1 accuracy (right) along each model's random direction.
+    """Draw loss (left) and top-1 accuracy (right) along each model's random direction.
 
     A band is ± one standard deviation over seeds. Raises ValueError if there are no results.
     """
@@ -76,23 +76,21 @@ def loss_line(results: Mapping[str, Result]) -> Figure:
         axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
     _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
     if any("seeds" in result for result in results.values()):
-        explain_legend(
-            figure, "mean ± one standard deviation over n seeds, each with its own direction"
-        )
+        explain_legend(figure, "mean ± one standard deviation over n seeds, one direction per seed")
     return figure
 
 
 @rc_context(STYLE)
 def noise_curve(results: Mapping[str, Result]) -> Figure:
-    """Loss (left) and top-1 accuracy (right) under Gaussian noise of growing σ.
+    """Draw loss (left) and top-1 accuracy (right) under Gaussian noise of growing σ.
 
-    The curves begin at the trained weights, σ = 0; a band is ± one standard deviation over the
-    draws, or over the seeds of a mean. Raises ValueError if there are no results, or if they mix
-    the scales of noise.
+    The curves start at the trained weights, σ = 0. A band is ± one standard deviation over the
+    draws, or over the seeds of a mean. Raises ValueError if there are no results, or if their
+    noise scales differ.
     """
     scales = {result["noise"]["scale"] for result in results.values()}
     if len(scales) > 1:
-        raise ValueError(f"σ is of the scales {', '.join(sorted(scales))}; allowed: one for all")
+        raise ValueError(f"noise scales differ: {', '.join(sorted(scales))}; allowed: one for all")
     figure, left, right = _two_panels(results)
     averaged = any("seeds" in result for result in results.values())
     for index, (name, result) in enumerate(results.items()):
@@ -114,7 +112,10 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
 
 @rc_context(STYLE)
 def loss_contour(result: Result) -> Figure:
-    """Loss over the plane of the Hessian's two top eigenvectors. Raises ValueError without one."""
+    """Draw the loss over the plane of the Hessian's two top eigenvectors.
+
+    Raises ValueError if the result has no plane.
+    """
     plane = _plane(result)
     losses = _clipped([plane["losses"]])[0]
     norm, levels = _scale([losses])
@@ -142,9 +143,9 @@ def loss_contour(result: Result) -> Figure:
 
 @rc_context(STYLE)
 def loss_surface(results: Mapping[str, Result]) -> Figure:
-    """The same as a surface in three dimensions, a panel for each model, all of one height.
+    """Draw the loss over the plane as a 3D surface, one panel per model, with a common height.
 
-    Raises ValueError if there are no results, or one without a plane.
+    Raises ValueError if there are no results, or if one has no plane.
     """
     if not results:
         raise ValueError("no landscapes to draw; allowed: at least 1")
@@ -159,7 +160,7 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
     for number, (name, plane, losses) in enumerate(zip(results, planes, heights, strict=True), 1):
         axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
         alphas, betas = np.meshgrid(plane["alphas"], plane["betas"], indexing="ij")
-        # Axes in three dimensions have no logarithmic scale of their own.
+        # matplotlib's 3D axes have no logarithmic scale.
         heights_drawn = np.log10(losses) if wide else losses
         low, high = (np.log10(end) if wide else end for end in (lowest, highest))
         axes.plot_surface(
@@ -177,7 +178,7 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
         axes.tick_params(labelsize=7)
         axes.locator_params(axis="x", nbins=5)
         axes.locator_params(axis="y", nbins=5)
-        axes.set_box_aspect(None, zoom=0.85)  # or the vertical axis's name is cut off
+        axes.set_box_aspect(None, zoom=0.85)  # or the vertical axis's label is cut off
     _caption(figure, list(results.values()))
     return figure
 
@@ -191,7 +192,7 @@ def _curve(
     look: dict[str, Any],
     factor: int = 1,
 ) -> None:
-    """A line, and where there are deviations a band around it."""
+    """Draw a line, with a band around it if there are deviations."""
     centre = factor * _gaps(means)
     axes.plot(places, centre, label=label, **look)
     if deviations is not None:
@@ -219,7 +220,7 @@ def _finish(
     norm, levels = _scale(_clipped(losses))
     if isinstance(norm, LogNorm):
         left.set_yscale("log")
-        left.set_ylim(bottom=levels[0] / _MARGIN)  # a band that comes near 0 may not stretch it
+        left.set_ylim(bottom=levels[0] / _MARGIN)  # a band near 0 must not stretch the axis
         left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         left.yaxis.set_minor_formatter(NullFormatter())
@@ -236,13 +237,13 @@ def _look(index: int) -> dict[str, Any]:
 
 def _plane(result: Result) -> Mapping[str, Any]:
     if not result["plane"]:
-        raise ValueError("a landscape without a plane; allowed: plane_points above 0")
+        raise ValueError("the landscape has no plane; allowed: plane_points above 0")
     plane: Mapping[str, Any] = result["plane"]
     return plane
 
 
 def _along(result: Result, place: int) -> str:
-    """An axis of the plane: its eigenvector, and the curvature along it where it is known."""
+    """Label an axis of the plane: its eigenvector, and the curvature along it if known."""
     name = f"{'αβ'[place]}, along the Hessian's eigenvector {place + 1}"
     values = result["hessian"]["eigenvalues"] if result["hessian"] else []
     return f"{name} (λ = {values[place]:.3g})" if len(values) > place else name
@@ -258,29 +259,29 @@ def _caption(figure: Figure, results: Sequence[Result]) -> None:
 
 
 def _gaps(values: Sequence[float | None]) -> NDArray[np.float64]:
-    """Not a number where there is no value."""
+    """Replace missing values by NaN."""
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 def _clipped(losses: Sequence[Any]) -> list[NDArray[np.float64]]:
-    """As positive arrays, missing losses at the highest of all."""
+    """Return positive arrays, with missing losses replaced by the highest of all."""
     arrays = [np.array(each, dtype=float) for each in losses]
     highest = max((float(np.nanmax(a)) for a in arrays if np.isfinite(a).any()), default=1.0)
     return [np.nan_to_num(a, nan=highest).clip(_FLOOR) for a in arrays]
 
 
 def _scale(losses: Sequence[NDArray[np.float64]]) -> tuple[Normalize, list[float]]:
-    """The common scale of colours and heights, and a contour's levels."""
+    """Return the common scale of colours and heights, and the levels of a contour."""
     low = min(float(each.min()) for each in losses)
     high = max(max(float(each.max()) for each in losses), low * (1 + 1e-6))
     if needs_log_axis([low, high]):
         return LogNorm(low, high), [float(level) for level in np.geomspace(low, high, _LEVELS)]
-    # As on a bowl at equal distances: closer together near the minimum.
+    # As at equal distances on a quadratic bowl: closer together near the minimum.
     return Normalize(low, high), [float(low + (high - low) * s**2) for s in _SHARES]
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Ticks 1, 2, 5, 10, … between the ends, or powers of 10 alone where those are many."""
+    """Return ticks 1, 2, 5, 10, … between the ends, or only powers of 10 if there are many."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     steps = (1, 2, 5) if len(powers) < 4 else (1,)
     return [step * 10.0**p for p in powers for step in steps if low <= step * 10.0**p <= high]

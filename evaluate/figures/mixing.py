@@ -23,15 +23,15 @@ _GAP = 0.3
 _TITLE = 0.42
 _BAR = 0.2
 _BETWEEN = 0.06
-_THUMBS = 5  # sources shown of a mix
-_BARS = 3  # classes shown of a soft label
+_THUMBS = 5  # sources shown per mix
+_BARS = 3  # classes shown per soft label
 _LEAST_SHARE = 0.005
-_NAME_LENGTH = 18  # letters
+_NAME_LENGTH = 18  # characters
 
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """What one mixer made of a batch. `unmixed` and `mixed` are pixels, uint8 [N, 3, H, W]."""
+    """A batch mixed by one mixer. `unmixed` and `mixed` are pixels, uint8 [N, 3, H, W]."""
 
     title: str
     unmixed: NDArray[np.uint8]
@@ -43,11 +43,11 @@ class MixedBatch:
 def mixing_sheet(
     batches: Sequence[MixedBatch], class_names: Sequence[str], columns: int = 4
 ) -> Figure:
-    """The first `columns` mixes of each batch, a block a mixer.
+    """Draw the first `columns` mixes of each batch, one block per mixer.
 
-    From top to bottom: the mixed image with the outline of what came from where; the images that
-    went into it, at most five, framed in the same colours; their saliency, where the mixer uses
-    it; the largest shares of the soft label.
+    From top to bottom: the mixed image with the outlines of its parts; at most five of its source
+    images, framed in the same colours; their saliency, if the mixer uses it; the largest shares of
+    the soft label.
     """
     columns = min(columns, *(len(batch.mixed) for batch in batches))
     width = (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
@@ -102,7 +102,7 @@ def _draw_mix(
 
 
 def _outline(panel: Axes, mix: Mix, index: int) -> None:
-    """Boxes in their images' colours, or the borders between the parts of other shapes."""
+    """Draw boxes in the colours of their images, or the borders between parts of other shapes."""
     if mix.boxes is not None:
         boxes = mix.boxes
         for k in range(1, boxes.size.shape[-1]):
@@ -120,7 +120,7 @@ def _outline(panel: Axes, mix: Mix, index: int) -> None:
 
 
 def _borders(parts: NDArray[np.floating]) -> list[list[tuple[float, float]]]:
-    """Line segments between neighbouring pixels whose shares [K, H, W] differ."""
+    """Return line segments between neighbouring pixels whose shares [K, H, W] differ."""
     beside = (parts[:, :, 1:] != parts[:, :, :-1]).any(0)
     below = (parts[:, 1:] != parts[:, :-1]).any(0)
     upright = [[(x + 0.5, y - 0.5), (x + 0.5, y + 0.5)] for y, x in np.argwhere(beside)]
@@ -149,7 +149,7 @@ def _frame(panel: Axes, image: NDArray[np.generic], colour: str) -> None:
 
 
 def _show(panel: Axes, image: NDArray[np.generic]) -> None:
-    """RGB [3, H, W], or a map [H, W] in grey from its least to its greatest value."""
+    """Show RGB [3, H, W], or a map [H, W] in grey, scaled to its own range."""
     rgb = image.ndim == 3
     panel.imshow(
         image.transpose(1, 2, 0) if rgb else image,
@@ -160,7 +160,7 @@ def _show(panel: Axes, image: NDArray[np.generic]) -> None:
 
 
 def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without axes at a place given in inches from the upper left corner."""
+    """Add a panel without axis lines, at a position in inches from the upper left corner."""
     whole_width, whole_height = figure.get_size_inches()
     bottom = whole_height - top - height
     panel = figure.add_axes(

@@ -29,14 +29,15 @@ _MARKERS = {"white-box": "o", "gray-box": "s", "black-box": "^"}
 _OF_CLASSIFIERS = "os^Dv*PX"
 _AXIS = "ε (1/255 of a pixel's range, L∞)"
 _PANEL = 2.9  # inches high
-_SHIFT = 0.12  # of 1/255: how far apart classifiers are drawn at one ε, or their bars would overlap
+_SHIFT = 0.12  # 1/255: distance between classifiers at one ε, so that bars do not overlap
 
 
 @rc_context(_STYLE)
 def robustness_curves(result: Result) -> Figure:
-    """A line for each attack on a classifier, from its clean accuracy at ε = 0 on.
+    """Draw one line per attack on a classifier, starting at its clean accuracy at ε = 0.
 
-    A colour is whose images they are. Bars are 95 % intervals for n images (Wilson 1927).
+    Colours show the model that the images were made on. Bars are 95 % intervals for n images
+    (Wilson 1927).
     """
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -61,11 +62,11 @@ def robustness_curves(result: Result) -> Figure:
 
 @rc_context(_STYLE)
 def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
-    """A panel for each attack, in it a line for each classifier, from its clean accuracy on.
+    """Draw one panel per attack, with one line per classifier, starting at its clean accuracy.
 
-    `results` maps a classifier's name to the results of its seeds, all under the same attacks; a
-    substitute that only some were attacked from makes a panel of those alone. Bars are ± one sample
-    deviation over seeds, or of one seed as in `robustness_curves`.
+    `results` maps a classifier's name to the results of its seeds, all under the same attacks. A
+    panel of a substitute shows only the classifiers attacked from it. Bars are ± one sample
+    deviation over seeds, or for one seed as in `robustness_curves`.
     """
     attacks = dict.fromkeys(who for seeds in results.values() for r in seeds for who in _names(r))
     columns = min(2, len(attacks))
@@ -97,13 +98,13 @@ def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
             axes.set_ylabel("")
     legend_below(figure, *shown, columns=2)
     explain_legend(
-        figure, "bars: ± one standard deviation over n seeds; of one seed its 95 % interval"
+        figure, "bars: ± one standard deviation over n seeds; for one seed its 95 % interval"
     )
     return figure
 
 
 def _draw(axes: Axes, seeds: Sequence[Points], *, shift: float = 0.0, **look: Any) -> None:
-    """A line through the means of `seeds`, whose points have the same ε."""
+    """Draw a line through the means of `seeds`, whose points have the same ε."""
     heights, below, above = zip(*(_bar(at) for at in zip(*seeds, strict=True)), strict=True)
     axes.errorbar(
         [255 * point["epsilon"] + shift for point in seeds[0]],
@@ -117,7 +118,7 @@ def _draw(axes: Axes, seeds: Sequence[Points], *, shift: float = 0.0, **look: An
 
 
 def _bar(points: Points) -> tuple[float, float, float]:
-    """Percent at one ε, one point a seed: the mean, and how far its bar reaches down and up."""
+    """Return the mean at one ε over one point per seed, and its bar down and up, in percent."""
     summary = summarise_seeds([100 * point["accuracy"] for point in points])
     if summary.std is not None:
         return summary.mean, summary.std, summary.std

@@ -31,21 +31,21 @@ _BOX: Any = {
 _BOX_WIDTH = 0.76
 _NAME_HEIGHT, _LINE_HEIGHT = 0.4, 0.13
 _LANE_HEIGHT = 0.17
-_LINE_LENGTH = 13  # characters of a state before it wraps
-_MIN_COLUMNS = 5  # so that a small graph is not blown up
+_LINE_LENGTH = 13  # characters per line of a state
+_MIN_COLUMNS = 5  # so that a small graph is not enlarged
 
-_Lane = tuple[str, int]  # the stage that its arrows share; +1 above the row, -1 below
+_Lane = tuple[str, int]  # the stage shared by its arrows; +1 above the row, -1 below
 _Edge = tuple[str, str]
 
 
 @rc_context(STYLE)
 def stage_graph(graph: "nx.DiGraph[str]", states: Mapping[str, str] | None = None) -> Figure:
-    """The stages from left to right in an order they can run in, an arrow from each to its users.
+    """Draw the stages from left to right in topological order, with an arrow to each dependent.
 
-    `states` gives stages their state, written in the box; its first word ("done", "reused",
-    "interrupted", "pending", …) chooses the colour. Arrows between neighbours are straight. Those
-    that skip a stage leave the row by a lane: above it the arrows of one source share a lane,
-    below it the arrows to one target do, so none runs through a box.
+    `states` are the texts in the boxes; the first word ("done", "reused", "interrupted", "pending",
+    …) selects the colour. Arrows between neighbours are straight. Arrows that skip a stage use a
+    lane outside the row, so none crosses a box: those above share their source, those below their
+    target.
     """
     rank = {stage: index for index, stage in enumerate(graph)}
     order = list(nx.lexicographical_topological_sort(graph, key=rank.__getitem__))
@@ -86,7 +86,7 @@ def stage_graph(graph: "nx.DiGraph[str]", states: Mapping[str, str] | None = Non
 
 
 def _assign_lanes(graph: "nx.DiGraph[str]", column: Mapping[str, int]) -> dict[_Edge, _Lane]:
-    """The lane of every arrow that skips a stage: that of the end with more such arrows."""
+    """Assign each arrow that skips a stage to the lane of its end with more such arrows."""
     skipping = [(a, b) for a, b in graph.edges if column[b] - column[a] > 1]
     leaving = {a: sum(source == a for source, _ in skipping) for a in graph}
     arriving = {b: sum(target == b for _, target in skipping) for b in graph}
@@ -94,7 +94,7 @@ def _assign_lanes(graph: "nx.DiGraph[str]", column: Mapping[str, int]) -> dict[_
 
 
 def _lane_depths(lane_of: Mapping[_Edge, _Lane], column: Mapping[str, int]) -> dict[_Lane, int]:
-    """How far each lane is from the row, 1 the nearest; shorter lanes are nearer."""
+    """Return the distance of each lane from the row, 1 the nearest; shorter lanes are nearer."""
     length: dict[_Lane, int] = {}
     for (a, b), lane in lane_of.items():
         length[lane] = max(length.get(lane, 0), column[b] - column[a])
@@ -105,7 +105,7 @@ def _lane_depths(lane_of: Mapping[_Edge, _Lane], column: Mapping[str, int]) -> d
 
 
 def _route(source: int, target: int, depth: int, half: float) -> list[tuple[float, float]]:
-    """Corners of the arrow between two columns, `depth` lanes above (+) or below (-) the row.
+    """Return the corners of the arrow between two columns, `depth` lanes above (+) or below (-).
 
     `half` is half the height of a box, whose middle is at 0.
     """
@@ -114,8 +114,8 @@ def _route(source: int, target: int, depth: int, half: float) -> list[tuple[floa
     side = 1 if depth > 0 else -1
     edge_of_row = side * half
     lane = edge_of_row + _LANE_HEIGHT * depth
-    # Lanes leave to the right of a box's middle and arrive to its left, each at its own place,
-    # so that the upright parts of two lanes never fall together.
+    # Lanes leave right of a box's middle and arrive left of it, each at a different x, so that
+    # the vertical parts of two lanes never overlap.
     shift = _BOX_WIDTH / 2 * (0.2 + 0.6 / (1 + abs(depth)))
     leave, arrive = source + shift, target - shift
     return [(leave, edge_of_row), (leave, lane), (arrive, lane), (arrive, edge_of_row)]

@@ -1,4 +1,4 @@
-"""Figures of a study: errors and costs of its series over the grid."""
+"""Figures of a study: errors and costs of its series over the grid of settings."""
 
 import math
 import textwrap
@@ -33,21 +33,22 @@ from evaluate.statistics import Summary, summarise_seeds
 SEARCH_ALONE = "search alone"
 TOTAL = "scorer + scores + subset + search"
 
-_STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash at either side of a marker
+_STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash on both sides of a marker
 _INTERVAL = "mean, its 95 % interval (right: ± one standard deviation)"
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
-_WIDE_RANGE = 5.0  # under this factor a logarithmic axis has too few of 1, 2, 5, 10, … as ticks
+_WIDE_RANGE = 5.0  # below this factor, ticks 1, 2, 5, 10, … are too few for a logarithmic axis
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
-_HANDLE = 0.8  # inches, of a legend's entry beside its name
+_HANDLE = 0.8  # inches, of a legend entry without its name
 _LEGEND_ROW = 0.19  # inches
-_LONGEST_NAME = 90  # characters in the legend before a name wraps
-_LONGEST_ROW = 44  # characters beside a bar before its name wraps
+_LONGEST_NAME = 90  # characters per line of a name in the legend
+_LONGEST_ROW = 44  # characters per line of a bar's name
 
 
 @dataclass(frozen=True)
 class StudyPoint:
-    """One run. Points of a series that share the label, or without one x, are one setting."""
+    """One run. Points of a series with the same label, or without labels the same x, are one
+    setting."""
 
     series: str
     x: float
@@ -74,15 +75,15 @@ def curves(
     x_ticks: Sequence[float] | None = None,
     direct_labels: bool = False,
 ) -> Figure:
-    """One curve a series, in the order in which they come, one marker a setting.
+    """Draw one curve per series, in the given order, with one marker per setting.
 
-    A marker is the mean over the setting's seeds, its bars ± one sample standard deviation of y
-    and, where the seeds' x differ, of x. A series of one setting is a marker alone. The legend
-    states how many seeds the settings have. `direct_labels` writes each setting's label beside its
-    marker, and a series' name at the end of a curve whose settings have none.
+    A marker is the mean over the setting's seeds; bars are ± one sample standard deviation of y
+    and, if the seeds' x differ, of x. A series of one setting has no line. The legend gives the
+    number of seeds. `direct_labels` writes each setting's label next to its marker, or the name of
+    the series at the end of a curve without labels.
 
     Raises ValueError if there are no points, if one is not finite, if x ≤ 0 on a logarithmic axis,
-    or if a setting has a seed twice.
+    or if a seed occurs twice in a setting.
     """
     series = _settings_by_series(points)
     figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
@@ -109,12 +110,12 @@ def two_cost_axes(
     *,
     joined: bool = True,
 ) -> Figure:
-    """The same y against two costs in `unit`: of the search alone (left), and of all that led to
-    the genotype (right). A series looks the same in both, and settings' labels are beside them.
-    Without `joined` no line connects a series' settings.
+    """Draw the same y against two costs in `unit`: the search alone (left) and all stages up to the
+    genotype (right), with labels next to the markers. Without `joined` no line connects the
+    settings of a series.
 
-    Markers and bars are those of `curves`. A cost axis is logarithmic where its costs are positive
-    and span more than a factor of 10. Raises ValueError if either has no points, or as `curves`.
+    Markers and bars are those of `curves`. A cost axis is logarithmic if its costs are positive and
+    span more than a factor of 10. Raises ValueError if either has no points, or as `curves`.
     """
     panels = {
         name: (_settings_by_series(points), [point.x for point in points])
@@ -140,10 +141,10 @@ def two_cost_axes(
 def bars(
     rows: Sequence[tuple[str, Summary]], x_label: str, reference: float | None = None
 ) -> Figure:
-    """Each row's mean with its 95 % interval, the first at the top, its figures at the right.
+    """Draw each row's mean with its 95 % interval, the first at the top, with the values at right.
 
-    A row of one seed, which has no interval, is a hollow marker. `reference` is a dashed line, such
-    as 0 for differences. Raises ValueError if there are no rows.
+    A row of one seed has no interval and a hollow marker. `reference` is the position of a dashed
+    line, such as 0 for differences. Raises ValueError if there are no rows.
     """
     if not rows:
         raise ValueError("no rows to draw; allowed: at least 1")
@@ -185,7 +186,7 @@ def bars(
 
 
 def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting]]:
-    """Each series' settings by mean x, the series in the order in which they come."""
+    """Return the settings of each series, sorted by mean x, with the series in the given order."""
     if not points:
         raise ValueError("no points to draw; allowed: at least 1")
     groups: dict[str, dict[str | float, list[StudyPoint]]] = {}
@@ -194,7 +195,7 @@ def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting
             raise ValueError(f"{point}: not finite")
         group = groups.setdefault(point.series, {}).setdefault(point.label or point.x, [])
         if point.seed in (other.seed for other in group):
-            raise ValueError(f"{point}: another point of this setting has its seed")
+            raise ValueError(f"{point}: another point of this setting has the same seed")
         group.append(point)
     return {
         series: sorted(
@@ -213,8 +214,8 @@ def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting
 
 
 def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A look for each series: past the palette, hollow markers, other lines and other pairs of
-    colour and marker, so that up to 32 differ even where no line is drawn.
+    """Return a style for each series. Beyond the palette, markers are hollow, lines change, and
+    colours pair with other markers, so that up to 32 series differ even without lines.
     """
     styles = {}
     for index, name in enumerate(series):
@@ -230,7 +231,7 @@ def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _scale_x(axes: Axes, values: Sequence[float], log: bool, ticks: Sequence[float] | None) -> None:
-    """Set the scale before anything is drawn, so that limits follow from it."""
+    """Set the scale before drawing, because the limits depend on it."""
     if log:
         axes.set_xscale("log")
         wide = max(values) / min(values) >= _WIDE_RANGE
@@ -256,10 +257,10 @@ def _draw(
         axes.plot(x, y, label=label, **style)
         axes.errorbar(
             *(x, y),
-            # Deviations of NaN draw no bar: of a single seed, and of seeds that share their x.
+            # NaN draws no bar: for a single seed, and for seeds with the same x.
             xerr=[setting.x.std or math.nan for setting in settings],
             yerr=[math.nan if setting.y.std is None else setting.y.std for setting in settings],
-            fmt="none",  # apart from the line, so that the legend shows line and marker alone
+            fmt="none",  # drawn separately from the line, to keep bars out of the legend
             ecolor=style["color"],
             capsize=3,
             elinewidth=1.1,
@@ -272,7 +273,7 @@ def _seeds(settings: Sequence[_Setting]) -> str:
 
 
 def _add_legend(figure: Figure, *panels: Axes) -> None:
-    """The legend in as many columns as fit, the figure that much higher."""
+    """Add a legend in as many columns as fit, and increase the height of the figure."""
     names = {str(name) for axes in panels for name in axes.get_legend_handles_labels()[1]}
     widest = max(len(line) for name in names for line in name.splitlines())
     columns = max(1, int((WIDTH - 0.3) / (_HANDLE + _CHARACTER * widest)))
@@ -288,7 +289,7 @@ def _add_legend(figure: Figure, *panels: Axes) -> None:
 def _label_directly(
     figure: Figure, axes: Axes, series: Mapping[str, Sequence[_Setting]], names: bool = True
 ) -> None:
-    """Write the settings' labels beside their markers, or a series' name beside its last."""
+    """Write the settings' labels next to their markers, or a series' name next to its last."""
     texts, lines = [], []
     for name, settings in series.items():
         means = [(setting.x.mean, setting.y.mean) for setting in settings]
@@ -304,7 +305,7 @@ def _label_directly(
 
 
 def _digits(rows: Sequence[tuple[str, Summary]]) -> int:
-    """Digits behind the point that tell a hundredth of the range drawn."""
+    """Return the number of decimals that resolve a hundredth of the range drawn."""
     ends = [end for _, s in rows for end in (s.mean, s.low, s.high) if end is not None]
     spread = max(ends) - min(ends)
     return min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread else 1

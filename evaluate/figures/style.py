@@ -1,7 +1,7 @@
-"""What all figures share: size, colours, legends, and saving to a file.
+"""Size, colours, legends and saving, common to all figures.
 
-Functions that draw take plain data and return a matplotlib Figure, built without pyplot, so nothing
-is shown, kept open or shared between threads. Figures are 8 in wide, meant to be read at 800 px.
+Drawing functions take plain data and return a matplotlib Figure, built without pyplot, so no figure
+is shown, kept open or shared between threads. Figures are 8 in wide, for reading at 800 px.
 """
 
 import io
@@ -21,11 +21,11 @@ from classification.persistence.storage import write_atomically
 
 WIDTH = 8.0  # inches
 DPI = 150
-# The page of a report shows each of these by a CSS variable: `evaluate.figures.svg`.
+# HTML reports replace each of these by a CSS variable: see `evaluate.figures.svg`.
 INK, PAPER = "#000000", "#ffffff"
 TEXT, EDGE, GREY, BAR, GRID = "#404040", "#606060", "#8a8a8a", "#bdbdbd", "#e4e4e4"
 BAND = "#f0ead6"
-# Okabe & Ito 2008, told apart under every common colour blindness; yellow is too faint on white.
+# Okabe & Ito 2008, distinct under common colour blindness; without yellow, too faint on white.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", INK, GREY)
 STYLE: Any = {
     "font.size": 10,
@@ -41,7 +41,7 @@ STYLE: Any = {
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.8,
-    "text.parse_math": False,  # a class may be called anything
+    "text.parse_math": False,  # class names are arbitrary text
     "legend.frameon": False,
     "legend.fontsize": 9,
     "figure.constrained_layout.h_pad": 0.1,  # inches
@@ -49,7 +49,7 @@ STYLE: Any = {
 }
 
 _LOG_RANGE = 10.0
-# Reproducible bytes: neither the date nor matplotlib's version is written.
+# Reproducible bytes: omit the date and matplotlib's version.
 _METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
@@ -59,18 +59,18 @@ _CANVASES = {".png": FigureCanvasAgg, ".svg": FigureCanvasSVG, ".pdf": FigureCan
 
 
 def check_figure_path(path: Path) -> None:
-    """Raise ConfigError unless a figure can be written under this name: PNG, SVG or PDF."""
+    """Raise ConfigError unless `path` can hold a figure: PNG, SVG or PDF, not a folder."""
     if path.suffix.lower() not in _METADATA:
         allowed = ", ".join(_METADATA)
-        raise ConfigError(f"{path}: a figure ends in {allowed}, got '{path.suffix}'")
+        raise ConfigError(f"{path}: found suffix '{path.suffix}'; allowed: {allowed}")
     if path.is_dir():
-        raise ConfigError(f"{path}: is a folder; a figure needs the name of a file")
+        raise ConfigError(f"{path}: is a folder; allowed: a file name")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write `figure` as PNG, SVG or PDF by the suffix of `path`, whole or not at all.
+    """Write `figure` atomically as PNG, SVG or PDF, by the suffix of `path`.
 
-    The same figure gives the same bytes. Missing folders are made. Raises ConfigError as
+    The same figure gives the same bytes. Missing folders are created. Raises ConfigError as
     `check_figure_path` does.
     """
     check_figure_path(path)
@@ -80,27 +80,27 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def figure_bytes(figure: Figure, suffix: str, **settings: Any) -> bytes:
-    """The content of a file with this suffix; `settings` are matplotlib's, such as svg.fonttype."""
+    """Return the content of a file with this suffix; `settings` are rc settings of matplotlib."""
     if figure.get_layout_engine() is not None:
-        # Settled once: every further draw would move things by a fraction of a pixel.
+        # Lay out once: every further draw would move artists by a fraction of a pixel.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     figure.set_dpi(DPI)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "figure"} | settings):
-        # Figure.savefig would draw twice: once for nothing but a layout that is settled.
+        # Figure.savefig would draw a second time, only for the layout.
         canvas = _CANVASES[suffix](figure)
         getattr(canvas, f"print_{suffix[1:]}")(buffer, metadata=_METADATA[suffix])
     return buffer.getvalue()
 
 
 def needs_log_axis(values: Sequence[float]) -> bool:
-    """Whether values are positive and differ by more than a factor of 10."""
+    """Return whether values are positive and span more than a factor of 10."""
     return min(values) > 0 and max(values) / min(values) > _LOG_RANGE
 
 
 def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
-    """Put one legend for all panels under them, each name once, in as many columns as fit."""
+    """Add one legend for all panels below them, each name once, in as many columns as fit."""
     entries: dict[str, Any] = {}
     for axes in panels:
         handles, names = axes.get_legend_handles_labels()
@@ -115,13 +115,13 @@ def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
 
 
 def explain_legend(figure: Figure, text: str) -> None:
-    """Write a line over the legend below, such as what its bars are."""
+    """Write a line above the legend, such as the meaning of the bars."""
     figure.legends[0].set_title(text)
     figure.legends[0].get_title().set(fontsize=9, color=TEXT)
 
 
 def label_accuracy(axes: Axes) -> None:
-    """Name the vertical axis of accuracies already drawn in percent, and end it near 100."""
+    """Label the vertical axis of accuracies drawn in percent, and limit it near 100."""
     axes.set_ylabel("top-1 accuracy (%)")
     low, high = axes.get_ylim()
     axes.set_ylim(low, min(high, 101.0))

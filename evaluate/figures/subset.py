@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluate.fidelity import RankCorrelation
 from evaluate.figures.style import BAR, PALETTE, PAPER, STYLE, TEXT, WIDTH
 
-_NAME_LENGTH = 13  # characters of a class name before it wraps
+_NAME_LENGTH = 13  # characters per line of a class name
 _BLOCK_GAP = 0.5  # between the gallery's two blocks, in tiles
 _CAPTION_HEIGHT = 0.36  # under each tile, in tiles
 _PANEL_HEIGHT = 3.8  # inches
@@ -27,10 +27,10 @@ def subset_gallery(
     per_class: int = 6,
     max_classes: int = 5,
 ) -> Figure:
-    """Each class's images of highest (left) and lowest (right) coefficient of variation.
+    """Draw each class's images of highest (left) and lowest (right) coefficient of variation.
 
-    images: [N, 3, H, W]; labels and cv: [N]. The first `max_classes` classes that occur are
-    shown. A class of fewer than 2 · per_class images shows half of them on each side.
+    images: [N, 3, H, W]; labels and cv: [N]. Shows the first `max_classes` classes that occur. A
+    class of fewer than 2 · per_class images shows half of them on each side.
     """
     shown = np.unique(labels)[:max_classes]
     names = [textwrap.fill(class_names[label].replace("_", " "), _NAME_LENGTH) for label in shown]
@@ -74,10 +74,10 @@ def cv_histogram(
     selected: NDArray[np.bool_],
     cut: tuple[float, float] | None = None,
 ) -> Figure:
-    """How the coefficient of variation is spread over the images, and over those selected.
+    """Draw the distribution of the coefficient of variation over all images and over the subset.
 
-    cv: [N]; selected: [N], true for images of the subset. `cut` is the lowest and the highest over
-    the classes of the lowest CV that a class keeps, where the subset is of the highest CV.
+    cv: [N]; selected: [N], true for images of the subset. `cut` is the result of `lowest_kept`,
+    for a subset of the highest CV.
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -89,7 +89,7 @@ def cv_histogram(
         axes.hist(values, bins=edges.tolist(), color=colour, label=f"{name} (n = {len(values):,})")
     if cut is not None:
         low, high = (f"{value:.2f}" for value in cut)
-        label = f"the cut, {low}" + (f" to {high} by class" if low != high else "")
+        label = f"threshold {low}" + (f" to {high} by class" if low != high else "")
         axes.axvspan(*cut, facecolor=PALETTE[3], edgecolor=PALETTE[3], alpha=0.3, label=label)
     axes.set_xlabel("coefficient of variation of the loss over the mixes, σ / μ")
     axes.set_ylabel("images")
@@ -101,9 +101,9 @@ def cv_histogram(
 def lowest_kept(
     cv: NDArray[np.floating], labels: NDArray[np.integer], kept: NDArray[np.bool_]
 ) -> tuple[float, float] | None:
-    """The lowest CV that a class keeps: the least and the greatest over the classes.
+    """Return the minimum and maximum over classes of the lowest CV that a class keeps.
 
-    All are [N]. None if a class keeps none, or keeps an image and drops one of a higher CV.
+    All are [N]. None if a class keeps no image, or drops one of a higher CV than one it keeps.
     """
     cuts = []
     for label in np.unique(labels):
@@ -121,9 +121,10 @@ def fidelity_scatter(
     parts: Mapping[str, Sequence[float]],
     correlations: Mapping[str, RankCorrelation],
 ) -> Figure:
-    """Top-1 errors in percent on a part over those on all images: a panel a part, a dot a network.
+    """Draw top-1 errors in percent on a part over those on all images: one panel per part, one dot
+    per network.
 
-    `parts` maps a part's name to its errors, in the order of `full`; each panel's title states
+    `parts` maps a part's name to its errors, in the order of `full`. Each panel's title gives
     Kendall's tau and its interval.
     """
     figure = Figure(figsize=(WIDTH, _PANEL_HEIGHT), layout="constrained")

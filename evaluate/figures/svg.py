@@ -1,6 +1,6 @@
-"""A figure as SVG for an HTML page, with text as text and colours as CSS variables.
+"""Inline SVG of a figure for an HTML page, with text as text and colours as CSS variables.
 
-Nothing in it is looked up outside of the page or runs, and the same figure gives the same text.
+The SVG has no scripts and no external references, and the same figure gives the same text.
 """
 
 import math
@@ -29,9 +29,9 @@ VARIABLES = {colour: f"s{place}" for place, colour in enumerate(PALETTE)} | {
     # Of `pcdarts.drawing`:
     "#3c4a57": "ink", "#b9c2ca": "faint", "#cfe3c8": "end", "#c9dcf0": "node", "#f3e2b3": "end",
 }  # fmt: skip
-"""CSS variables, without their dashes, by the colours of figures. Others stay as they are drawn."""
+"""CSS variables, without their dashes, by colour of the figure. Other colours are kept."""
 
-SMALLEST_TEXT = 9.0  # pixels, below which a figure is not shrunk but scrolled
+SMALLEST_TEXT = 9.0  # pixels; a figure scrolls instead of shrinking below it
 _POINT = 96 / 72  # pixels
 _NAMESPACES = re.compile(r"\{[^}]*\}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # not allowed in XML
@@ -42,11 +42,11 @@ _TARGET = re.compile(r"#([\w.-]+)")
 
 
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
-    """The SVG element of `figure`, as wide as its container between two widths: at the least the
-    smallest text has 9 pixels, at the most the figure has its own size.
+    """Return the SVG element of `figure`, as wide as its container. Its minimum width keeps the
+    smallest text at 9 pixels; its maximum width is the figure's size.
 
-    `name` opens its ids, so two figures of a page need two names. `title` and `description` say to
-    those who cannot see the figure what it shows.
+    `name` prefixes its ids, so it must be unique on a page. `title` and `description` are for
+    screen readers.
     """
     drawn = figure_bytes(figure, ".svg", **{"svg.fonttype": "none"})
     root = ElementTree.fromstring(_CONTROL.sub(b"", drawn))
@@ -64,7 +64,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     }
     for child in [each for each in root if each.tag in ("metadata", "defs")]:
         if child.tag == "metadata" or child.find("style") is not None:
-            root.remove(child)  # its one rule would hold for all of the page: see page.css
+            root.remove(child)  # its only rule would apply to the entire page: see page.css
     for place, (tag, text) in enumerate({"title": title, "desc": description}.items()):
         label = ElementTree.Element(
             tag, id=f"{name}-{'title' if tag == 'title' else 'description'}"
@@ -75,7 +75,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
 
 
 def describe_lines(figure: Figure) -> str:
-    """How the lines of each panel begin and end, in words."""
+    """Describe the first and last value of each panel's lines."""
     panels = []
     for axes in figure.axes:
         ends = [
@@ -90,7 +90,7 @@ def describe_lines(figure: Figure) -> str:
 
 
 def _targets(element: ElementTree.Element) -> list[str]:
-    """The ids that an element refers to."""
+    """Return the ids that an element refers to."""
     return [
         found
         for key, value in element.attrib.items()
@@ -100,7 +100,7 @@ def _targets(element: ElementTree.Element) -> list[str]:
 
 
 def _rewrite(element: ElementTree.Element, name: str, targets: set[str]) -> None:
-    """Take away namespaces, fonts and ids that nothing refers to; name the colours."""
+    """Remove namespaces, fonts and unused ids; replace colours by CSS variables."""
     element.tag = _NAMESPACES.sub("", element.tag)
     if element.tag not in ("text", "tspan"):
         element.text = (element.text or "").strip() or None

@@ -1,4 +1,4 @@
-"""Figures over epochs: loss and accuracy, α and β."""
+"""Figures over epochs: loss, accuracy, α and β."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,9 +36,9 @@ _SOURCES = ("k−2", "k−1", "node 0", "node 1", "node 2")
 
 @rc_context(STYLE)
 def learning_curves(rows: Sequence[Row], title: str) -> Figure:
-    """Loss in nats (left) and top-1 accuracy in percent (right) over epochs.
+    """Draw loss in nats (left) and top-1 accuracy in percent (right) over epochs.
 
-    A row has "epoch", and where measured "loss", "architecture_loss", "test_loss", the fractions
+    A row has "epoch", and if measured "loss", "architecture_loss", "test_loss", the fractions
     "accuracy" and "test_accuracy", and "warmup" (true while α and β are frozen).
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
@@ -59,11 +59,11 @@ def learning_curves(rows: Sequence[Row], title: str) -> Figure:
 
 @rc_context(STYLE)
 def operation_trajectories(rows: Sequence[Row], operations: Sequence[str]) -> Figure:
-    """softmax(α) per operation, the mean over a cell's edges, for both kinds of cell over epochs.
+    """Draw softmax(α) per operation over epochs, averaged over a cell's edges, for both cells.
 
     A row has "epoch", "warmup" and "alphas": {"normal": [edges][operations], "reduce": likewise}
-    before the softmax. The dotted line is where all operations are equal. Epochs of the warm-up,
-    in which α is frozen, are shaded.
+    before the softmax. The dotted line is 1 / operations. The warm-up, in which α is frozen, is
+    shaded.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -79,10 +79,10 @@ def operation_trajectories(rows: Sequence[Row], operations: Sequence[str]) -> Fi
 
 @rc_context(STYLE)
 def edge_trajectories(rows: Sequence[Row]) -> Figure:
-    """softmax(β) of the edges that enter each node over epochs: a row a cell, a column a node.
+    """Draw softmax(β) of each node's input edges over epochs: cells in rows, nodes in columns.
 
     A row of `rows` has "epoch", "warmup" and "betas": {"normal": [edges], "reduce": likewise}
-    before the softmax over the edges of a node. The dotted line is where all of these are equal.
+    before the softmax over the edges of a node. The dotted line is 1 / edges.
     """
     figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
     panels = figure.subplots(len(_CELLS), len(EDGES_PER_NODE), sharex=True)
@@ -107,7 +107,7 @@ def edge_trajectories(rows: Sequence[Row]) -> Figure:
 def _shares(
     axes: Axes, rows: Sequence[Row], names: Sequence[str], shares: Sequence[Tensor]
 ) -> None:
-    """A line a name over epochs, from a tensor [names] an epoch, and a dotted line at 1 / names."""
+    """Draw one line per name, from one tensor [names] per epoch, and a dotted one at 1 / names."""
     _shade_warm_up(axes, rows)
     for index, name in enumerate(names if rows else ()):
         _curve(
@@ -123,7 +123,7 @@ def _shares(
 
 
 def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], **style: Any) -> None:
-    # A line through a single point would not be seen.
+    # A line through a single point would be invisible.
     axes.plot(epochs, values, marker="o" if len(epochs) == 1 else "", markersize=4, **style)
 
 

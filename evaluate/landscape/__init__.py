@@ -1,1 +1,1 @@
-"""The loss around a classifier's weights: line, plane, noise, Hessian."""
+"""Loss landscapes around a classifier's weights: line, plane, noise, Hessian."""

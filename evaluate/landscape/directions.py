@@ -1,11 +1,10 @@
 """Random directions in weight space, normalised filter by filter.
 
-A network of ReLUs and BatchNorm computes the same when a filter is scaled, so steps of one length
-mean different things to different networks. Li et al. 2018 (Visualizing the Loss Landscape of
+The output of a network with ReLU and BatchNorm does not change if a filter is scaled, so steps of
+equal length are not comparable between networks. Li et al. 2018 (Visualizing the Loss Landscape of
 Neural Nets, section 4) therefore scale a random direction filter by filter to the norms of the
-network's own filters: then distances of several networks compare. A filter is what makes one output
-of a convolution or of a linear layer. As in their code, biases and BatchNorm's scales and shifts,
-which have no filters, are given no part of a random direction.
+network's filters. A filter is the weights of one output of a convolution or linear layer. As in
+their code, random directions are zero for biases and BatchNorm's scales and shifts.
 """
 
 import math
@@ -18,14 +17,14 @@ from torch import Tensor
 Weights = Mapping[str, Tensor]
 NoiseScale = Literal["filter", "absolute"]
 
-_SMALLEST = 1e-10  # as in the code of Li et al.: no division by the norm of an empty filter
+_SMALLEST = 1e-10  # as in the code of Li et al.: avoids division by the norm of a zero filter
 
 
 def random_direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
-    """A Gaussian direction in which every filter has the norm of the network's filter.
+    """Draw a Gaussian direction in which every filter has the norm of the network's filter.
 
-    `generator` is a CPU generator, so that devices agree. Every tensor has the shape, type and
-    device of the weight of its name.
+    `generator` is a CPU generator, so that the result does not depend on the device. Every tensor
+    has the shape, type and device of the weight of its name.
     """
     direction = {}
     for name, drawn in _gaussian(weights, generator).items():
@@ -37,11 +36,11 @@ def random_direction(weights: Weights, generator: torch.Generator) -> dict[str, 
 def gaussian_noise(
     weights: Weights, generator: torch.Generator, scale: NoiseScale
 ) -> dict[str, Tensor]:
-    """Gaussian noise for all filters, of which σ times is added.
+    """Draw Gaussian noise for all filters, to be multiplied by σ and added to the weights.
 
-    With scale "filter" an entry is N(0, r²), r the root mean square of its filter's weights, so
-    that σ is a share: noise of σ = 0.1 is on average a tenth as long as the filter. With "absolute"
-    it is N(0, 1) whatever the weights (Zhang et al. 2018, Deep Mutual Learning).
+    With scale "filter" an entry is N(0, r²), r the root mean square of its filter's weights: the
+    norm of the noise at σ = 0.1 is on average a tenth of the filter's. With "absolute" it is
+    N(0, 1) (Zhang et al. 2018, Deep Mutual Learning).
     """
     noise = _gaussian(weights, generator)
     if scale == "filter":
@@ -52,10 +51,10 @@ def gaussian_noise(
 
 
 def eigenvector_direction(vector: Tensor, weights: Weights) -> dict[str, Tensor]:
-    """An eigenvector [P], over all weights in their order, as long as a random direction.
+    """Scale an eigenvector [P], over all weights in their order, to the norm of a random direction.
 
-    Its shape is its own: scaled filter by filter it would no longer be an eigenvector. Its largest
-    entry is made positive, since a solver's sign is chance.
+    It is scaled as one vector: scaled filter by filter it would not be an eigenvector. Its largest
+    entry is made positive, because the sign from the solver is arbitrary.
     """
     length = math.sqrt(sum(float(w.norm()) ** 2 for w in weights.values() if w.ndim > 1))
     sign = 1.0 if vector[vector.abs().argmax()] >= 0 else -1.0
@@ -68,7 +67,7 @@ def eigenvector_direction(vector: Tensor, weights: Weights) -> dict[str, Tensor]
 
 
 def moved(weights: Weights, *steps: tuple[float, Weights]) -> dict[str, Tensor]:
-    """The weights after each step, so many times its direction, in new tensors."""
+    """Return the weights plus each size times its direction, in new tensors."""
     result = dict(weights)
     for size, direction in steps:
         result = {name: weight + size * direction[name] for name, weight in result.items()}
@@ -76,7 +75,7 @@ def moved(weights: Weights, *steps: tuple[float, Weights]) -> dict[str, Tensor]:
 
 
 def _gaussian(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
-    """N(0, 1) for every weight that has filters."""
+    """Draw N(0, 1) for every weight that has filters."""
     return {
         name: torch.randn(weight.shape, generator=generator, dtype=weight.dtype).to(weight.device)
         for name, weight in weights.items()
@@ -85,7 +84,7 @@ def _gaussian(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]
 
 
 def _completed(direction: Weights, weights: Weights) -> dict[str, Tensor]:
-    """The direction over all weights, nothing where it has no part."""
+    """Return the direction over all weights, with zeros for missing ones."""
     return {
         name: direction[name] if name in direction else torch.zeros_like(weight)
         for name, weight in weights.items()
@@ -93,5 +92,5 @@ def _completed(direction: Weights, weights: Weights) -> dict[str, Tensor]:
 
 
 def _filter_norms(weight: Tensor) -> Tensor:
-    """Norms of the filters [F, 1, …] of a weight [F, …]."""
+    """Return the norms [F, 1, …] of the filters of a weight [F, …]."""
     return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))

@@ -1,8 +1,8 @@
 """The mean loss over given images as a function of the weights.
 
-BatchNorm is in eval mode, with the running statistics that training left, wherever the weights are
-moved: as Li et al. 2018 do for their plots, and PyHessian (Yao et al. 2020) for curvature. So the
-loss is the mean of what single images give, and nothing of the network changes.
+BatchNorm is in eval mode, with the running statistics of training, at all weights, as in the plots
+of Li et al. 2018 and in PyHessian (Yao et al. 2020). The loss is therefore a mean over single
+images, and the network is not modified.
 """
 
 import math
@@ -24,14 +24,14 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Risk:
-    """Mean loss, nats, and the share of images classified rightly."""
+    """Mean loss, nats, and the fraction of images classified correctly."""
 
     loss: float
     accuracy: float
 
 
 class NormalizedBatches:
-    """(normalised images [B, 3, H, W], labels [B]) without augmentation, as often as asked for."""
+    """Repeatable batches (normalised images [B, 3, H, W], labels [B]) without augmentation."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class NormalizedBatches:
 
 
 class EmpiricalRisk:
-    """The risk of `model` on `batches`, which give the same `num_images` (inputs, targets) always.
+    """The risk of `model` on `batches` of (inputs, targets), always the same `num_images`.
 
-    `objective` takes (logits, targets) to a batch's mean. `weights` are those that a gradient of
-    the loss reaches, by the names they have in `module`: neither frozen ones nor those of an
-    auxiliary head, which eval mode leaves out. Raises ValueError if there are none.
+    `objective` maps (logits, targets) to a batch's mean. `weights` are the parameters with a
+    gradient, by their names in `module`: not frozen ones, nor those of an auxiliary head, which is
+    unused in eval mode. Raises ValueError if there are none.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class EmpiricalRisk:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The model's own, not copied: for reading."""
+        """The model's weights, not copied: do not modify them."""
         return {name: parameter.detach() for name, parameter in self.parameters.items()}
 
     @torch.no_grad()
     def at(self, weights: dict[str, Tensor]) -> Risk:
-        """The risk with these in place of the model's weights, which stay as they are."""
+        """Compute the risk with `weights` in place of the model's, which are not modified."""
         totals = []
         with evaluating(self.module):
             for inputs, targets in self.batches:
                 logits = functional_call(self.module, weights, (inputs,))
                 totals.append(count(self.objective(logits, targets), logits, targets))
-        # Added up on the host, so that no batch waits for another and no digit is lost.
+        # Summed on the host in float64, so that batches need no synchronisation.
         losses, correct, _ = torch.stack(totals).double().cpu().T.tolist()
         return Risk(_sum(losses) / self.num_images, sum(correct) / self.num_images)
 
@@ -91,19 +91,19 @@ class EmpiricalRisk:
         with evaluating(self.module), torch.enable_grad():
             loss = self.objective(self.module(inputs), targets)
             if not loss.requires_grad:
-                raise ValueError("no weight of the model has a gradient; allowed: at least one")
+                raise ValueError("the model has no weight with a gradient; allowed: at least one")
             gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         found = zip(named.items(), gradients, strict=True)
         return {name: weight for (name, weight), gradient in found if gradient is not None}
 
 
 class _Logits(nn.Module):
-    """The main logits alone, whatever else a network returns."""
+    """Returns only the main logits of a network, without auxiliary outputs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        # A module of its own is in training mode, and `evaluating` is to leave no trace.
+        # A new module is in training mode, and `evaluating` restores the mode that it finds.
         self.training = model.training
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -111,5 +111,5 @@ class _Logits(nn.Module):
 
 
 def _sum(losses: list[float]) -> float:
-    """Exact, and not a number where one is none or infinite."""
+    """Return the exact sum, or NaN if a value is not finite."""
     return math.fsum(losses) if all(map(math.isfinite, losses)) else math.nan

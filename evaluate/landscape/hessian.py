@@ -1,9 +1,9 @@
 """The Hessian of the loss: its largest eigenvalues, their eigenvectors, its trace.
 
-The Hessian of P weights is never formed. Products with vectors (Pearlmutter 1994) are taken batch
-by batch by curvlinops; the eigenvalues are ARPACK's (implicitly restarted Lanczos), the trace is
-Hutchinson's. Of a network of the weights that `EmpiricalRisk` names: all that a gradient reaches,
-biases and BatchNorm's scales and shifts included, BatchNorm in eval mode.
+The Hessian of P weights is never formed. curvlinops computes products with vectors (Pearlmutter
+1994) batch by batch, ARPACK the eigenvalues (implicitly restarted Lanczos), and Hutchinson's
+estimator the trace. The weights are those of `EmpiricalRisk`: all with a gradient, including biases
+and BatchNorm's scales and shifts, with BatchNorm in eval mode.
 """
 
 import warnings
@@ -21,25 +21,25 @@ from classification.seeding import derive_seed, seeded
 from classification.training.trainer import evaluating
 from evaluate.landscape.empirical_risk import EmpiricalRisk
 
-# Relative error of an eigenvalue. A product in float32 is no better than about 1e-6, and asked for
-# more than that ARPACK would go on for ever.
+# Relative error of an eigenvalue. A product in float32 is accurate to about 1e-6; with a smaller
+# tolerance ARPACK would never converge.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 _MAX_RESTARTS = 100
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The largest eigenvalues, float64 [k], falling, and their unit eigenvectors [k, P]."""
+    """The largest eigenvalues, float64 [k], descending, and their unit eigenvectors [k, P]."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class Hessian:
-    """Of a risk's mean loss, over its weights in their order."""
+    """The Hessian of a risk's mean loss, over its weights in their order."""
 
     def __init__(self, risk: EmpiricalRisk) -> None:
-        """Needs the extra `landscape`."""
+        """Require the extra `landscape`."""
         with _known_warnings():
             from curvlinops import (  # type: ignore[import-untyped]
                 HessianLinearOperator,
@@ -52,22 +52,22 @@ class Hessian:
             risk.objective,
             list(risk.parameters.values()),
             risk.batches,
-            check_deterministic=False,  # in eval mode it is, and the check takes passes of its own
+            check_deterministic=False,  # eval mode is deterministic, and the check costs passes
             num_data=risk.num_images,
         )
 
     @property
     def size(self) -> int:
-        """How many weights there are, P."""
+        """Number of weights, P."""
         return int(self._operator.shape[0])
 
     def top(self, number: int, seed: int, told: Callable[[int], None]) -> Spectrum:
-        """The `number` algebraically largest eigenvalues: the directions of steepest growth.
+        """Compute the `number` algebraically largest eigenvalues and their eigenvectors.
 
-        `told` hears how many products, each two passes and more over the images, were taken. The
-        solver begins at a vector drawn from `seed`; it holds some 2 · number, at least 20, vectors
-        of P values in float64. Raises ValueError unless 0 < number < P, and PipelineError if it
-        does not come to an end.
+        `told` is called with the number of products so far; each takes two or more passes over the
+        images. The solver starts at a vector drawn from `seed` and keeps about 2 · number, at least
+        20, float64 vectors of P values. Raises ValueError unless 0 < number < P, and PipelineError
+        if it does not converge.
         """
         from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
@@ -96,7 +96,7 @@ class Hessian:
             )
         except ArpackNoConvergence as error:
             raise PipelineError(
-                f"landscape.eigenvalues: {number} were not found after {products} products with "
+                f"landscape.eigenvalues: {number} did not converge after {products} products with "
                 "the Hessian; allowed: fewer, or more images"
             ) from error
         order = np.argsort(-values, kind="stable")
@@ -106,7 +106,7 @@ class Hessian:
         )
 
     def trace(self, seed: int, draw: int) -> float:
-        """One unbiased draw of the trace: vᵀHv of a vector of random signs (Hutchinson 1989)."""
+        """Return one unbiased estimate of the trace: vᵀHv for random signs v (Hutchinson 1989)."""
         with (
             self._evaluating(),
             seeded(seed, "landscape-trace", draw, device=self._operator.device),
@@ -121,7 +121,7 @@ class Hessian:
 
 @contextmanager
 def _known_warnings() -> Iterator[None]:
-    """What curvlinops, and torch within it, say of themselves on every use."""
+    """Ignore the warnings that curvlinops, and torch within it, give on every use."""
     known: tuple[tuple[str, Any], ...] = (
         ("`torch.jit.script` is deprecated", DeprecationWarning),
         ("There is a performance drop because we have not yet implemented", UserWarning),

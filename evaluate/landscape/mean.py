@@ -9,17 +9,17 @@ from evaluate.statistics import mean_of, sample_deviation
 Result = Mapping[str, Any]  # as `evaluate.landscape` describes it
 
 RISE = 1.0
-"""Nats by which the loss has risen where `half_width` ends; ours, for the paper has no measure."""
+"""Rise of the loss, nats, that defines `half_width`; our choice, as the paper has no measure."""
 
 
 def mean_landscape(results: Sequence[Result]) -> dict[str, Any]:
-    """What `landscape_figures` draws of one setting's seeds; of one seed its landscape as it is.
+    """Return the mean over one setting's seeds for `landscape_figures`; a single seed is unchanged.
 
-    Losses and accuracies along the line and under noise are means over the seeds, each of which has
-    a random direction and noise of its own, with `loss_deviations` and `accuracy_deviations` that
-    are the sample deviations between seeds; a loss that is not finite for one has no mean. `seeds`
-    says how many they are. The plane and the curvature are the first seed's: each has its own
-    eigenvectors. Raises ValueError if there are none, or if they were not drawn alike.
+    Losses and accuracies along the line and under noise are means over seeds, each with its own
+    random direction and noise; `loss_deviations` and `accuracy_deviations` are the sample
+    deviations between seeds. The mean is None where one loss is not finite. `seeds` is their
+    number. The plane and the curvature are the first seed's, because eigenvectors differ between
+    seeds. Raises ValueError if there are no results, or if their grids differ.
     """
     if not results:
         raise ValueError("no landscapes to take the mean of; allowed: at least 1")
@@ -27,7 +27,7 @@ def mean_landscape(results: Sequence[Result]) -> dict[str, Any]:
     if len(results) == 1:
         return first
     if any(r["line"]["alphas"] != first["line"]["alphas"] for r in results):
-        raise ValueError("landscapes of other points; allowed: lines of the same alphas")
+        raise ValueError("landscapes with different points; allowed: lines with the same alphas")
     trained = [r["trained"] for r in results]
     lines = [r["line"] for r in results]
     first |= {
@@ -54,8 +54,8 @@ def mean_landscape(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def half_width(result: Result) -> float | None:
-    """How far along the line the loss has risen by `RISE`: |α|, the mean of both sides, linear
-    between the points. None where a side never rises so far, or the loss at α = 0 is not finite.
+    """Return the |α| at which the loss has risen by `RISE`: the mean of both sides, interpolated
+    linearly. None if a side never rises as far, or the loss at α = 0 is not finite.
     """
     alphas, losses = result["line"]["alphas"], result["line"]["losses"]
     middle = len(alphas) // 2
@@ -68,8 +68,8 @@ def half_width(result: Result) -> float | None:
 
 
 def sharpness(result: Result) -> list[float | None]:
-    """By how many nats noise of each σ raises the loss in the mean over its draws: the expected
-    sharpness of Neyshabur et al. 2017, section 2.3. None where a loss is not finite.
+    """Return the mean rise of the loss under noise of each σ, nats: the expected sharpness of
+    Neyshabur et al. 2017, section 2.3. None where a loss is not finite.
     """
     trained, noise = result["trained"]["loss"], result["noise"]
     means = noise["loss_means"] if noise else []
@@ -77,13 +77,13 @@ def sharpness(result: Result) -> list[float | None]:
 
 
 def _reach(alphas: Sequence[float], losses: Sequence[float | None]) -> float | None:
-    """|α| at which losses that begin at α = 0 first exceed their first by `RISE`."""
+    """Return the |α| at which losses that start at α = 0 first exceed the first by `RISE`."""
     if losses[0] is None:
         return None
     wanted, before = losses[0] + RISE, (abs(alphas[0]), losses[0])
     for alpha, loss in zip(alphas[1:], losses[1:], strict=True):
         if loss is None:
-            return abs(alpha)  # beyond all that is finite
+            return abs(alpha)  # a loss that is not finite exceeds every threshold
         if loss >= wanted:
             share = (wanted - before[1]) / (loss - before[1])
             return before[0] + share * (abs(alpha) - before[0])
@@ -92,7 +92,7 @@ def _reach(alphas: Sequence[float], losses: Sequence[float | None]) -> float | N
 
 
 def _over_seeds(parts: Sequence[Mapping[str, Any]], key: str, spread: str) -> dict[str, list[Any]]:
-    """Means and sample deviations of the values at each place under `key`."""
+    """Return means and sample deviations over seeds of each value under `key`."""
     places = list(zip(*(part[key] for part in parts), strict=True))
     return {
         key: [mean_of(values) for values in places],

@@ -1,9 +1,9 @@
 """The loss landscape of trained weights (Jeong et al. 2023, Figure 3).
 
-Along a random filter-normalised direction (Li et al. 2018); over the plane of the two eigenvectors
-of the Hessian's largest eigenvalues (Yao et al. 2020, PyHessian); under Gaussian noise on the
-weights (Zhang et al. 2018, Deep Mutual Learning); and the curvature itself. BatchNorm is in eval
-mode throughout: see `EmpiricalRisk`.
+It is measured along a random filter-normalised direction (Li et al. 2018), over the plane of the
+Hessian's two top eigenvectors (Yao et al. 2020, PyHessian) and under Gaussian noise on the weights
+(Zhang et al. 2018, Deep Mutual Learning), together with the curvature. BatchNorm is in eval mode
+throughout: see `EmpiricalRisk`.
 
 A result holds JSON values, losses in nats, None where one is not finite:
 
@@ -11,8 +11,8 @@ A result holds JSON values, losses in nats, None where one is not finite:
     trained  {loss, accuracy}                            at the trained weights
     line     {alphas [A], losses [A], accuracies [A]}
     plane    {alphas [P], betas [P], losses [P, P], accuracies [P, P]} or None; rows are alphas
-    noise    {scale, draws, sigmas [S], and of `losses` and `accuracies` the means and deviations
-             over the draws, `loss_means` [S], …} or None
+    noise    {scale, draws, sigmas [S], and means and deviations of losses and accuracies over the
+             draws: loss_means [S], …} or None
     hessian  {parameters, eigenvalues [k], trace, trace_error, trace_draws} or None; trace_error is
              the standard error of the mean over the draws
 """
@@ -42,7 +42,7 @@ from evaluate.statistics import mean_of, sample_deviation
 Result = dict[str, Any]
 Point = tuple[str, float, float]  # part; then alpha, or alpha and beta, or σ and draw, or draw
 
-_SPECTRUM = 1  # the workspace's only whole step; the points after it are parts of the next
+_SPECTRUM = 1  # the workspace's only full step; the points after it are parts of the next
 
 
 def landscape(
@@ -54,9 +54,9 @@ def landscape(
     device: torch.device,
     workspace: Workspace,
 ) -> Result:
-    """The landscape of `model`, which is on `device` and stays as it is.
+    """Measure the landscape of `model`, which is on `device` and is not modified.
 
-    Resumes after the last point, or after the eigenvectors, which are one piece of work.
+    Resumes after the last point, or after the eigenvectors, which are computed in one step.
     """
     split = dataset.train if config.split == "train" else dataset.test
     chosen = balanced_indices(split.labels, config.images, make_generator(seed, "landscape-images"))
@@ -70,7 +70,7 @@ def landscape(
 def measure(
     risk: EmpiricalRisk, config: SurfaceConfig, *, seed: int, workspace: Workspace
 ) -> Result:
-    """As `landscape`, of any risk."""
+    """Measure the landscape of any risk, as `landscape` does."""
     points = _points(config)
     hessian = Hessian(risk) if config.curvature else None
     step, spectrum = workspace.resume()
@@ -90,7 +90,7 @@ def measure(
             values.append([hessian.trace(seed, int(first))])
         else:
             if part == "noise":
-                # One draw is the same for every σ, so that what differs along σ is σ.
+                # A draw is the same for every σ, so that curves over σ differ only in σ.
                 drawn = make_generator(seed, "landscape-noise", int(second))
                 steps = [(first, gaussian_noise(weights, drawn, config.noise_scale))]
             elif part == "plane":
@@ -105,7 +105,7 @@ def measure(
 
 
 def _points(config: SurfaceConfig) -> list[Point]:
-    """All that is computed one by one, in order."""
+    """List the points to compute, in order."""
     alphas = _axis(config.radius, config.points)
     sides = _axis(config.plane_radius, config.plane_points)
     return [
@@ -117,7 +117,7 @@ def _points(config: SurfaceConfig) -> list[Point]:
 
 
 def _axis(radius: float, points: int) -> list[float]:
-    """Symmetric, and exactly 0 in the middle."""
+    """Return a symmetric grid with exactly 0 in the middle."""
     half = points // 2
     return [radius * place / half for place in range(-half, half + 1)] if points else []
 
@@ -125,7 +125,7 @@ def _axis(radius: float, points: int) -> list[float]:
 def _spectrum(
     hessian: Hessian | None, config: SurfaceConfig, seed: int, workspace: Workspace
 ) -> dict[str, Any]:
-    """What the points need of the Hessian, and the result states."""
+    """Compute the Hessian's eigenvalues, and the directions of the plane."""
     number = config.num_eigenvectors
     if hessian is None or not number:
         return {}

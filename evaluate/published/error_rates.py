@@ -1,22 +1,22 @@
 """Errors and training times of the paper's Tables 1 to 3 (Jeong et al. 2023).
 
-None of them is measured here; whatever shows one says so.
+None of them is measured here, and reports label them as published.
 
-What the tables do not say, or say otherwise than their sources:
+Points that the tables leave open, or in which they differ from their sources:
 
-- All rows of Table 1 down to CutMix, but PyramidNet-110's Mixup, and the first four of Table 3 are
-  those of Yun et al. 2019 (CutMix, ICCV: Tables 3, 5, 6 and 7), who print the *best* error seen
-  during training, for CIFAR the mean over three runs. Whether the paper's own rows are of the best
-  or of the last epoch it does not say.
-- Table 1's Manifold Mixup on CIFAR-100, 15.09, is in Yun et al., Table 5, Manifold Mixup together
-  with Cutout; Manifold Mixup alone has 16.14 there.
-- Every difference that Table 1 prints in parentheses adds up. Bold marks the paper's own rows
-  there, not the lowest errors: its DMixup on PyramidNet-110 (18.60) lies above CutMix (17.97).
-- Section IV-A.1.a says of Co-Mixup and StyleMix that they take "over 20 times and 50 times" more
-  time. By Table 2 Co-Mixup takes 27, 13 and 7 times DCutMix's time, StyleCutMix 53, 74 and 43.
-- Section IV-A.2 says that DCutMix deteriorates as K grows. In Table 3 K = 5 (22.02) lies below
-  K = 4 (22.17); the rest ascends.
-- Table 2 gives no K or α for its DMixup and DCutMix. Those of PyramidNet-110 in Table 1 stand in.
+- All rows of Table 1 down to CutMix, except PyramidNet-110's Mixup, and the first four of Table 3
+  are from Yun et al. 2019 (CutMix, ICCV: Tables 3, 5, 6 and 7), who print the *best* error seen
+  during training, for CIFAR the mean over three runs. For its own rows the paper does not state
+  whether they are of the best or of the last epoch.
+- Table 1's Manifold Mixup on CIFAR-100, 15.09, is Manifold Mixup with Cutout in Yun et al.,
+  Table 5; Manifold Mixup alone has 16.14 there.
+- The differences in Table 1 are consistent with its errors. Bold marks the paper's own rows, not
+  the lowest errors: its DMixup on PyramidNet-110 (18.60) is above CutMix (17.97).
+- Section IV-A.1.a states that Co-Mixup and StyleMix take "over 20 times and 50 times" more time.
+  In Table 2 Co-Mixup takes 27, 13 and 7 times DCutMix's time, StyleCutMix 53, 74 and 43.
+- Section IV-A.2 states that DCutMix deteriorates as K grows. In Table 3 K = 5 (22.02) is below
+  K = 4 (22.17); the other errors increase with K.
+- Table 2 gives no K or α for DMixup and DCutMix. Those of PyramidNet-110 in Table 1 are used.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ from evaluate.published.rows import Dataset, PublishedError, PublishedTable, Set
 
 
 def published_tables(model: str, dataset: Dataset | None) -> list[PublishedTable]:
-    """The tables of the paper that a network on a dataset belongs to."""
+    """Return the paper's tables for a network on a dataset."""
     return [t for t in PUBLISHED_TABLES if (t.model, t.dataset) == (model, dataset)]
 
 
 def published_row(
     model: str, dataset: Dataset | None, setting: Setting
 ) -> tuple[PublishedTable, PublishedError] | None:
-    """The published row of a network, dataset and setting, with its table, if there is one."""
+    """Return the published row of a network, dataset and setting, with its table, or None."""
     for table in published_tables(model, dataset):
         row = table.row_of(setting)
         if row is not None:
@@ -48,16 +48,16 @@ def _mixed(
     return Setting(MixingConfig.model_validate(values))
 
 
-_BEST = "Yun et al. 2019's: the lowest test error seen during training"
+_BEST = "from Yun et al. 2019: the lowest test error seen during training"
 _NONE = MixingConfig(kind="none")
 _VANILLA = Setting(_NONE)
-# Yun et al. 2019, section 4.1.2: a hole of 16 pixels, α = 1 (of the two tested the better), and the
-# probability of CutMix that its authors' command for CIFAR names.
+# Yun et al. 2019, section 4.1.2: a hole of 16 pixels, α = 1 (the better of the two tested), and the
+# probability of CutMix in its authors' command for CIFAR.
 _CUTOUT = Setting(MixingConfig(kind="cutout", side=16))
 _MIXUP, _MANIFOLD = _mixed("mixup", alpha=1), _mixed("manifold_mixup", alpha=1)
 _CUTMIX = _mixed("cutmix", alpha=1, prob=0.5)
-# Of the probability with which K images are mixed the paper says nothing: 1, but for PyramidNet-200
-# on CIFAR-100, to which the authors' code gives 0.5.
+# The paper does not state the probability of mixing K images: 1, except 0.5 in the authors' code
+# for PyramidNet-200 on CIFAR-100.
 _DMIXUP_3, _DCUTMIX_3 = _mixed("dmixup", 3, 1 / 3), _mixed("dcutmix", 3, 1 / 3)
 _DMIXUP_5, _DCUTMIX_5 = _mixed("dmixup", 5, 0.2), _mixed("dcutmix", 5, 0.2)
 
@@ -85,8 +85,8 @@ TABLE_1_PYRAMIDNET_200 = PublishedTable(
     dataset="cifar100",
     epochs=300,
     parameters_millions=26.8,
-    note=f"The rows down to CutMix are {_BEST}, a mean over three runs. Their Manifold Mixup of "
-    "15.09 had Cutout beside it; alone it had 16.14.",
+    note=f"The rows down to CutMix are {_BEST}, a mean over three runs. Manifold Mixup's 15.09 is "
+    "with Cutout; without it, Yun et al. print 16.14.",
     rows=(
         PublishedError("PyramidNet-200 (α̃ = 240)", 16.45, _VANILLA),
         PublishedError("+ StochDepth", 15.86, Setting(_NONE, stochastic_depth=0.25), -0.59),
@@ -137,12 +137,12 @@ _TABLE_2_METHODS = (
 
 
 def _table_2(network: str, model: str, *cells: tuple[float, float]) -> PublishedTable:
-    """One line of Table 2: an error and a ratio of training times for each method."""
+    """Return one network of Table 2: an error and a ratio of training times for each method."""
     rows = (
         PublishedError(method, error, setting, training_time=ratio)
         for (method, setting), (error, ratio) in zip(_TABLE_2_METHODS, cells, strict=True)
     )
-    note = "K and α are not printed; DMixup and DCutMix stand for PyramidNet-110's of Table 1."
+    note = "K and α are not printed; those of PyramidNet-110 in Table 1 are assumed."
     return PublishedTable("Table 2", network, model, "cifar100", 300, tuple(rows), note=note)
 
 
@@ -169,7 +169,7 @@ TABLE_2 = (
 
 
 def _resnet_50(name: str, note: str, *rows: tuple[str, float, float, Setting]) -> PublishedTable:
-    """A half of Table 3: method, top-1 and top-5 error, setting."""
+    """Return one half of Table 3 from rows of method, top-1 and top-5 error, and setting."""
     errors = (PublishedError(m, top1, s, top5_error=top5) for m, top1, top5, s in rows)
     return PublishedTable(name, "ResNet-50", "resnet50", "imagenet", 300, tuple(errors), note=note)
 

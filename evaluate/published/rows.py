@@ -1,6 +1,6 @@
-"""A row of the paper's Tables 1 to 3, and the config that trains its setting here.
+"""Types for rows of the paper's Tables 1 to 3, and the setting that trains each of them.
 
-`evaluate.published.error_rates` holds the rows.
+The rows are in `evaluate.published.error_rates`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _DATASETS: dict[Dataset, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What the rows of Tables 1 to 3 differ in: the mixer, and regularisers in its place."""
+    """The settings in which rows of Tables 1 to 3 differ: the mixer and the regularisers."""
 
     mixing: MixingConfig
     label_smoothing: float = 0.0
@@ -41,12 +41,12 @@ class Setting:
 
     @property
     def is_vanilla(self) -> bool:
-        """Whether nothing is mixed and nothing regularised beyond weight decay."""
+        """Whether there is no mixing and no regulariser except weight decay."""
         return self.mixing.kind == "none" and self.regularisers == "none"
 
     @property
     def regularisers(self) -> str:
-        """In words: "label smoothing 0.1, stochastic depth 0.25", or "none"."""
+        """Description, such as "label smoothing 0.1, stochastic depth 0.25", or "none"."""
         parts = [
             f"{name} {value:g}"
             for name, value in (
@@ -60,52 +60,51 @@ class Setting:
         return ", ".join(parts) or "none"
 
     def describe(self) -> str:
-        """In words: "DCutMix, K = 5, α = 0.2", "no mixing, label smoothing 0.1"."""
+        """Return a text such as "DCutMix, K = 5, α = 0.2" or "no mixing, label smoothing 0.1"."""
         mixing = self.mixing.describe()
         return mixing if self.regularisers == "none" else f"{mixing}, {self.regularisers}"
 
     def same_as(self, other: "Setting") -> bool:
-        """Whether both train alike, as far as their descriptions tell: K, α and the like to three
-        digits."""
+        """Return whether the descriptions are equal: values are compared to three digits."""
         return self.describe() == other.describe()
 
 
 @dataclass(frozen=True)
 class PublishedError:
-    """One row as the paper prints it; errors in percent, None where nothing is printed."""
+    """One row as printed in the paper; errors in percent, None if not printed."""
 
     method: str
-    """As printed; the table's title names the network."""
+    """As printed, without the network, which is in the table's title."""
     top1_error: float
     setting: Setting | None = None
-    """What trains it here; None for what is not offered."""
+    """The setting that trains it here; None for methods that are not implemented."""
     difference: float | None = None
-    """From the table's first row, percentage points, as printed in parentheses."""
+    """From the table's first row, percentage points, as printed."""
     top5_error: float | None = None
     training_time: float | None = None
-    """Over that of the table's first row."""
+    """Ratio to the table's first row."""
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """The rows of one table for one network on one dataset; the first is vanilla, but where K is
-    varied."""
+    """The rows of one table for one network on one dataset. The first is vanilla, except in the
+    table that varies K."""
 
     name: str
     network: str
     """As printed."""
     model: str
-    """What `scorer.model` calls it."""
+    """The value of `scorer.model`."""
     dataset: Dataset
     epochs: int
-    """Of every row; Yun et al. 2019, and for Table 2 the recipe that it follows."""
+    """For every row: from Yun et al. 2019, and for Table 2 from the recipe it follows."""
     rows: tuple[PublishedError, ...]
     parameters_millions: float | None = None
     note: str = ""
-    """Where rows come from, if not from the paper, and what it leaves open."""
+    """The source of rows that are not the paper's own, and what the paper does not state."""
 
     def row_of(self, setting: Setting) -> PublishedError | None:
-        """The row that a setting trains, if the table has one."""
+        """Return the row that a setting trains, or None."""
         rows = (row for row in self.rows if row.setting and row.setting.same_as(setting))
         return next(rows, None)
 
@@ -113,18 +112,18 @@ class PublishedTable:
 def published_dataset(
     name: str, num_classes: int, num_train: int, image_size: int
 ) -> Dataset | None:
-    """Which of the paper's datasets this is, whole and at its size; None for any other."""
+    """Return the paper's dataset that this is, complete and at its image size, or None."""
     found = (num_classes, num_train, image_size)
     return next((d for d, size in _DATASETS.items() if d in name.lower() and size == found), None)
 
 
 NETWORK, DATASET = "ResNet-50", "ImageNet"
-"""Of Tables 4 and 5, both."""
+"""Of both Tables 4 and 5."""
 
 FIGURE_3 = (
-    "The paper's Figure 3 (PyramidNet, CIFAR-100's test images) has no numbers. Its text says that "
-    "DCutMix has the widest landscape and the lower losses, and that under Gaussian noise DCutMix "
-    "and DMixup have the widest and lowest, beside CutMix and Mixup."
+    "The paper's Figure 3 (PyramidNet, CIFAR-100's test images) has no numbers. Its text states "
+    "that DCutMix has the widest landscape and lower losses, and that under Gaussian noise DCutMix "
+    "and DMixup have the widest and lowest curves, compared with CutMix and Mixup."
 )
 """Section IV-A.1.b."""
 

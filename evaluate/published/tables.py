@@ -1,7 +1,7 @@
-"""Numbers that the paper states, beside its Tables 1 to 3 (Jeong et al. 2023).
+"""Table 6 of the paper (Jeong et al. 2023).
 
-Its title is "Observations on K-image Expansion of Image-Mixing Augmentation", IEEE Access 2023.
-None of them is measured here; a report that shows one says so. The rows of Tables 1 to 3 are in
+The paper is "Observations on K-image Expansion of Image-Mixing Augmentation", IEEE Access 2023.
+None of its numbers is measured here, and reports label them as published. Tables 1 to 3 are in
 `evaluate.published.error_rates`.
 """
 
@@ -12,7 +12,7 @@ PAPER = "Jeong et al. 2023"
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of Table 6, ImageNet at 224×224; None where the paper prints a dash."""
+    """One row of Table 6, ImageNet at 224×224; None for a dash in the paper."""
 
     architecture: str
     top1_error: float
@@ -23,10 +23,10 @@ class PublishedRow:
     multiply_adds_millions: float | None
     """The column headed "# FLOPs (M)"."""
     search_cost_gpu_days: float | None
-    """The search alone."""
+    """Search only."""
     search_method: str
     source: str
-    """The work that Table 6 cites for the architecture, or the paper itself."""
+    """The work cited for the architecture in Table 6, or the paper itself."""
 
 
 _PC_DARTS = "Xu et al. 2020, PC-DARTS (ICLR)"
@@ -51,5 +51,5 @@ TABLE_6 = (
         PAPER,
     ),
 )
-"""Table 6, in the paper's order. Its last row is printed as 0.01 GPU-days, its text says 16 min
-(0.011), and it is not the lowest error of the table: two other PC-DARTS rows are lower."""
+"""Table 6, in the paper's order. The cost of the last row is 0.01 GPU-days in the table and 16 min
+(0.011) in the text. Its top-1 error is not the lowest: two other PC-DARTS rows are lower."""

@@ -1,8 +1,8 @@
 """Adversarial images under L∞: FGSM and PGD, by ART (Nicolae et al. 2018).
 
 FGSM moves every pixel by ε along the sign of the loss's gradient (Goodfellow et al. 2015, section
-4); PGD goes there in small steps from a random start, kept within ε of the image (Madry et al.
-2018, section 2.1). FGSM alone may look harmless where gradients are masked, hence PGD beside it.
+4). PGD takes small steps from a random start and stays within ε of the image (Madry et al. 2018,
+section 2.1). FGSM alone can miss a weakness when gradients are masked.
 
 ART keeps images as numpy arrays between attacks; the steps of an attack stay on the device.
 """
@@ -27,9 +27,9 @@ AttackName = Literal["fgsm", "pgd"]
 
 @dataclass(frozen=True)
 class Attack:
-    """How images are attacked; `epsilon` and `step` are shares of the pixels' range [0, 1].
+    """Settings of one attack; `epsilon` and `step` are fractions of the pixel range [0, 1].
 
-    FGSM knows neither steps nor restarts. A step longer than ε is one of ε.
+    FGSM ignores steps and restarts. A step longer than ε is reduced to ε.
     """
 
     name: AttackName
@@ -40,20 +40,20 @@ class Attack:
 
 
 class PixelModel(nn.Module):
-    """A classifier of pixels in [0, 1], with the normalisation that it was trained with inside."""
+    """A classifier of pixels in [0, 1], which includes the normalisation of its training."""
 
     def __init__(self, model: nn.Module, normalization: Normalization) -> None:
         super().__init__()
         self.model, self._normalization = model, normalization
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels float32 [N, 3, H, W] in [0, 1] to logits [N, L]."""
+        """Map pixels float32 [N, 3, H, W] in [0, 1] to logits [N, L]."""
         logits: Tensor = logits_of(self.model(self._normalization(pixels * 255)))
         return logits
 
     @torch.no_grad()
     def predict(self, pixels: Tensor) -> Tensor:
-        """Classes int64 [N], on the CPU, of pixels [N, 3, H, W] wherever they lie."""
+        """Return the classes int64 [N], on the CPU, of pixels [N, 3, H, W] on any device."""
         return self(pixels.to(self.device)).argmax(1).cpu()
 
     @property
@@ -65,7 +65,7 @@ class Attacker:
     """Attacks on one model, which must be `untouched` meanwhile: ART sets modes and gradients."""
 
     def __init__(self, model: PixelModel, num_classes: int, image_size: int) -> None:
-        # Imported where it is used: the rest of the pipeline does without it.
+        # Imported here, because ART is an optional dependency.
         from art.estimators.classification import PyTorchClassifier  # type: ignore[import-untyped]
 
         self._model, self._num_classes = model, num_classes
@@ -83,11 +83,11 @@ class Attacker:
     def attack(
         self, pixels: Tensor, labels: Tensor, attack: Attack, seed: int, *place: int
     ) -> Tensor:
-        """Adversarial images of `pixels`, both float32 [N, 3, H, W] in [0, 1] on the CPU.
+        """Return adversarial images of `pixels`, both float32 [N, 3, H, W] in [0, 1] on the CPU.
 
-        `labels` int64 [N] are the true classes, from which the attack leads away. No pixel moves by
-        more than ε, up to float32's rounding. PGD's starts follow from `seed` and `place`, alike
-        for all ε. A restart attacks what the model still classifies rightly.
+        `labels` int64 [N] are the true classes; the attack is untargeted. No pixel moves by more
+        than ε, up to float32 rounding. PGD's starts depend on `seed` and `place`, and are the same
+        for all ε. A restart attacks the images that the model still classifies correctly.
         """
         one_hot = np.eye(self._num_classes, dtype=np.float32)[labels.numpy()]
         images = pixels.numpy()
@@ -124,13 +124,13 @@ class Attacker:
                 verbose=False,
                 **common,
             )
-        # ART projects last, which may leave a pixel beyond [0, 1] by rounding.
+        # ART projects last, which can move a pixel out of [0, 1] by rounding.
         return np.clip(method.generate(images, one_hot), 0, 1)
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode without gradients of its weights; as before afterwards."""
+    """Set the model to eval mode without gradients of its weights, and restore it afterwards."""
     kept = [
         (parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()
     ]
@@ -146,7 +146,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int, place: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Seed numpy's global generator, too, which ART draws PGD's starts from; restore both."""
+    """Seed torch and numpy's global generator, from which ART draws PGD's starts; restore both."""
     state = np.random.get_state()  # noqa: NPY002
     with seeded(seed, "attack", *place, device=device):
         np.random.seed(derive_seed(seed, "attack-starts", *place) % 2**32)  # noqa: NPY002

@@ -1,10 +1,10 @@
 """Accuracy on ImageNet-A, ImageNet-O (Hendrycks et al. 2021) or another dataset's images.
 
 ImageNet-A: top-1 accuracy on adversarially filtered images of 200 of ImageNet's classes.
-ImageNet-O: how well low confidence tells images of unknown classes from test images of 200 of
-ImageNet's: the area under the precision-recall curve (AUPR), the unknown being the positive class,
-of the score -max softmax. Logits are sliced to the 200 classes before the softmax, as published.
-With another dataset's images the AUPR is over all of the classifier's classes and test images.
+ImageNet-O: detection of images of unknown classes, against test images of 200 of ImageNet's
+classes: the area under the precision-recall curve (AUPR) of the score -max softmax, with unknown as
+the positive class. Logits are restricted to the 200 classes before the softmax, as published. With
+another dataset's images the AUPR uses all of the classifier's classes and test images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,22 +37,22 @@ Measure = Callable[[], dict[str, Any]]
 
 _KEY = "robustness.shift"
 _OTHER = f"{_KEY}.out_of_distribution"
-_CPU = torch.device("cpu")  # where batches are made, so that a device holds one of them
+_CPU = torch.device("cpu")  # batches are made here, so that a device holds only one of them
 
 
 class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
-    """Images that are not of the classifier's dataset; each is measured if it is named."""
+    """Images from outside the classifier's dataset; each kind is measured if it is given."""
 
     imagenet_a: Path | None = Field(
-        None, description="ImageNet-A: a folder of 200 folders, each named by a WordNet ID"
+        None, description="ImageNet-A: a folder of 200 folders named by WordNet IDs"
     )
     imagenet_o: Path | None = Field(
-        None, description="ImageNet-O: a folder of 200 folders, each named by a WordNet ID"
+        None, description="ImageNet-O: a folder of 200 folders named by WordNet IDs"
     )
     out_of_distribution: DataConfig | None = Field(
         None,
-        description="another dataset, whose test images are of none of the classifier's classes; "
-        "they are shown at the classifier's size",
+        description="another dataset, with test images of other classes than the classifier's; "
+        "they are resized to the classifier's image size",
     )
 
 
@@ -64,7 +64,7 @@ class OtherImages(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def of(cls, data: DataConfig) -> "OtherImages":
-        """Raises DataError or ConfigError for a folder that cannot be used."""
+        """Read the folder. Raises DataError or ConfigError if it cannot be used."""
         digest = None
         if data.root is not None and data.kind == "folder":
             digest = _digest(list_images(data, _OTHER).test)
@@ -73,10 +73,10 @@ class OtherImages(BaseModel, frozen=True, extra="forbid"):
 
 
 class ShiftImages(BaseModel, frozen=True, extra="forbid"):
-    """The images that a config names, and what tells them from others, wherever they are stored.
+    """The images of a config, identified independently of their location.
 
-    A digest is over names, sizes in bytes and classes, as of images in files; downloaded datasets
-    are known by their config.
+    A digest covers file names, sizes in bytes and classes; downloaded datasets are identified by
+    their config.
     """
 
     config: ShiftConfig = Field(json_schema_extra=WITHOUT_EFFECT)
@@ -86,7 +86,7 @@ class ShiftImages(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def of(cls, config: ShiftConfig) -> "ShiftImages":
-        """Raises DataError or ConfigError for folders that cannot be used."""
+        """Read the folders. Raises DataError or ConfigError if one cannot be used."""
         other = config.out_of_distribution
         return cls(
             config=config,
@@ -99,11 +99,10 @@ class ShiftImages(BaseModel, frozen=True, extra="forbid"):
 def shift_measures(
     model: PixelModel, dataset: ImageDataset, config: ShiftConfig, batch_size: int
 ) -> Mapping[str, Measure]:
-    """What `config` asks for, each by its key and not yet measured.
+    """Return the functions that measure what `config` requests, by its keys.
 
-    imagenet_a gives top1_accuracy, correct, images; the others aupr, images (of the other dataset)
-    and known_images. The model is to be in eval mode. A score an image is all that grows with the
-    number of images.
+    imagenet_a returns top1_accuracy, correct, images; the others aupr, images (of the other
+    dataset) and known_images. The model must be in eval mode. Memory grows by one score per image.
     """
     inputs: Mapping[str, tuple[Callable[..., dict[str, Any]], Any]] = {
         "imagenet_a": (_imagenet_a, config.imagenet_a),
@@ -132,16 +131,14 @@ def check_shift(config: ShiftConfig, dataset: ImageDataset) -> None:
             f"{dataset.image_size}"
         )
     if _load_other(other, dataset).digest() == dataset.test.digest():
-        raise ConfigError(
-            f"{_OTHER}: found the classifier's own test images; allowed: another dataset"
-        )
+        raise ConfigError(f"{_OTHER}: found the classifier's test images; allowed: another dataset")
 
 
 def out_of_distribution_aupr(known: NDArray[np.floating], unknown: NDArray[np.floating]) -> float:
-    """Area under the precision-recall curve of scores of `known` [N] and `unknown` [M] images.
+    """Return the area under the precision-recall curve of scores of `known` [N] and `unknown` [M].
 
-    The unknown are the positive class, and a higher score says unknown. It is the average precision
-    (no interpolation), in [0, 1]; chance gives M / (N + M).
+    The unknown images are the positive class and should score higher. It is the average precision
+    (not interpolated), in [0, 1]; random scores give M / (N + M).
     """
     from sklearn.metrics import average_precision_score  # slow to import
 
@@ -150,7 +147,7 @@ def out_of_distribution_aupr(known: NDArray[np.floating], unknown: NDArray[np.fl
 
 
 def unknownness(logits: Tensor) -> Tensor:
-    """-max softmax, float32 [N], of logits [N, L] (Hendrycks & Gimpel 2017)."""
+    """Return -max softmax, float32 [N], of logits [N, L] (Hendrycks & Gimpel 2017)."""
     return -logits.float().softmax(1).amax(1)
 
 
@@ -168,7 +165,7 @@ def _imagenet_a(
 def _imagenet_o(
     model: PixelModel, dataset: ImageDataset, root: Path, batch_size: int
 ) -> dict[str, Any]:
-    """The known are the test images of the folder's 200 classes."""
+    """Measure the AUPR against the test images of the folder's 200 classes."""
     places, files = _images_of_known_classes(root, dataset, "imagenet_o")
     rows = torch.isin(dataset.test.labels.cpu(), places).nonzero().flatten()
     known = _scores(model, _loaded(dataset.test.take(rows), batch_size), places)
@@ -193,7 +190,7 @@ def _aupr(known: NDArray[np.float32], unknown: NDArray[np.float32]) -> dict[str,
 def _scores(
     model: PixelModel, batches: Iterator[Batch], places: Tensor | None = None
 ) -> NDArray[np.float32]:
-    """`unknownness` of all images [N], over the classes `places` or all."""
+    """Return the `unknownness` of all images [N], over the classes `places` or all."""
     found = []
     for images, _ in batches:
         logits = _logits(model, images)
@@ -212,7 +209,7 @@ def _loaded(images: Images, batch_size: int) -> Iterator[Batch]:
 
 
 def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterator[Batch]:
-    """The images of a folder, read as the classifier's test images are."""
+    """Read the images of a folder in the same way as the classifier's test images."""
     test = dataset.test
     if isinstance(test, ImageFiles):
         yield from _loaded(replace(test, files=files, key=_KEY), batch_size)
@@ -224,7 +221,7 @@ def _batches(files: FileIndex, dataset: ImageDataset, batch_size: int) -> Iterat
 
 
 def _load_other(other: DataConfig, dataset: ImageDataset) -> Images:
-    """The other dataset's test images at the classifier's size; of train as few as may be."""
+    """Load the other dataset's test images at the classifier's size, with minimal train images."""
     settings = {"image_size": dataset.image_size, "images_per_class": 2}
     return load_dataset(other.model_copy(update=settings), _OTHER).test
 
@@ -238,21 +235,21 @@ def _images_of_known_classes(
 
 
 def _places(names: list[str], dataset: ImageDataset, root: Path, key: str) -> Tensor:
-    """Where the folder's classes stand among the classifier's, int64 [200]."""
+    """Return the indices of the folder's classes among the classifier's, int64 [200]."""
     known = {name: index for index, name in enumerate(dataset.classes)}
     strange = [name for name in names if name not in known]
     if strange:
         raise DataError(
-            f"{key}: {root / strange[0]} is none of the classifier's {len(known)} classes (nor are "
-            f"{len(strange) - 1} others); allowed: folders named as those are"
+            f"{key}: {root / strange[0]} is not one of the classifier's {len(known)} classes "
+            f"({len(strange)} such folders); allowed: folders with the names of its classes"
         )
     return torch.tensor([known[name] for name in names])
 
 
 def _list_classes(root: Path, key: str) -> tuple[list[str], FileIndex]:
-    """The 200 class folders of `root` in sorted order, and their images."""
+    """List the 200 class folders of `root` in sorted order, and their images."""
     if not root.is_dir():
-        raise DataError(f"{key}: no folder {root}; allowed: one that holds {NUM_CLASSES} classes")
+        raise DataError(f"{key}: folder {root} not found; allowed: one of {NUM_CLASSES} classes")
     names = folders_in(root)
     if len(names) != NUM_CLASSES:
         raise DataError(f"{key}: {root}: found {len(names)} class folders; allowed: {NUM_CLASSES}")
@@ -265,7 +262,7 @@ def _images_of(folder: Path, root: Path, key: str) -> FolderFiles:
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     if not files.names:
-        raise DataError(f"{key}: {folder}: found no images; allowed: at least 1 a class")
+        raise DataError(f"{key}: {folder}: found no images; allowed: at least 1 per class")
     return files
 
 

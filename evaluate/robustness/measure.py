@@ -1,9 +1,8 @@
-"""Accuracy under attack and on images from elsewhere (Jeong et al. 2023, Tables 4 and 5).
+"""Accuracy under attack and distribution shift (Jeong et al. 2023, Tables 4 and 5).
 
-White-box: the attacker has the classifier. Gray-box and black-box: he has a substitute of the same
-architecture, or of another, and hopes that what fools it fools the classifier. Accuracies under
-attack are the shares of attacked images classified rightly, the images that were wrong before the
-attack included.
+White-box attacks use the classifier itself; gray-box and black-box attacks transfer from a
+substitute of the same or another architecture. Accuracy under attack is the fraction of all
+attacked images that are classified correctly, including images that were wrong before the attack.
 """
 
 import time
@@ -24,24 +23,24 @@ from evaluate.robustness.attacks import Attack, Attacker, AttackName, PixelModel
 from evaluate.robustness.distribution_shift import Measure, ShiftConfig
 from evaluate.robustness.substitute import Kind, SubstituteConfig
 
-_CPU = torch.device("cpu")  # where ART takes images from
+_CPU = torch.device("cpu")  # ART takes images from here
 
 
 def _fraction(value: Any) -> Any:
-    """8/255 stands for a number."""
+    """Convert a text such as 8/255 to a number."""
     if not isinstance(value, str):
         return value
     try:
         return float(Fraction(value))
     except ZeroDivisionError as error:
-        raise ValueError("a fraction of 0; allowed: such as 8/255") from error
+        raise ValueError("division by zero; allowed: a fraction such as 8/255") from error
 
 
 Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 
 
 class AttackConfig(BaseModel, frozen=True, extra="forbid"):
-    """How a trained classifier is attacked."""
+    """The attacks on a trained classifier."""
 
     attacks: tuple[AttackName, ...] = Field(
         ("fgsm", "pgd"), min_length=1, description="FGSM alone can reflect masked gradients"
@@ -49,23 +48,23 @@ class AttackConfig(BaseModel, frozen=True, extra="forbid"):
     epsilons: tuple[Share, ...] = Field(
         (2 / 255, 4 / 255, 8 / 255),
         min_length=1,
-        description="largest change of a pixel, as a share of its range or as in 8/255",
+        description="largest change of a pixel, as a fraction of its range, such as 8/255",
     )
-    step: Share = Field(2 / 255, description="of PGD, likewise; at most ε is taken of it")
+    step: Share = Field(2 / 255, description="of PGD, in the same unit; limited to ε")
     steps: int = Field(10, gt=0, le=10_000, description="of PGD")
     restarts: int = Field(
-        1, gt=0, le=1000, description="random starts of PGD; later ones attack what still stands"
+        1, gt=0, le=1000, description="random starts of PGD; each attacks the images still correct"
     )
     images: int | None = Field(
-        None, gt=0, description="test images to attack, drawn from all; none: all of them"
+        None, gt=0, description="number of test images to attack, drawn at random; none: all"
     )
-    batch_size: int = Field(250, gt=0, description="images attacked at once")
+    batch_size: int = Field(250, gt=0, description="images per batch of an attack")
 
     @field_validator("attacks", "epsilons")
     @classmethod
     def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) < len(values):
-            raise ValueError("a value stands there twice; allowed: each once")
+            raise ValueError("a value occurs twice; allowed: each once")
         return tuple(sorted(values))
 
     def attack(self, name: AttackName, epsilon: float) -> Attack:
@@ -73,23 +72,23 @@ class AttackConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class RobustnessConfig(AttackConfig, frozen=True, extra="forbid"):
-    """How a trained classifier is attacked, and which images from elsewhere it is shown.
+    """The attacks on a trained classifier, and the images of its distribution shift.
 
-    The defaults are FGSM and PGD-10 under L∞ at 8/255 and below, in steps of 2/255.
+    The defaults are FGSM and PGD-10 under L∞ up to 8/255, in steps of 2/255.
     """
 
     of: Literal["scorer", "network"] | None = Field(
-        None, description="what is attacked; none: the network where that is the goal, else scorer"
+        None, description="the classifier; none: network if the goal is network, else scorer"
     )
     substitutes: tuple[SubstituteConfig, ...] = Field(
-        (), description="from which adversarial images are taken, too"
+        (), description="other classifiers on which adversarial images are made"
     )
-    shift: ShiftConfig = Field(ShiftConfig(), description="images from elsewhere")
+    shift: ShiftConfig = Field(ShiftConfig(), description="images from other distributions")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model on which adversarial images are made, and what it is to the classifier."""
+    """A model on which adversarial images are made, and its relation to the classifier."""
 
     kind: Kind
     architecture: str
@@ -97,7 +96,7 @@ class Source:
 
 
 def choose_images(images: Images, number: int | None, seed: int) -> Images:
-    """`number` of `images`, drawn without return; all of them for None, or if there are no more."""
+    """Draw `number` of `images` without replacement; return all for None or if there are fewer."""
     if number is None or number >= len(images):
         return images
     order = torch.randperm(len(images), generator=make_generator(seed, "robustness-images"))
@@ -114,19 +113,18 @@ def measure_robustness(
     seed: int,
     workspace: Workspace,
 ) -> dict[str, Any]:
-    """Attack the first of `sources`, which is the classifier itself, from each of them.
+    """Attack the first of `sources`, the classifier itself, with images made on each of them.
 
     Returns `images`, `clean` {accuracy, correct}, `attacks`, a list of {kind, architecture, attack,
-    curve: [{epsilon, accuracy, correct, images}]}, and `shift`, what each of `measures` returns.
-    Resumes from the workspace after any batch of images and any of `measures`, with the same
-    result. The models lie on one device and are afterwards as before; memory does not grow with the
-    number of images.
+    curve: [{epsilon, accuracy, correct, images}]}, and `shift`, the results of `measures`. Resumes
+    from the workspace after any batch and any of `measures`, with the same result. The models are
+    on one device and are restored afterwards; memory does not grow with the number of images.
     """
     target = sources[0].model
     loader = images.loader(config.batch_size, _CPU, training=False)
     identity = {"config": config.model_dump(mode="json"), "seed": seed}
     done, state = workspace.resume()
-    if done and state != identity:  # begun under other settings
+    if done and state != identity:  # from other settings
         workspace.discard_checkpoints()
         done, _ = workspace.resume()
     started, first = time.perf_counter(), done
@@ -148,8 +146,8 @@ def measure_robustness(
 
 
 def named_attacks(result: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """The attacks of what `measure_robustness` returned, by whose images they are and their names:
-    ("white-box", "pgd"), ("gray-box from resnet8", "pgd"); a second substitute alike is numbered.
+    """Return the attacks in a result of `measure_robustness` by source and name, such as
+    ("white-box", "pgd") or ("gray-box from resnet8", "pgd"). Equal sources are numbered.
     """
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for attack in result["attacks"]:
@@ -163,12 +161,12 @@ def named_attacks(result: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[st
 
 
 def describe_attack(name: str, steps: int) -> str:
-    """FGSM, PGD-10."""
+    """Return a name such as FGSM or PGD-10."""
     return f"PGD-{steps}" if name == "pgd" else name.upper()
 
 
 def describe_epsilon(epsilon: float) -> str:
-    """8/255."""
+    """Return ε as a text such as 8/255."""
     return f"{255 * epsilon:.4g}/255"
 
 
@@ -181,7 +179,7 @@ def _attack_batch(
     seed: int,
     index: int,
 ) -> dict[str, Any]:
-    """How many images the target classifies rightly: clean, and by source, attack and ε."""
+    """Count the images that the target classifies correctly: clean, and by source, attack and ε."""
 
     def correct(shown: Tensor) -> int:
         return int((target.predict(shown) == labels).sum())

@@ -1,4 +1,4 @@
-"""Substitute classifiers, on which gray-box and black-box attacks are made."""
+"""Substitute classifiers for gray-box and black-box attacks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +15,12 @@ Kind = Literal["white-box", "gray-box", "black-box"]
 
 
 class SubstituteConfig(BaseModel, frozen=True, extra="forbid"):
-    """A classifier of the same classes and images that stands in for the one under attack."""
+    """A classifier of the same classes and images, used in place of the one under attack."""
 
     model: str | None = Field(
         None,
-        description="name of its architecture: another one's makes the attack black-box; none: "
-        "that of the classifier under attack, which makes it gray-box",
+        description="its architecture, for a black-box attack; none: that of the classifier under "
+        "attack, for a gray-box attack",
     )
     weights: Path = Field(
         description="its weights: the scorer.safetensors (network.safetensors) of another run, or "
@@ -35,26 +35,25 @@ class SubstituteConfig(BaseModel, frozen=True, extra="forbid"):
         return model
 
     def kind(self, attacked: str) -> Kind:
-        """What the attack is called where the classifier's architecture is `attacked`."""
+        """Return the kind of attack on a classifier of architecture `attacked`."""
         return "gray-box" if self.model in (None, attacked) else "black-box"
 
     def check_image_size(self, image_size: int, key: str) -> None:
-        """Raise ConfigError, naming `key`, if images of that side are too small for the model."""
+        """Raise ConfigError, naming `key`, if images of this size are too small for the model."""
         smallest = 0 if self.model is None else smallest_classifier_input(self.model)
         if image_size < smallest:
             raise ConfigError(
-                f"{key}.model: found {self.model} for images of {image_size} pixels; allowed: a "
-                f"model for that size ({self.model} needs {smallest})"
+                f"{key}.model: {self.model} needs images of at least {smallest} pixels, found "
+                f"{image_size}; allowed: a model for this size"
             )
 
 
 def load_substitute(
     config: SubstituteConfig, own: Callable[[], nn.Module], num_classes: int, key: str
 ) -> nn.Module:
-    """The substitute, on the CPU; `own` builds the architecture of the classifier under attack.
+    """Load the substitute on the CPU; `own` builds the architecture of the classifier under attack.
 
-    Raises ConfigError, naming `key`, if the weights are missing or do not fit, such as those of a
-    classifier of other classes.
+    Raises ConfigError, naming `key`, if the weights are missing or do not fit.
     """
     model = own() if config.model is None else build_classifier(config.model, num_classes)
     try:

@@ -35,4 +35,4 @@ def test_the_lines_of_break_even_cross_where_it_is() -> None:
     ours, full = (np.asarray(line.get_ydata(), float) for line in axes.get_lines())
     at = 1.75 / 4
     assert ours[0] + at * (ours[1] - ours[0]) == pytest.approx(full[0] + at * (full[1] - full[0]))
-    assert axes.patches[0].get_label() == "the subset has paid: from 2 on"
+    assert axes.patches[0].get_label() == "subset cheaper: from 2 searches"

@@ -87,7 +87,7 @@ def test_noise_begins_at_the_trained_weights_and_its_band_is_a_deviation():
     assert list(lines(right)["x (n = 5)"][1]) == pytest.approx([70, 65, 50])
     assert "its filter's root mean square" in left.get_xlabel()
     both = {"x": RESULT, "y": changed("noise", scale="absolute")}
-    with pytest.raises(ValueError, match="scales absolute, filter; allowed: one for all"):
+    with pytest.raises(ValueError, match="scales differ: absolute, filter; allowed: one for all"):
         noise_curve(both)
 
 
@@ -139,5 +139,5 @@ def test_there_is_a_figure_for_what_was_measured_alone():
     for draw in (loss_line, noise_curve, loss_surface):
         with pytest.raises(ValueError, match="no landscapes to draw"):
             draw({})
-    with pytest.raises(ValueError, match="without a plane"):
+    with pytest.raises(ValueError, match="has no plane"):
         loss_contour(bare)

@@ -254,7 +254,7 @@ def test_nothing_to_draw_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        (StudyPoint("high CV", 0.1, 60, 1), "has its seed"),
+        (StudyPoint("high CV", 0.1, 60, 1), "has the same seed"),
         (StudyPoint("high CV", 0.1, float("nan"), 2), "not finite"),
         (StudyPoint("high CV", 0.0, 60, 0), "logarithmic"),
     ],

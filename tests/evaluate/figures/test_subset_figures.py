@@ -73,7 +73,7 @@ def test_class_names_are_not_read_as_formulae(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cut", "label"),
-    [((0.5, 0.5), "the cut, 0.50"), ((0.25, 0.5), "the cut, 0.25 to 0.50 by class")],
+    [((0.5, 0.5), "threshold 0.50"), ((0.25, 0.5), "threshold 0.25 to 0.50 by class")],
 )
 def test_histogram_shades_the_cut(cut: tuple[float, float], label: str) -> None:
     axes = cv_histogram(np.linspace(0.1, 0.9, 40), np.arange(40) >= 30, cut).axes[0]

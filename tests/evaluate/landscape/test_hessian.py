@@ -118,7 +118,7 @@ def test_frozen_weights_and_an_auxiliary_head_are_no_part():
     model.convolution.weight.requires_grad_(False)
     names.remove("convolution.weight")
     assert set(EmpiricalRisk(model, risk.batches, 10).weights) == {f"model.{n}" for n in names}
-    with pytest.raises(ValueError, match="no weight of the model has a gradient"):
+    with pytest.raises(ValueError, match="the model has no weight with a gradient"):
         EmpiricalRisk(model.requires_grad_(False), risk.batches, 10)
 
 

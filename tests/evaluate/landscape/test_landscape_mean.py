@@ -55,7 +55,7 @@ def test_seeds_become_means_and_sample_deviations():
 
 def test_what_was_drawn_elsewhere_has_no_mean():
     other = result([1.0] * 5) | {"line": {"alphas": [-2, -1, 0, 1, 2]}}
-    with pytest.raises(ValueError, match="of the same alphas"):
+    with pytest.raises(ValueError, match="with the same alphas"):
         mean_landscape([ONE, other])
     with pytest.raises(ValueError, match="at least 1"):
         mean_landscape([])

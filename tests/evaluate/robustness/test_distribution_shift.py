@@ -161,7 +161,7 @@ def test_the_digest_changes_with_the_images(tmp_path):
     [
         (WNIDS[:199], "found 199 class folders; allowed: 200"),
         (WNIDS[:201], "found 201 class folders; allowed: 200"),
-        (("n99999999", *WNIDS[:199]), "n99999999 is none of the classifier's 210 classes"),
+        (("n99999999", *WNIDS[:199]), "n99999999 is not one of the classifier's 210 classes"),
     ],
 )
 @pytest.mark.parametrize("setting", ["imagenet_a", "imagenet_o"])
@@ -179,7 +179,7 @@ def test_missing_and_empty_folders_links_and_the_same_images_are_refused(tmp_pat
             check_shift(ShiftConfig(**settings), dataset())
         return str(caught.value)
 
-    assert "no folder" in refused(imagenet_a=tmp_path / "absent")
+    assert "not found" in refused(imagenet_a=tmp_path / "absent")
     root = folder(tmp_path / "a", lambda k: colour(k, 80))
     image = root / WNIDS[FIRST] / "image.png"
     image.rename(tmp_path / "elsewhere.png")

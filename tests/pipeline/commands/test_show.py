@@ -57,7 +57,7 @@ def test_columns_out_of_range_are_refused(config, columns):
 
 
 def test_a_name_that_is_no_picture_is_refused(config):
-    with pytest.raises(ConfigError, match="a figure ends in"):
+    with pytest.raises(ConfigError, match="found suffix"):
         draw(config, name="sheet.txt")
 
 

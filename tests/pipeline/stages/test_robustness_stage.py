@@ -184,16 +184,16 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
     [
         (["robustness.epsilons=[8]"], "robustness.epsilons.0: found 8; "),
         (["robustness.epsilons=[0]"], "robustness.epsilons.0: found 0; "),
-        (["robustness.epsilons=[8/0]"], "robustness.epsilons.0: found '8/0'; a fraction of 0"),
+        (["robustness.epsilons=[8/0]"], "robustness.epsilons.0: found '8/0'; division by zero"),
         (["robustness.epsilons=[x]"], "robustness.epsilons.0: found 'x'; "),
-        (["robustness.epsilons=[0.1, 0.1]"], "a value stands there twice"),
+        (["robustness.epsilons=[0.1, 0.1]"], "a value occurs twice"),
         (["robustness.epsilon=0.1"], "robustness.epsilon: unknown key; did you mean epsilons?"),
         (
             ["robustness.of=network"],
             "robustness.of: found 'network' where the goal is a classifier",
         ),
-        (["robustness.shift.imagenet_a=/absent"], "robustness.shift.imagenet_a: no folder /absent"),
-        (["robustness.shift.out_of_distribution={kind: digits, classes: 3}"], "own test images"),
+        (["robustness.shift.imagenet_a=/absent"], "robustness.shift.imagenet_a: folder /absent not"),
+        (["robustness.shift.out_of_distribution={kind: digits, classes: 3}"], "classifier's test images"),
         (
             ["robustness.substitutes=[{weights: /absent}]"],
             "substitutes.0.weights: /absent: no such",
@@ -201,7 +201,7 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
         (["robustness.substitutes=[{model: vgg, weights: w}]"], "substitutes.0.model: found 'vgg'"),
         (
             ["robustness.substitutes=[{model: resnet50, weights: w}]"],
-            "substitutes.0.model: found resnet50 for images of 8 pixels",
+            "substitutes.0.model: resnet50 needs images of at least 32",
         ),
     ],
 )
