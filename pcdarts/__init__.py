@@ -1,1 +1,1 @@
-"""PC-DARTS (Xu et al. 2020): supernet, architect, genotype and the network built from it."""
+"""PC-DARTS (Xu et al. 2020): supernet, architect, genotype, and networks built from genotypes."""

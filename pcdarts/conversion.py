@@ -1,12 +1,11 @@
-"""Converts a supernet's weights between our merged form and the papers' plain form.
+"""Conversion of a supernet's weights between the merged form and the plain form of the papers.
 
-The plain form has a module for each operation of each edge, `cells.I.edges.E.operations.O`: edges
-are counted by the node they lead to, then by their source; operations are those of CANDIDATES in
-their order, built as in operations.py, a pool with its BatchNorm behind it. It is how DARTS-family
-repositories lay out a supernet. The merged form is supernet.py's. What lies outside the edges has
-the same names in both.
+The plain form, used by DARTS-family repositories, has one module per operation of each edge,
+`cells.I.edges.E.operations.O`. Edges are ordered by target node, then by source; operations are
+those of CANDIDATES in their order, built as in operations.py, pools with a BatchNorm after them.
+The merged form is that of supernet.py. Names outside the edges are the same in both.
 
-Both directions take and give whatever is shaped like the weights: a state, gradients, momenta.
+Both functions convert any tensors shaped like the weights: a state, gradients, momenta.
 """
 
 import re
@@ -18,7 +17,7 @@ from torch import Tensor
 from pcdarts.genotype import EDGES_PER_NODE, NUM_INPUTS, NUM_NODES
 from pcdarts.supernet import SOURCES
 
-# Merged name → the plain ones whose rows it holds one after the other, for every state and node.
+# Merged name → the plain names whose rows it concatenates, for every state and node.
 _WEIGHTS = {
     "separable.0.depthwise.weight": ("3.1.weight",),
     "separable.1.depthwise.weight": ("4.1.weight",),
@@ -46,13 +45,13 @@ _LAYOUT = _WEIGHTS | {
     for norm, parts in _NORMS.items()
     for statistic in _STATISTICS
 }
-_POOLS = ("0.", "1.")  # of one state the same for every node, so merged only once
+_POOLS = ("0.", "1.")  # the same for every node of a state, so merged only once
 _MERGED = re.compile(r"(cells\.\d+)\.sources\.(\d+)\.(.+)")
 _PLAIN = re.compile(r"(cells\.\d+)\.edges\.(\d+)\.operations\.(.+)")
 
 
 def to_plain(merged: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Merged tensors under their plain names. Raises KeyError for a name no supernet has."""
+    """Return merged tensors under plain names. Raises KeyError for a name of no supernet."""
     plain: dict[str, Tensor] = {}
     for name, tensor in merged.items():
         match = _MERGED.fullmatch(name)
@@ -65,7 +64,7 @@ def to_plain(merged: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for part in _LAYOUT[inner]
             for edges in _shares(int(source), part)
         ]
-        if tensor.ndim == 0:  # BatchNorm's count of batches
+        if tensor.ndim == 0:  # BatchNorm's batch counter
             plain |= {edge: tensor.clone() for edges in names for edge in edges}
             continue
         width = len(tensor) // len(names)
@@ -75,7 +74,7 @@ def to_plain(merged: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_merged(plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Plain tensors under their merged names. Raises KeyError if one of them is missing."""
+    """Return plain tensors under merged names. Raises KeyError if one of them is missing."""
     merged = {name: tensor for name, tensor in plain.items() if not _PLAIN.fullmatch(name)}
     cells = dict.fromkeys(match[1] for name in plain if (match := _PLAIN.fullmatch(name)))
     for cell in cells:
@@ -95,7 +94,7 @@ def to_merged(plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _shares(source: int, part: str) -> Iterator[list[int]]:
-    """The plain edges behind each run of rows of a part: one, or for a pool all of a state's."""
+    """Yield the plain edges of each block of rows of a part: one, or for a pool all of a state."""
     states, nodes = SOURCES[source]
     first = 0 if source == 0 else NUM_INPUTS + source - 1
     for state in range(first, first + states):

@@ -1,7 +1,7 @@
-"""A genotype's two cells as a picture.
+"""Drawing of a genotype's two cells.
 
-Inputs are on the left, the nodes in their order, the output on the right. An edge's label is right
-before the node that it enters, where it cannot meet another's.
+Inputs are on the left, then the nodes in their order, and the output on the right. The label of an
+edge is just before its target node, where labels cannot overlap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
 
 Point = tuple[float, float]
 
-# Inches, which are the axes' units too: fonts and boxes then keep their proportion.
+# Inches, which are also the units of the axes, so that fonts and boxes keep their proportion.
 _COLUMN, _ROW = 2.2, 0.55
 _LABEL_DISTANCE, _LABEL_RISE = 0.98, 0.15  # of a label's centre from its node's
 _LABEL_BOX, _NODE_BOX = (0.56, 0.13), (0.3, 0.3)  # half width, half height
@@ -24,7 +24,7 @@ _NODE_SIZE = 1300  # square points
 _MARGIN, _TITLE = 0.5, 0.35
 _ROWS = (-3, -2, -1, 0, 1, 2, 3)
 _INPUT_ROWS = (3, -3)
-_SAMPLES = 40  # points of a line that are tested for what they run under
+_SAMPLES = 40  # points per line that are tested for overlap
 
 _INPUTS, _OUTPUT = ("k−2", "k−1"), "k"
 _COLORS = {"input": "#cfe3c8", "node": "#c9dcf0", "output": "#f3e2b3"}
@@ -32,7 +32,7 @@ _INK, _FAINT = "#3c4a57", "#b9c2ca"
 
 
 def draw_genotype(genotype: Genotype) -> Figure:
-    """A figure of both cells, the normal one above the reduction cell."""
+    """Draw both cells, the normal cell above the reduction cell."""
     width = (len(genotype.normal) + 1) * _COLUMN + 2 * _MARGIN
     height = 2 * (_height() + _TITLE)
     figure = Figure(figsize=(width, height))
@@ -44,7 +44,7 @@ def draw_genotype(genotype: Genotype) -> Figure:
 
 
 def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
-    """Of each cell its nodes, each with the two operations that enter it."""
+    """Describe each cell's nodes with their two operations."""
     sources = [*(f"cell {name}" for name in _INPUTS), *(f"node {n}" for n in range(NUM_NODES))]
     return {
         title: [
@@ -59,7 +59,7 @@ def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
 
 
 def describe_genotype(genotype: Genotype) -> str:
-    """Both cells in one paragraph."""
+    """Describe both cells in one paragraph."""
     return " ".join(
         f"{title}. " + " ".join(f"{name}: {edges}." for name, edges in nodes)
         for title, nodes in cells_in_words(genotype).items()
@@ -67,7 +67,7 @@ def describe_genotype(genotype: Genotype) -> str:
 
 
 def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
-    """Draw one cell into `axes`; at its full size these need 12 by 4.3 inches."""
+    """Draw one cell into `axes`, which need 12 by 4.3 inches at full size."""
     places = _least_cluttered(nodes)
     graph: nx.DiGraph[str] = nx.DiGraph()
     labels: dict[str, str] = {}
@@ -126,7 +126,7 @@ def _role(name: str) -> str:
 
 
 def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
-    """(key, start, label, end) of every line; those to the output have no label."""
+    """Return (key, start, label, end) of every line; those to the output have no label."""
     names = [*_INPUTS, *map(str, range(len(nodes)))]
     lines = [
         (f"{index}/{place}", names[edge.source], edge.operation, str(index))
@@ -137,15 +137,15 @@ def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
 
 
 def _least_cluttered(nodes: Sequence[Node]) -> Mapping[str, Point]:
-    """Centres of states and labels in inches, y upwards: the rows in which the fewest lines run
-    under a node or a label that is not theirs."""
+    """Return the centres of states and labels in inches, y upwards, for the rows with the least
+    overlap of lines with other nodes or labels."""
     edges = _edges(nodes)
     candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
     return min(candidates, key=lambda places: _clutter(places, edges))
 
 
 def _places(nodes: Sequence[Node], rows: Sequence[float]) -> dict[str, Point]:
-    """Centres of inputs, nodes, output and labels."""
+    """Return the centres of inputs, nodes, output and labels."""
     names = [*_INPUTS, *map(str, range(len(nodes)))]
     heights = [*_INPUT_ROWS, *rows]
     places = {_OUTPUT: ((len(nodes) + 1) * _COLUMN, 0.0)}
@@ -153,7 +153,7 @@ def _places(nodes: Sequence[Node], rows: Sequence[float]) -> dict[str, Point]:
         places[name] = (max(0, number - 1) * _COLUMN, row * _ROW)
     for index, node in enumerate(nodes):
         x, y = places[str(index)]
-        # The edge that comes from higher up gets the upper label, so that the two do not cross.
+        # The edge with the higher source gets the upper label, so that the two do not cross.
         upper = heights[node[0].source] >= heights[node[1].source]
         for place in range(len(node)):
             rise = _LABEL_RISE if (place == 0) == upper else -_LABEL_RISE
@@ -164,7 +164,7 @@ def _places(nodes: Sequence[Node], rows: Sequence[float]) -> dict[str, Point]:
 def _clutter(
     places: dict[str, Point], edges: Sequence[tuple[str, str, str, str]]
 ) -> tuple[int, float]:
-    """How much of the lines is hidden, then how far they climb."""
+    """Return the hidden length of the lines, then their total rise."""
     names = list(places)
     centres = np.array([places[name] for name in names])
     boxes = np.array([_LABEL_BOX if "/" in name else _NODE_BOX for name in names])

@@ -23,7 +23,7 @@ NUM_NODES = 4
 EDGES_PER_NODE = tuple(NUM_INPUTS + node for node in range(NUM_NODES))  # in the supernet
 NUM_EDGES = sum(EDGES_PER_NODE)
 _EDGES_KEPT = 2
-_MAX_BYTES = 1 << 16  # of a file; a genotype takes some 2,000
+_MAX_BYTES = 1 << 16  # of a file; a genotype takes about 2,000
 
 
 class Edge(NamedTuple):
@@ -44,7 +44,7 @@ class Genotype:
     reduce: tuple[Node, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: cell → node → edge → [operation, source]."""
+        """Return the JSON form: cell → node → edge → [operation, source]."""
         return {
             cell: [[list(edge) for edge in node] for node in nodes]
             for cell, nodes in asdict(self).items()
@@ -52,7 +52,7 @@ class Genotype:
 
     @classmethod
     def from_dict(cls, value: Any, where: str = "genotype") -> "Genotype":
-        """The inverse of `to_dict`. Raises ArtifactError, opening with `where`, if it is not."""
+        """Invert `to_dict`. Raises ArtifactError, starting with `where`, for an invalid value."""
         if not isinstance(value, dict) or set(value) != {"normal", "reduce"}:
             found = reprlib.repr(sorted(value)) if isinstance(value, dict) else type(value).__name__
             raise ArtifactError(f"{where}: found {found}; a genotype has keys normal and reduce")
@@ -62,21 +62,21 @@ class Genotype:
         )
 
     def save(self, path: Path) -> None:
-        """Write the JSON form; `path` is whole or untouched."""
+        """Write the JSON form atomically."""
         write_atomically(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Genotype":
-        """Read the JSON form. Raises ArtifactError if the file is missing or no genotype."""
+        """Read the JSON form. Raises ArtifactError if the file is missing or not a genotype."""
         return cls.from_dict(read_json(path, _MAX_BYTES), where=str(path))
 
 
 def derive_genotype(
     alphas_normal: Tensor, alphas_reduce: Tensor, betas_normal: Tensor, betas_reduce: Tensor
 ) -> Genotype:
-    """The strongest two edges of each node, the stronger first, each with its best operation.
+    """Select each node's two strongest edges, the stronger first, with their best operations.
 
-    An edge is as strong as its best softmax(α)·softmax(β) over the operations other than none
+    The strength of an edge is its largest softmax(α)·softmax(β) over the operations except none
     (Xu et al. 2020, Section 3.3). α are [14, 8], β are [14].
     """
     return Genotype(
@@ -85,12 +85,12 @@ def derive_genotype(
 
 
 def normalize_edges(betas: Tensor) -> Tensor:
-    """Softmax of β [14] over the edges that enter the same node (Xu et al. 2020, Eq. 3)."""
+    """Return the softmax of β [14] over the input edges of each node (Xu et al. 2020, Eq. 3)."""
     return torch.cat([node.softmax(0) for node in betas.split(EDGES_PER_NODE)])
 
 
 def skip_connections(genotype: Genotype) -> dict[str, int]:
-    """How many of the eight edges of each cell are skip connections."""
+    """Count the skip connections among the eight edges of each cell."""
     return {
         cell: sum(edge.operation == "skip_connect" for node in nodes for edge in node)
         for cell, nodes in (("normal", genotype.normal), ("reduce", genotype.reduce))
@@ -98,7 +98,7 @@ def skip_connections(genotype: Genotype) -> dict[str, int]:
 
 
 def entropy(alphas: Tensor, betas: Tensor) -> dict[str, float]:
-    """Mean entropy in nats of softmax(α) over edges (at most ln 8) and softmax(β) over nodes."""
+    """Return the mean entropy of softmax(α) over edges and softmax(β) over nodes, nats."""
     operations = torch.special.entr(alphas.detach().double().softmax(1)).sum()
     edges = torch.special.entr(normalize_edges(betas.detach().double())).sum()
     return {"alphas": float(operations) / NUM_EDGES, "betas": float(edges) / NUM_NODES}
@@ -106,7 +106,7 @@ def entropy(alphas: Tensor, betas: Tensor) -> dict[str, float]:
 
 def _derive_cell(alphas: Tensor, betas: Tensor) -> tuple[Node, ...]:
     alphas, betas = alphas.detach().double().cpu(), betas.detach().double().cpu()
-    strengths = alphas.softmax(1)[:, 1:] * normalize_edges(betas)[:, None]  # [14, 7], less none
+    strengths = alphas.softmax(1)[:, 1:] * normalize_edges(betas)[:, None]  # [14, 7], without none
     nodes = []
     for incoming in strengths.split(EDGES_PER_NODE):
         strength, operation = incoming.max(1)
@@ -207,10 +207,10 @@ GENOTYPES = {
 
 
 def random_genotype(generator: torch.Generator) -> Genotype:
-    """A genotype, every one of the search space as likely as any other.
+    """Draw a genotype uniformly from the search space.
 
-    Each node draws two of its sources and, for each of them, one of the operations other than
-    none; the lower source stands first. `generator` is on the CPU.
+    Each node draws two of its sources and, for each, one of the operations except none; the lower
+    source comes first. `generator` is on the CPU.
     """
     return Genotype(normal=_draw_cell(generator), reduce=_draw_cell(generator))
 

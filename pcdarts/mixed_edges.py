@@ -1,14 +1,14 @@
 """Mixed operations of all edges that leave one state, computed together.
 
-The edges of a state see the same input, so what they do to it is merged: one convolution a kernel
-for all edges, pools and their BatchNorm once; the two inputs are known together, so theirs are one
-convolution of two groups. A depthwise and a pointwise convolution with nothing between them are
-one dense convolution, whose weights are their product: of few channels, that is faster. BatchNorm
-without affine parameters works channel by channel, so merging it is exact, and α·β enters as the
+The edges of a state have the same input, so their operations are merged: one convolution per kernel
+size for all edges, and pools with their BatchNorm once. Both inputs of a cell are available at
+once, so they share convolutions with two groups. A depthwise and a pointwise convolution in
+sequence become one dense convolution with the product of their weights, which is faster for few
+channels. BatchNorm without affine parameters is per channel, so merging it is exact, and α·β is the
 scale of the last one. `none` is never computed.
 
-Between convolutions, values are matrices [pixels, channels], the rows of channels_last maps: what
-is linear over channels is then one product of matrices.
+Between convolutions, values are matrices [pixels, channels], the rows of channels_last maps, so
+that operations linear over channels are one matrix product.
 """
 
 import itertools
@@ -26,7 +26,7 @@ _FIRST_CONVOLUTION = OPERATIONS.index("sep_conv_3x3")  # then sep 5×5, dil 3×3
 _SHARED = _FIRST_CONVOLUTION - _FIRST_POOL
 _CONVOLUTIONS = len(OPERATIONS) - _FIRST_CONVOLUTION
 _KERNELS = (3, 5)
-_TILE = 16  # channels that torch's BatchNorm of channels_last maps vectorises at a time
+_TILE = 16  # channels per vector in torch's BatchNorm of channels_last maps
 
 Size = tuple[int, int, int]  # images, height, width
 
@@ -59,7 +59,7 @@ class MixedEdges(nn.Module):
         self.register_buffer("identity", torch.eye(channels), persistent=False)
 
     def forward(self, pixels: Tensor, size: Size, weights: Tensor) -> Tensor:
-        """[N·H·W, states · C] to [N·H'·W', nodes · C], summed over the states.
+        """Map [N·H·W, states · C] to [N·H'·W', nodes · C], summed over the states.
 
         `weights` [8, states, nodes] are α·β.
         """
@@ -98,7 +98,7 @@ class MixedEdges(nn.Module):
         return mixed
 
     def _to_nodes(self, parts: Sequence[Tensor]) -> Tensor:
-        """The sum over `parts` [N, states · nodes · C, H, W] and states: [N·H·W, nodes · C]."""
+        """Sum `parts` [N, states · nodes · C, H, W] and their states to [N·H·W, nodes · C]."""
         total, *others = parts
         for part in others:
             total = total + part
@@ -107,7 +107,7 @@ class MixedEdges(nn.Module):
 
 
 class DenseSeparable(nn.Module):
-    """A depthwise and then a pointwise convolution of every edge, run as one dense convolution."""
+    """Depthwise and pointwise convolutions of every edge, computed as one dense convolution."""
 
     def __init__(
         self, channels: int, states: int, nodes: int, kernel: int, stride: int, dilation: int
@@ -120,7 +120,7 @@ class DenseSeparable(nn.Module):
         self.pointwise = _pointwise(edges * channels, edges)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[N, states · C, H, W] to [N, states · nodes · C, H/stride, W/stride]."""
+        """Map [N, states · C, H, W] to [N, states · nodes · C, H/stride, W/stride]."""
         pointwise = self.pointwise.weight  # [edges · C, C, 1, 1]
         channels = pointwise.shape[1]
         depthwise = self.depthwise.weight.unflatten(0, (-1, 1, channels)).squeeze(3)
@@ -139,7 +139,7 @@ class DenseSeparable(nn.Module):
 class Reduction(nn.Module):
     """FactorizedReduce of every edge after the ReLU, as one convolution.
 
-    Its 1×1 convolutions on even and on odd pixels are the first and the last tap of a 2×2 one.
+    Its 1×1 convolutions on even and odd pixels are the first and last weights of a 2×2 kernel.
     """
 
     def __init__(self, in_channels: int, out_channels: int, states: int, nodes: int) -> None:
@@ -151,7 +151,7 @@ class Reduction(nn.Module):
         self.norm = nn.BatchNorm2d(self.edges * out_channels, affine=False)
 
     def forward(self, rectified: Tensor, scale: Tensor | None = None) -> Tensor:
-        """[N, states · C_in, H, W] to [N, states · nodes · C_out, ⌈H/2⌉, ⌈W/2⌉].
+        """Map [N, states · C_in, H, W] to [N, states · nodes · C_out, ⌈H/2⌉, ⌈W/2⌉].
 
         `scale` [states, nodes] multiplies the edges.
         """
@@ -169,20 +169,20 @@ class Reduction(nn.Module):
 
 
 class ReluReduction(Reduction):
-    """FactorizedReduce with its ReLU: brings a cell's input to the cell's size and width."""
+    """FactorizedReduce with its ReLU, which adapts a cell's input to the cell's size and width."""
 
     def forward(self, maps: Tensor, scale: Tensor | None = None) -> Tensor:
-        """As `Reduction.forward`, of maps that are not rectified yet."""
+        """Apply the ReLU, then `Reduction.forward`."""
         return super().forward(maps.relu(), scale)
 
 
 def normalize(
     norm: nn.BatchNorm2d, parts: Sequence[Tensor], scale: Tensor | None = None
 ) -> list[Tensor]:
-    """`norm` of the parts' concatenated channels, each times its entry of `scale`, in parts again.
+    """Apply `norm` and `scale` to the parts' channels, and return the parts.
 
-    Channels are normalised one by one, so what is concatenated is a matter of speed: parts whose
-    width is a multiple of a tile go alone, without a copy, the others together.
+    Channels are independent, so concatenation affects only the speed: parts whose width is a
+    multiple of a tile are normalised alone, without a copy, and the others together.
     """
     widths = [part.shape[1] for part in parts]
     if scale is not None:
@@ -221,12 +221,12 @@ def normalize(
 
 
 def to_pixels(maps: Tensor) -> Tensor:
-    """Maps [N, C, H, W] in channels_last to the matrix [N·H·W, C], without a copy."""
+    """View maps [N, C, H, W] in channels_last as the matrix [N·H·W, C]."""
     return maps.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def to_maps(pixels: Tensor, size: Size) -> Tensor:
-    """The inverse of `to_pixels`; `size` is (N, H, W)."""
+    """Invert `to_pixels`; `size` is (N, H, W)."""
     return pixels.unflatten(0, size).permute(0, 3, 1, 2)
 
 

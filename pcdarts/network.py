@@ -21,18 +21,18 @@ _AUXILIARY_CHANNELS = (128, 768)
 
 
 def smallest_network_input(kind: NetworkKind) -> int:
-    """Shortest side in pixels, of a found network and of a supernet; after the stem and two
-    reductions the maps are then 2×2.
+    """Return the smallest image size, pixels, for a network or a supernet: the maps after the stem
+    and two reductions are then 2×2.
     """
     return {"cifar": 8, "imagenet": 64}[kind]
 
 
 class CellNetwork(nn.Module, ABC):
-    """A stack of cells, reductions at one and two thirds of the depth, on a stem that a kind adds.
+    """A stack of cells with reductions at one and two thirds of the depth; subclasses add the stem.
 
     `channels` are those of the first cell, doubled at each reduction. `drop_path_prob` is the
-    probability with which an edge is left out of one sample's cell while training; set it before
-    an epoch. The auxiliary head reads the cell at two thirds.
+    probability of dropping an edge for one sample in training; set it before each epoch. The
+    auxiliary head follows the cell at two thirds.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CellNetwork(nn.Module, ABC):
         auxiliary: bool,
         auxiliary_norm: bool,
     ) -> None:
-        """`stem_reduces`: the stem's first state is twice as wide and high as its second."""
+        """Build the cells. `stem_reduces`: the first stem state is twice the size of the second."""
         super().__init__()
         self.drop_path_prob = 0.0
         self.cells = nn.ModuleList()
@@ -65,10 +65,10 @@ class CellNetwork(nn.Module, ABC):
 
     @abstractmethod
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The first cell's two inputs."""
+        """Return the first cell's two inputs."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalised images [N, 3, H, W] to (logits, auxiliary logits), both [N, num_classes].
+        """Map normalised images [N, 3, H, W] to (logits, auxiliary logits), [N, num_classes] each.
 
         The auxiliary logits are None in eval mode and without an auxiliary head.
         """
@@ -82,7 +82,7 @@ class CellNetwork(nn.Module, ABC):
 
 
 class CifarNetwork(CellNetwork):
-    """The network for small images: a stem of one convolution at full size."""
+    """The network for small images, with a stem of one convolution at full size."""
 
     def __init__(
         self,
@@ -106,13 +106,13 @@ class CifarNetwork(CellNetwork):
         self.stem = cifar_stem(width)
 
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The stem's output, twice: [N, 3C, H, W]."""
+        """Return the stem's output twice: [N, 3C, H, W]."""
         state = self.stem(images)
         return state, state
 
 
 class ImageNetNetwork(CellNetwork):
-    """The network for large images: three strided convolutions, 224×224 to 28×28."""
+    """The network for large images, with a stem of three strided convolutions, 224×224 to 28×28."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class ImageNetNetwork(CellNetwork):
         self.stem0, self.stem1 = imagenet_stem(channels)
 
     def stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, C, H/4, W/4] and [N, C, H/8, W/8]."""
+        """Return [N, C, H/4, W/4] and [N, C, H/8, W/8]."""
         state = self.stem0(images)
         return state, self.stem1(state)
 
@@ -152,7 +152,7 @@ class Cell(nn.Module):
         reduction: bool,
         reduced: bool,
     ) -> None:
-        """`before` and `previous` are the inputs' channels; `reduced`: their sides differ."""
+        """Build a cell. `before` and `previous`: the inputs' channels; `reduced`: sizes differ."""
         super().__init__()
         self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
             before, channels, affine=True
@@ -171,7 +171,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, before: Tensor, previous: Tensor, drop_path_prob: float = 0.0) -> Tensor:
-        """The nodes, concatenated: [N, 4C, H, W], half the sides in a reduction cell."""
+        """Return the concatenated nodes, [N, 4C, H, W], at half the size in a reduction cell."""
         states = [self.preprocess0(before), self.preprocess1(previous)]
         operations = iter(self.edges)
         for node in self._nodes:
@@ -183,7 +183,7 @@ class Cell(nn.Module):
 
     def _path(self, operation: nn.Module, state: Tensor, drop_path_prob: float) -> Tensor:
         output = operation(state)
-        # An identity is never dropped, so that a sample always finds a way through the cell.
+        # An identity is never dropped, so that a sample always has a path through the cell.
         if self.training and drop_path_prob > 0 and not isinstance(operation, nn.Identity):
             return drop_path(output, drop_path_prob)
         return output
@@ -193,8 +193,8 @@ class AuxiliaryHead(nn.Module):
     """A second classifier on the maps after the last reduction (Szegedy et al. 2015).
 
     The reference pools 8×8 maps (CIFAR) with a 5×5 window at stride 3 and 7×7 maps (ImageNet) at
-    stride 2, both to 2×2. Sides of 6 to 8 are pooled so, any other adaptively to 2×2. The reference
-    has no BatchNorm behind its second convolution for ImageNet: `norm` is False there.
+    stride 2, both to 2×2. Sizes of 6 to 8 are pooled like this, others adaptively to 2×2. The
+    reference has no BatchNorm after its second convolution for ImageNet: `norm` is False there.
     """
 
     def __init__(self, channels: int, num_classes: int, norm: bool) -> None:
@@ -211,7 +211,7 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(features, num_classes)
 
     def forward(self, state: Tensor) -> Tensor:
-        """[N, C, H, W] to logits [N, num_classes]."""
+        """Map [N, C, H, W] to logits [N, num_classes]."""
         return self.classifier(self.features(_pool_to_2x2(state.relu())).flatten(1))
 
 

@@ -17,12 +17,12 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-CANDIDATES = OPERATIONS[1:]  # `none` takes a share of the softmax, but is never computed or chosen
+CANDIDATES = OPERATIONS[1:]  # `none` is part of the softmax, but is never computed or chosen
 _ENOUGH_CHANNELS = 8
 
 
 def build_operation(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
-    """The operation called `name`, one of CANDIDATES; `affine` is that of its BatchNorms.
+    """Build the operation `name`, one of CANDIDATES, with `affine` BatchNorms or not.
 
     Raises ValueError for any other name.
     """
@@ -43,7 +43,7 @@ def build_operation(name: str, channels: int, stride: int, affine: bool) -> nn.M
 
 
 def separable_convolution(channels: int, kernel: int, stride: int, affine: bool) -> nn.Sequential:
-    """ReLU, depthwise, pointwise, BatchNorm, twice; the stride is in the first depthwise."""
+    """Build ReLU, depthwise, pointwise, BatchNorm, twice; the first depthwise has the stride."""
     return nn.Sequential(
         *_depthwise_separable(channels, kernel, stride, 1, affine),
         *_depthwise_separable(channels, kernel, 1, 1, affine),
@@ -51,7 +51,7 @@ def separable_convolution(channels: int, kernel: int, stride: int, affine: bool)
 
 
 class ReluConvBn(nn.Sequential):
-    """ReLU, 1×1 convolution, BatchNorm: brings a cell's input to the cell's width."""
+    """ReLU, 1×1 convolution and BatchNorm, which adapt a cell's input to the cell's width."""
 
     def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
         super().__init__(
@@ -62,9 +62,9 @@ class ReluConvBn(nn.Sequential):
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the sides with two 1×1 convolutions, one on even pixels and one on odd ones.
+    """Halves height and width with two 1×1 convolutions, one on even and one on odd pixels.
 
-    At an odd side the odd pixels are one row or column short, and zeros stand in for it.
+    For an odd size, the odd pixels are padded with one row or column of zeros.
     """
 
     def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
@@ -75,7 +75,7 @@ class FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels, affine=affine)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[N, C_in, H, W] to [N, C_out, ⌈H/2⌉, ⌈W/2⌉]."""
+        """Map [N, C_in, H, W] to [N, C_out, ⌈H/2⌉, ⌈W/2⌉]."""
         inputs = inputs.relu()
         height, width = inputs.shape[2:]
         shifted = inputs[:, :, 1:, 1:]
@@ -85,10 +85,10 @@ class FactorizedReduce(nn.Module):
 
 
 def _halve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
-    """A 1×1 convolution of stride 2.
+    """Apply a 1×1 convolution with stride 2.
 
-    Of few channels it is one of stride 1 on every other pixel: the gradient of the other form, on a
-    CPU with one thread, writes beyond its memory (torch 2.12, oneDNN; seen below 8 channels).
+    For few channels, use stride 1 on every other pixel: the gradient with stride 2 writes out of
+    bounds on a CPU with one thread (torch 2.12, oneDNN; seen below 8 channels).
     """
     if convolution.in_channels >= _ENOUGH_CHANNELS:
         return convolution(maps)
@@ -109,18 +109,18 @@ def _depthwise_separable(
     ]
 
 
-STEM_MULTIPLIER = 3  # of the first cell's channels, where the stem is as wide as that
+STEM_MULTIPLIER = 3  # width of the stem over the first cell's channels
 
 
 def cifar_stem(width: int) -> nn.Sequential:
-    """One convolution at full size: [N, 3, H, W] to [N, `width`, H, W]."""
+    """Build one convolution at full size: [N, 3, H, W] to [N, `width`, H, W]."""
     return nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
 
 def imagenet_stem(width: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """Three convolutions of stride 2, in two parts whose outputs are the first cell's inputs.
+    """Build three convolutions with stride 2, in two parts, one for each input of the first cell.
 
-    [N, 3, H, W] to [N, `width`, H/4, W/4], and that to [N, `width`, H/8, W/8]: 224 px to 28 px.
+    [N, 3, H, W] to [N, `width`, H/4, W/4], then to [N, `width`, H/8, W/8]: 224 px to 28 px.
     """
     return (
         nn.Sequential(

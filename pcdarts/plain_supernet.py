@@ -1,9 +1,8 @@
-"""The PC-DARTS supernet in its plain form, one edge at a time: the reference of the tests.
+"""PC-DARTS supernet in its plain form, one module per operation, as the paper describes it.
 
 Only the first C/K channels of an edge pass through the operations; the others bypass them and a
 channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).
-The plain form, an operation a module, that reads like the paper: what tests and benchmarks compare
-the merged supernet with.
+Tests and benchmarks compare the merged supernet with it.
 """
 
 import torch
@@ -34,8 +33,8 @@ _ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 class PlainSupernet(nn.Module):
     """A stem, `cells` cells with reductions at one and two thirds of the depth, a classifier.
 
-    `channels` are those of the first cell, doubled at each reduction; one in `partial` (K) passes
-    through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` (a CPU one).
+    `channels` are those of the first cell, doubled at each reduction; 1/`partial` of them (K) pass
+    through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` on the CPU.
     `network` is "cifar" or "imagenet": a stem at full size, or one that divides the sides by 8.
     Raises ValueError if `partial` does not divide `channels`.
     """
@@ -89,7 +88,7 @@ class PlainSupernet(nn.Module):
         self.betas_reduce = start(NUM_EDGES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
+        """Map normalised images [N, 3, H, W] to logits [N, num_classes]."""
         normal = self.alphas_normal.softmax(1), normalize_edges(self.betas_normal)
         reduce = self.alphas_reduce.softmax(1), normalize_edges(self.betas_reduce)
         before = self.stem0(images) if self.large else self.stem(images)
@@ -100,21 +99,21 @@ class PlainSupernet(nn.Module):
         return self.classifier(previous.mean((2, 3)))
 
     def architecture_parameters(self) -> list[nn.Parameter]:
-        """α and β: normal and reduction α [14, 8], normal and reduction β [14]."""
+        """Return normal and reduction α [14, 8], normal and reduction β [14]."""
         return [self.alphas_normal, self.alphas_reduce, self.betas_normal, self.betas_reduce]
 
     def weight_parameters(self) -> list[nn.Parameter]:
-        """All that is not α or β."""
+        """Return all parameters except α and β."""
         architecture = {id(parameter) for parameter in self.architecture_parameters()}
         return [weight for weight in self.parameters() if id(weight) not in architecture]
 
     def genotype(self) -> Genotype:
-        """What α and β now stand for."""
+        """Derive the genotype of the current α and β."""
         return derive_genotype(*self.architecture_parameters())
 
 
 class Cell(nn.Module):
-    """Two inputs, four nodes, an edge from every input and earlier node to every node."""
+    """Two inputs and four nodes, with an edge from every input and earlier node to every node."""
 
     def __init__(
         self,
@@ -125,7 +124,7 @@ class Cell(nn.Module):
         reduction: bool,
         reduced: bool,
     ) -> None:
-        """`before` and `previous` are the inputs' channels; `reduced`: the last cell was one."""
+        """Build a cell. `before`, `previous`: the inputs' channels; `reduced`: after a reduction."""
         super().__init__()
         self.reduction = reduction
         self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
@@ -139,7 +138,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, before: Tensor, previous: Tensor, alphas: Tensor, betas: Tensor) -> Tensor:
-        """The nodes, concatenated. `alphas` [14, 8] and `betas` [14] are softmaxed."""
+        """Return the concatenated nodes. `alphas` [14, 8] and `betas` [14] are softmaxed."""
         states = [self.preprocess0(before), self.preprocess1(previous)]
         first = 0
         for sources in EDGES_PER_NODE:
@@ -152,7 +151,7 @@ class Cell(nn.Module):
 
 
 class MixedOperation(nn.Module):
-    """One edge: all operations on C/K channels, the rest bypassed (max-pooled at stride 2)."""
+    """One edge: all operations on C/K channels; the rest bypass them (max-pooled at stride 2)."""
 
     def __init__(self, channels: int, stride: int, partial: int) -> None:
         super().__init__()
@@ -165,7 +164,7 @@ class MixedOperation(nn.Module):
             self.operations.append(operation)
 
     def forward(self, inputs: Tensor, alphas: Tensor) -> Tensor:
-        """[N, C, H, W] to the same at stride 1; `alphas` [8] sum to 1, that of none unused."""
+        """Map [N, C, H, W] to the same at stride 1; `alphas` [8] sum to 1, that of none is unused."""
         active = inputs[:, : self.active]
         mixed = _total(
             [

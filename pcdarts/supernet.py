@@ -1,9 +1,9 @@
-"""The PC-DARTS supernet (Xu et al. 2020): every operation on every edge, weighted by α and β.
+"""PC-DARTS supernet (Xu et al. 2020): every operation on every edge, weighted by α and β.
 
 Only the first C/K channels of an edge pass through the operations; the others bypass them and a
 channel shuffle mixes the two (Eq. 2). Edges are normalised by softmax(β) over a node (Eq. 3).
-All edges that leave one state are computed together (mixed_edges.py), with the same mathematics
-as an operation a module: the plain form stands in the tests, which compare the two.
+All edges that leave one state are computed together (mixed_edges.py), with the same mathematics as
+the plain form with one module per operation, with which the tests compare it.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from pcdarts.mixed_edges import MixedEdges, ReluReduction, Size, to_maps, to_pix
 from pcdarts.network import NetworkKind
 from pcdarts.operations import OPERATIONS, STEM_MULTIPLIER, ReluConvBn, cifar_stem, imagenet_stem
 
-# What the edges of a cell leave together and how many nodes they lead to: both inputs, then every
-# node but the last.
+# Groups of edges computed together, by their sources, and the number of target nodes: both inputs,
+# then every node except the last.
 SOURCES = ((NUM_INPUTS, NUM_NODES), *((1, NUM_NODES - node) for node in range(1, NUM_NODES)))
 _ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 
@@ -34,9 +34,9 @@ _ARCHITECTURE_SCALE = 1e-3  # standard deviation of the first α and β
 class Supernet(nn.Module):
     """A stem, `cells` cells with reductions at one and two thirds of the depth, a classifier.
 
-    `channels` are those of the first cell, doubled at each reduction; one in `partial` (K) passes
-    through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` (a CPU one).
-    `network` decides the stem, as it does for found networks: at full size, or 224 px to 28 px.
+    `channels` are those of the first cell, doubled at each reduction; 1/`partial` of them (K) pass
+    through the operations. α and β start at 1e-3·N(0, 1), drawn from `generator` on the CPU.
+    `network` selects the stem, as for found networks: at full size, or 224 px to 28 px.
     Raises ValueError if `partial` does not divide `channels`.
     """
 
@@ -59,7 +59,7 @@ class Supernet(nn.Module):
         else:
             self.stem0, self.stem1 = imagenet_stem(width)
         self.cells = nn.ModuleList()
-        # Of the large stem's two states the first is twice as wide and high as the second.
+        # The first of the ImageNet stem's two states is twice the size of the second.
         before, previous, reduced = width, width, network == "imagenet"
         for index in range(cells):
             reduction = index in (cells // 3, 2 * cells // 3)
@@ -75,15 +75,15 @@ class Supernet(nn.Module):
         self.alphas_reduce = start(NUM_EDGES, len(OPERATIONS))
         self.betas_normal = start(NUM_EDGES)
         self.betas_reduce = start(NUM_EDGES)
-        # α and β count edges by the node they lead to; a cell takes them by the one they leave.
+        # α and β are ordered by the target node of an edge; a cell uses them by source.
         sources = torch.cat([torch.arange(sources) for sources in EDGES_PER_NODE])
         self.register_buffer("by_source", sources.argsort(stable=True), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, H, W] to logits [N, num_classes]."""
+        """Map normalised images [N, 3, H, W] to logits [N, num_classes]."""
         normal = self._edge_weights(self.alphas_normal, self.betas_normal)
         reduce = self._edge_weights(self.alphas_reduce, self.betas_reduce)
-        # Depthwise convolutions of few channels are several times faster in channels_last.
+        # Depthwise convolutions with few channels are several times faster in channels_last.
         images = images.contiguous(memory_format=torch.channels_last)
         before, previous = self._stem_states(images)
         for cell in self.cells:
@@ -92,20 +92,20 @@ class Supernet(nn.Module):
         return self.classifier(previous.mean((2, 3)))
 
     def architecture_parameters(self) -> list[nn.Parameter]:
-        """α and β: normal and reduction α [14, 8], normal and reduction β [14]."""
+        """Return normal and reduction α [14, 8], normal and reduction β [14]."""
         return [self.alphas_normal, self.alphas_reduce, self.betas_normal, self.betas_reduce]
 
     def weight_parameters(self) -> list[nn.Parameter]:
-        """All that is not α or β."""
+        """Return all parameters except α and β."""
         architecture = {id(parameter) for parameter in self.architecture_parameters()}
         return [weight for weight in self.parameters() if id(weight) not in architecture]
 
     def genotype(self) -> Genotype:
-        """What α and β now stand for."""
+        """Derive the genotype of the current α and β."""
         return derive_genotype(*self.architecture_parameters())
 
     def _stem_states(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The first cell's two inputs, in channels_last as `images` are."""
+        """Return the first cell's two inputs, in channels_last like `images`."""
         if self.network == "cifar":
             state = self.stem(images)
             return state, state
@@ -113,7 +113,7 @@ class Supernet(nn.Module):
         return state, self.stem1(state)
 
     def _edge_weights(self, alphas: Tensor, betas: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """For each of SOURCES, α·β [8, states, nodes] and β [states, nodes], softmaxed."""
+        """Return, for each of SOURCES, α·β [8, states, nodes] and β [states, nodes], softmaxed."""
         betas = normalize_edges(betas)
         order = self.get_buffer("by_source")
         weights = (alphas.softmax(1) * betas[:, None])[order].t().contiguous()
@@ -131,7 +131,7 @@ class Supernet(nn.Module):
 
 
 class SearchCell(nn.Module):
-    """Two inputs, four nodes, an edge from every input and earlier node to every node."""
+    """Two inputs and four nodes, with an edge from every input and earlier node to every node."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class SearchCell(nn.Module):
         reduction: bool,
         reduced: bool,
     ) -> None:
-        """`before` and `previous` are the inputs' channels; `reduced`: their sides differ."""
+        """Build a cell. `before` and `previous`: the inputs' channels; `reduced`: sizes differ."""
         super().__init__()
         self.reduction = reduction
         self.active = channels // partial
@@ -158,7 +158,7 @@ class SearchCell(nn.Module):
             for states, nodes in SOURCES
         )
         self.register_buffer("identity", torch.eye(self.bypassed), persistent=False)
-        # Row i is where channel i goes in the shuffle.
+        # Row i gives the position of channel i after the shuffle.
         channel = torch.eye(channels)[:, :, None, None]
         self.register_buffer(
             "shuffle", F.channel_shuffle(channel, partial).flatten(1), persistent=False
@@ -167,8 +167,8 @@ class SearchCell(nn.Module):
     def forward(
         self, before: Tensor, previous: Tensor, weights: Sequence[Tensor], betas: Sequence[Tensor]
     ) -> Tensor:
-        """The nodes, concatenated. For each source, `weights` [8, states, nodes] are α·β of its
-        edges and `betas` [states, nodes] their β, both softmaxed.
+        """Return the concatenated nodes. For each source, `weights` [8, states, nodes] are α·β of
+        its edges and `betas` [states, nodes] their β, both softmaxed.
         """
         inputs = [self.preprocess0(before), self.preprocess1(previous)]
         images, _, *sides = inputs[1].shape
@@ -179,12 +179,12 @@ class SearchCell(nn.Module):
             for parts in zip(*(self._split(to_pixels(maps)) for maps in inputs), strict=True)
         ]
         nodes: list[Tensor] = []
-        arrived: list[Tensor] = []  # at the nodes to come, [pixels, nodes · channels]
+        arrived: list[Tensor] = []  # partial sums at later nodes, [pixels, nodes · channels]
         for source, (shares, bypass) in enumerate(zip(weights, betas, strict=True)):
             sent = self._send(source, state, size, shares, bypass)
             arrived = [a + b for a, b in zip(arrived, sent, strict=True)] if nodes else sent
             size = halved if self.reduction else size
-            # All that leads to the next node has arrived.
+            # All inputs of the next node are complete.
             widths = [values.shape[1] // bypass.shape[1] for values in arrived]
             ends = [
                 values.split([width, values.shape[1] - width], 1)
@@ -196,13 +196,13 @@ class SearchCell(nn.Module):
         return to_maps(torch.cat(nodes, 1), size)
 
     def _split(self, state: Tensor) -> list[Tensor]:
-        """The channels that pass through the operations, and those that bypass them, if any do."""
+        """Return the channels that pass through the operations, and those that bypass them."""
         return list(state.split([self.active, self.bypassed], 1)) if self.bypassed else [state]
 
     def _send(
         self, source: int, state: list[Tensor], size: Size, weights: Tensor, betas: Tensor
     ) -> list[Tensor]:
-        """What the edges from `state` bring all later nodes, mixed and, if any does, bypassing."""
+        """Return the contribution of `state` to all later nodes: mixed and, if any, bypassing."""
         active, *bypassing = state
         sent = [self.sources[source](active, size, weights)]
         for rest in bypassing:
@@ -212,7 +212,7 @@ class SearchCell(nn.Module):
         return sent
 
     def _join(self, parts: list[Tensor]) -> Tensor:
-        """A node: its parts, shuffled once, since a shuffle of a sum is the sum of shuffles."""
+        """Join a node's parts and shuffle once: the shuffle of a sum is the sum of shuffles."""
         mixed, *bypassing = parts
         if not bypassing:
             return mixed
