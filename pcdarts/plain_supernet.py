@@ -124,7 +124,7 @@ class Cell(nn.Module):
         reduction: bool,
         reduced: bool,
     ) -> None:
-        """Build a cell. `before`, `previous`: the inputs' channels; `reduced`: after a reduction."""
+        """Build a cell; `before`, `previous`: inputs' channels; `reduced`: after a reduction."""
         super().__init__()
         self.reduction = reduction
         self.preprocess0 = (FactorizedReduce if reduced else ReluConvBn)(
@@ -164,7 +164,7 @@ class MixedOperation(nn.Module):
             self.operations.append(operation)
 
     def forward(self, inputs: Tensor, alphas: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same at stride 1; `alphas` [8] sum to 1, that of none is unused."""
+        """Map [N, C, H, W] to the same at stride 1; `alphas` [8] sum to 1, none is unused."""
         active = inputs[:, : self.active]
         mixed = _total(
             [
