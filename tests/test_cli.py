@@ -128,7 +128,7 @@ def test_plot_draws_runs_and_names_what_it_wrote(finished, capsys):
 
 def test_a_run_that_searched_is_no_row_of_a_table(finished, capsys):
     assert command(finished, "table", "tiny") == 2
-    assert "RUN: tiny did not train a classifier alone" in refusal(capsys)
+    assert "RUN: the goal of tiny is not a classifier" in refusal(capsys)
 
 
 def test_a_classifier_is_no_point_of_a_plot(finished, capsys):

@@ -1,4 +1,4 @@
-"""The report of a run that trained a classifier: its errors and its cost."""
+"""Report of a run that trained a classifier: its errors and its cost."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -84,7 +84,7 @@ def collect_classification(
     store: Store,
     time: TrainingTime,
 ) -> dict[str, Any]:
-    """The figures of a trained classifier; `scorer` is its artifact."""
+    """Collect the results of a trained classifier; `scorer` is its artifact."""
     attempts = store.ledger.attempts([scorer.fingerprint])
     cost, setting = Cost.of(attempts), Setting.of(config.scorer)
     size = measure_complexity(
@@ -125,28 +125,28 @@ def collect_classification(
 
 
 def read_classification(path: Path) -> dict[str, Any]:
-    """The results.json of a run that trained a classifier; its scorer's config is valid.
+    """Read the results.json of a run that trained a classifier, with a valid scorer config.
 
-    Raises ArtifactError if the run has not got that far, ConfigError if its goal was another.
+    Raises ArtifactError if the run is unfinished, ConfigError if it has another goal.
     """
     if not path.exists():
-        raise ArtifactError(f"{path}: not there; the run has no report yet")
+        raise ArtifactError(f"{path}: not found; the run has no report yet")
     results = verify_checksum(read_object(path), path)
     if results.get("goal") != "classifier":
         raise ConfigError(
-            f"RUN: {results.get('name', path)} did not train a classifier alone; allowed: runs "
+            f"RUN: the goal of {results.get('name', path)} is not a classifier; allowed: runs "
             "with `goal: classifier`"
         )
     try:
         ClassifierConfig.model_validate(results["scorer"])
     except (KeyError, ValidationError) as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path}: not results that this version reads ({reason})") from error
+        raise ArtifactError(f"{path}: not readable by this version ({reason})") from error
     return results
 
 
 def describe_augmentation(config: DataConfig, data: ImageDataset) -> str:
-    """What training does to an image before it is mixed, in words."""
+    """Describe the augmentation of training images before mixing."""
     if config.in_files:
         parts = ["random resized crop", "mirroring", "colour jitter"]
     else:
@@ -158,7 +158,7 @@ def describe_augmentation(config: DataConfig, data: ImageDataset) -> str:
 
 
 def describe_optimizer(scorer: ClassifierConfig) -> str:
-    """The optimizer and the course of its learning rate, in words."""
+    """Describe the optimizer and its learning-rate schedule."""
     return (
         f"SGD, learning rate {scorer.learning_rate:g} {_course(scorer)}, momentum "
         f"{scorer.momentum:g}{' (Nesterov)' if scorer.momentum else ''}, weight decay "
@@ -170,10 +170,10 @@ def _course(scorer: ClassifierConfig) -> str:
     if scorer.schedule == "one_cycle":
         return "at the peak of one cycle"
     if scorer.schedule == "cosine":
-        return "falling along a cosine"
+        return "with cosine decay"
     epochs = [round(share * scorer.epochs) for share in scorer.milestones]
     reached = [str(epoch) for epoch in epochs if epoch < scorer.epochs]
-    return f"divided by ten after epoch {' and '.join(reached)}" if reached else "throughout"
+    return f"divided by ten after epoch {' and '.join(reached)}" if reached else "(constant)"
 
 
 def _title(results: Mapping[str, Any]) -> str:
@@ -182,12 +182,12 @@ def _title(results: Mapping[str, Any]) -> str:
 
 def _time_line(time: TrainingTime) -> str:
     ratio = time.relative_to_vanilla
-    known = "not known" if ratio is None else f"**{ratio:.2f}**"
-    return f"Training time over that of vanilla: {known}"
+    known = "unknown" if ratio is None else f"**{ratio:.2f}**"
+    return f"Training time relative to vanilla: {known}"
 
 
 def _tables(results: Mapping[str, Any], setting: Setting) -> list[dict[str, Any]]:
-    """The paper's tables that the run belongs to, with its own row at the end of each."""
+    """Return the paper's tables for this model and data, each with this run as its last row."""
     accuracy = results["accuracy"]
     own = PublishedError(
         f"**this run: {setting.describe()}**",
@@ -219,14 +219,14 @@ def _table(
         for row in table.rows
     ]
     size = f", {table.parameters_millions} M parameters" if table.parameters_millions else ""
-    shorter = "" if epochs == table.epochs else f" This run had {epochs}."
+    shorter = "" if epochs == table.epochs else f" This run trained for {epochs}."
     sentences = [
         f"The paper's {table.name}: {table.network} on {table.dataset}{size}.",
-        "All rows but the last are **published figures**, not measured here; they are of "
+        "All rows except the last are **published figures**, not measured here, after "
         f"{table.epochs} epochs.{shorter}",
         table.note,
-        "Of its own rows the paper does not say whether the best epoch or the last is printed; the "
-        "last row is this run's last epoch.",
+        "The paper does not state whether its own rows are of the best or the last epoch; this "
+        "run's row is of the last epoch.",
     ]
     return {
         "text": fill(*sentences),

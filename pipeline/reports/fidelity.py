@@ -1,7 +1,7 @@
-"""The report of `fidelity`: do architectures rank on the subset as on all images?
+"""Report of `fidelity`: the rank correlation of architectures between a subset and all images.
 
-Three rankings of the same architectures, over one store: on the config's subset, on a random one of
-the same fraction, and on all images. A ranking on all images serves every subset.
+It compares three rankings of the same architectures in one store: on the config's subset, on a
+random subset of the same fraction, and on all images, which is shared by every subset.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _FIGURE = "ranking.png"
 
 @dataclass(frozen=True)
 class Ranking:
-    """The architectures trained on one subset: a row each, in the order in which they are drawn."""
+    """The architectures trained on one subset, one row per architecture, in their drawing order."""
 
     config: PipelineConfig
     rows: list[dict[str, Any]]
@@ -43,7 +43,7 @@ class Ranking:
 
     @classmethod
     def of(cls, config: PipelineConfig, made: Mapping[str, Artifact], store: Store) -> "Ranking":
-        """Read from the artifacts of a run with `goal: ranking`."""
+        """Read the artifacts of a run with `goal: ranking`."""
         costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in made.items()}
         attempts = store.ledger.attempts([artifact.fingerprint for artifact in made.values()])
         devices = frozenset(attempt.device for attempt in attempts)
@@ -52,7 +52,7 @@ class Ranking:
 
 
 def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
-    """The figures of all rankings, by the measure of their subset, and how far they agree."""
+    """Collect the results of all rankings, by the measure of their subset, and correlations."""
     full = rankings[_FULL]
     return {
         "goal": "fidelity",
@@ -84,17 +84,19 @@ def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Ranking]) ->
 
 
 def variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[str], str]]:
-    """Overrides and name of each ranking's run: the config's own subset, random, full."""
+    """Return the overrides and name of each ranking's run: the config's subset, random, full."""
     measure, fraction = own.subset.measure, own.subset.fraction
     if measure == _FULL:
         raise ConfigError(
-            "subset.measure: found 'full', which leaves nothing to compare with the full data; "
-            "allowed: the other measures"
+            "subset.measure: found 'full', which is the reference of the comparison; allowed: the "
+            "other measures"
         )
     subsets = {
         measure: [],
         _RANDOM: [f"subset={{measure: random, fraction: {fraction!r}}}"],
-        _FULL: ["subset={measure: full}"],  # nothing of the config, so that all share it
+        _FULL: [
+            "subset={measure: full}"
+        ],  # without the config's subset settings, so that all share it
     }
     return [
         ([*overrides, "goal=ranking", *subset], f"{own.name}-fidelity-{each}")
@@ -148,5 +150,5 @@ def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str
 
 
 def series_title(measure: str) -> str:
-    """What a page calls the subset of a measure."""
+    """Return the title of a measure's subset."""
     return SERIES.get(measure, measure)

@@ -1,8 +1,7 @@
-"""The images of a subset in a report: highest and lowest CV, its distribution, some mixes.
+"""Images of a subset in a report: highest and lowest CV, the distribution of CV, some mixes.
 
-The mixes are drawn again and scored again; they are shown only where the losses come out as those
-that were measured. A generator draws otherwise on a GPU, so mixes scored there are found again on
-a GPU alone.
+The mixes are drawn and scored again, and shown only if the losses equal the measured ones. Random
+generators differ between CPU and GPU, so mixes scored on a GPU can be reproduced only on a GPU.
 """
 
 import base64
@@ -31,8 +30,8 @@ from subsample.uncertainty import Scores, losses_of, mixed_images, redraw_mixes,
 
 GALLERY = "gallery"
 MOST_CLASSES, MOST_MIXES = 3, 6
-_MOST_PIXELS = 96  # of a tile's longer side
-_TOLERANCE = 0.02  # nats, and share of the loss: other mixes differ by far more, bf16 by less
+_MOST_PIXELS = 96  # longer side of a tile
+_TOLERANCE = 0.02  # nats, and relative: other mixes differ by much more, bf16 by less
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Strips of a few classes; `note` says what is not shown, and why."""
+    """Strips of a few classes; `note` explains missing mixes."""
 
     strips: list[Strip]
     note: str
@@ -68,9 +67,10 @@ class Gallery:
 def draw_subset(
     folder: Path, config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
 ) -> list[Picture]:
-    """Write the images of highest and lowest CV of each class, and draw how CV is spread.
+    """Draw the images of highest and lowest CV of each class, and the distribution of CV.
 
-    Nothing where the images were not scored under mixing. The page has photographs of its own.
+    Returns no pictures if the images were not scored under mixing. report.html has a separate
+    gallery.
     """
     if "scores" not in artifacts:
         return []
@@ -94,7 +94,7 @@ def draw_subset(
 def gallery(
     config: PipelineConfig, data: ImageDataset, artifacts: Mapping[str, Artifact]
 ) -> Gallery | None:
-    """None where the images were not scored under mixing."""
+    """Build the gallery of report.html; None if the images were not scored under mixing."""
     if "scores" not in artifacts:
         return None
     losses = read_array(artifacts["scores"].path / scores.LOSSES, 2)
@@ -112,7 +112,7 @@ def gallery(
 
 
 def _extremes(labels: np.ndarray, cv: np.ndarray) -> list[tuple[int, str, int]]:
-    """(class, which, index): of a few classes the image of highest and that of lowest CV."""
+    """Return (class, which, index) of the images of highest and lowest CV in a few classes."""
     classes = np.unique(labels)
     picked = np.unique(np.linspace(0, len(classes) - 1, min(MOST_CLASSES, len(classes))).round())
     found = []
@@ -130,11 +130,11 @@ def _find_mixes(
     scorer: Artifact,
     losses: np.ndarray,
 ) -> tuple[dict[int, Mixes], str]:
-    """The mixes that were scored, by image, on the CPU; and a note on those not found."""
+    """Return the scored mixes by image, on the CPU, and a note on missing ones."""
     if config.scores.source == "training":
         return {}, (
-            "The losses were recorded while the scorer trained, on images as its epochs mixed "
-            "them; those mixes are not kept."
+            "The losses were recorded during the scorer's training, on the mixes of its epochs, "
+            "which are not kept."
         )
     model = ScorerNetwork.of(config).read(scorer.path / WEIGHTS, data.num_classes)
     train = data.in_memory()
@@ -157,18 +157,18 @@ def _find_mixes(
     if len(found) == len(indices):
         return found, ""
     return found, (
-        "Mixes that could not be drawn again here are left out: what was drawn on a GPU is drawn "
-        "alike on a GPU alone."
+        "Mixes that could not be reproduced are omitted: mixes drawn on a GPU can be reproduced "
+        "only on a GPU."
     )
 
 
 def _ranks(draws: int) -> np.ndarray:
-    """Which of a row of sorted losses are shown: evenly from the lowest to the highest."""
+    """Return the ranks of the losses to show: evenly from the lowest to the highest."""
     return np.linspace(0, draws - 1, min(draws, MOST_MIXES)).round().astype(int)
 
 
 def _some(mixes: Mixes, losses: np.ndarray) -> Mixes:
-    """The mixes that are shown, from the lowest loss to the highest."""
+    """Return the mixes to show, from the lowest loss to the highest."""
     order = torch.from_numpy(np.argsort(losses, kind="stable")[_ranks(len(losses))])
     order = order.to(mixes.sources.device)
     return Mixes(mixes.sources[:, order], mixes.owners[:, order], mixes.weights[:, order])
@@ -187,7 +187,7 @@ def _strip(
     name = data.classes[int(train.labels[index])]
     cv, mean, std = (float(values[index]) for values in (summary.cv, summary.mean, summary.std))
     image = Tile(
-        _data_uri(train.images[index]), f"Image {index} of class {name}, as it is", f"no. {index}"
+        _data_uri(train.images[index]), f"Image {index} of class {name}, unmixed", f"no. {index}"
     )
     tiles = []
     if mixes is not None:
@@ -207,7 +207,7 @@ def _strip(
 
 
 def _data_uri(image: Tensor) -> str:
-    """An image uint8 [C, H, W] as a PNG, shrunk where it is large."""
+    """Encode an image uint8 [C, H, W] as PNG, scaled down if it is large."""
     array = image.permute(1, 2, 0).numpy()
     picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
     picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))

@@ -1,4 +1,4 @@
-"""The report of a run that searched: report.md, report.html, figures and results.json."""
+"""Report of a run with a search: report.md, report.html, figures and results.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +83,7 @@ def _summary(
     store: Store,
     results: dict[str, Any],
 ) -> dict[str, Any]:
-    """What the template prints, in its own words."""
+    """Return the values of the template."""
     network, cost = results["network"], results["cost"]
     return {
         **{key: results[key] for key in ("name", "accuracy", "device", "software", "seed")},
@@ -108,7 +108,7 @@ def _summary(
 
 
 def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
-    """What other tools can read, and its path."""
+    """List the files for other tools: (content, path)."""
     kinds = {
         "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
         "subset": (subset.SUBSET, "the images searched on, as indices into train"),
@@ -130,7 +130,7 @@ def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict
     return {
         "search_alone": f"{show_hours(cost['search_alone'])} {unit}",
         "search_alone_figure": show_hours(cost["search_alone"]),
-        "total_line": f"With all that went before ({names}): **{total} {unit}**.",
+        "total_line": f"In total ({names}): **{total} {unit}**.",
         "total_figure": total,
         "total_stages": names,
         "days": days if unit == "GPU-hours" else f"{days} ({unit.replace('hours', 'days')})",
@@ -144,9 +144,8 @@ def _break_even(cost: dict[str, Any]) -> str:
         reason = basis if "full_search" not in cost else "the subset saves no search time"
         return f"Break-even: none ({reason})."
     return (
-        f"Break-even: the subset has paid for itself after **{searches} "
-        f"{'search' if searches == 1 else 'searches'}**, against "
-        f"{format_hours(cost['full_search'])} {cost['unit']} for one on the full data ({basis})."
+        f"Break-even: **{searches} {'search' if searches == 1 else 'searches'}**, compared with "
+        f"{format_hours(cost['full_search'])} {cost['unit']} for a full-data search ({basis})."
     )
 
 

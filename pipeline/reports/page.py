@@ -1,7 +1,7 @@
-"""What all reports share: files, templates, and common lines.
+"""Files, templates and common lines of all reports.
 
-A page in HTML shows everything that is in it without a file beside it, and runs no script. Whatever
-comes from a config, a folder or a file is escaped there, class names among it.
+An HTML page is self-contained and runs no scripts. Text from configs, folders and files, such as
+class names, is escaped.
 """
 
 import json
@@ -24,14 +24,14 @@ from pipeline.store.store import Artifact, Store
 
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
-_HEAD = 1000  # characters at the start of a page, its mark among them
-BEST_IS_OPTIMISTIC = "lowest test error seen: optimistic, nothing was chosen by it"
+_HEAD = 1000  # characters at the start of a page that include the mark
+BEST_IS_OPTIMISTIC = "lowest test error: optimistic, not used for selection"
 
 
 def write_page(
     folder: Path, template: str, values: Mapping[str, Any], results: Mapping[str, Any]
 ) -> None:
-    """Write report.md, which is `template` filled with `values`, and results.json, sealed."""
+    """Write report.md, `template` filled with `values`, and results.json with its checksum."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, fill_template(template, values))
     text = json.dumps(add_checksum(results), indent=1, ensure_ascii=False, allow_nan=False)
@@ -39,36 +39,36 @@ def write_page(
 
 
 def write_html(path: Path, template: str, values: Mapping[str, Any]) -> None:
-    """Write `template` filled with `values`, whole or not at all. Missing folders are made."""
+    """Write `template` filled with `values` atomically. Missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, fill_template(template, {**values, "mark": Markup(_MARK)}))
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is one that `write_html` wrote."""
+    """Return whether a file was written by `write_html`."""
     with path.open(encoding="utf-8", errors="replace") as file:
         return _MARK in file.read(_HEAD)
 
 
 def fill_template(template: str, values: Mapping[str, Any]) -> str:
-    """The text of a file in pipeline/reports/templates/ with `values` in it."""
+    """Fill a template in pipeline/reports/templates/ with `values`."""
     return _environment().get_template(template).render(**values)
 
 
 def markdown_table(columns: Mapping[str, Sequence[str]], words: int = 1) -> str:
-    """A table from its columns by their titles; all but the first `words` hold figures."""
+    """Return a table of columns by title; all except the first `words` are right-aligned."""
     rule = ["---"] * words + ["---:"] * (len(columns) - words)
     rows = [tuple(columns), rule, *zip(*columns.values(), strict=True)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def fill(*sentences: str) -> str:
-    """A paragraph of these, in lines of at most 100 characters."""
+    """Join sentences to a paragraph with lines of at most 100 characters."""
     return textwrap.fill(" ".join(filter(None, sentences)), 100)
 
 
 def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
-    """A dataset's name, the side of its images, and a line that says how many there are."""
+    """Return a dataset's name, its image size, and a line with the number of images."""
     size = dataset.image_size
     return {
         "name": dataset.name,
@@ -79,16 +79,16 @@ def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def best_label(chosen_by: str) -> str:
-    """How the best epoch was chosen, in words."""
+    """Describe how the best epoch was selected."""
     if chosen_by == "validation":
-        return "chosen on a held-out part of train"
+        return "selected on a held-out part of train"
     return BEST_IS_OPTIMISTIC
 
 
 def cost_row(
     stage: str, attempts: Sequence[Attempt], run: str, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """A row of the table of costs: a stage's hours over all attempts, and the runs that made it."""
+    """Return a row of the cost table: a stage's hours over all attempts, and its origin."""
     makers = {attempt.run for attempt in attempts}
     reused = [f"reused from {', '.join(sorted(makers))}"] if makers and run not in makers else []
     hours = Cost.of(attempts)
@@ -103,15 +103,15 @@ def cost_row(
 def stage_cost_row(
     name: str, artifact: Artifact, store: Store, config: PipelineConfig
 ) -> dict[str, Any]:
-    """A stage's row of the table of costs, from its artifact."""
+    """Return a stage's row of the cost table, from its artifact."""
     notes = []
     if name == "scorer" and config.scorer.weights is not None:
-        notes.append("loaded; what its training cost elsewhere is not counted")
+        notes.append("loaded; the cost of its training is not included")
     return cost_row(name, store.ledger.attempts([artifact.fingerprint]), config.name, notes)
 
 
 def show_hours(hours: float | dict[str, float], divisor: int = 1) -> str:
-    """Hours as results.json holds them, for a person; of both kinds of device where both served."""
+    """Format hours as in results.json, by device kind if both were used."""
     if isinstance(hours, dict):
         gpu, cpu = (format_hours(hours[key] / divisor) for key in ("gpu_hours", "cpu_hours"))
         return f"{gpu} GPU + {cpu} CPU"
@@ -136,11 +136,11 @@ def _environment() -> Environment:
 
 
 def _images(pictures: Iterable[Any]) -> str:
-    """Pictures of a report, in Markdown."""
+    """Show pictures in Markdown."""
     return "\n\n".join(f"![{picture.title}]({picture.file})" for picture in pictures)
 
 
 def _marked(line: str) -> Markup:
-    """A line of report.md as HTML: `**strong**` and `` `code` ``, the rest as text."""
+    """Convert a line of report.md to HTML: `**strong**`, `` `code` ``, and escaped text."""
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(line)))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", text))

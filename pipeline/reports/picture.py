@@ -1,4 +1,4 @@
-"""A figure of a report: files beside report.md, SVG inside report.html."""
+"""A figure of a report: files next to report.md, inline SVG in report.html."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pipeline.store.ledger import format_hours
 
 @dataclass(frozen=True)
 class Picture:
-    """`file` is the PNG's name in the report's folder; a PDF of the same name is beside it."""
+    """A figure as inline SVG, and its PNG `file` in the report's folder, next to a PDF."""
 
     title: str
     file: str
@@ -26,29 +26,29 @@ class Picture:
     def save(
         cls, folder: Path, name: str, figure: Figure, title: str, description: str = ""
     ) -> "Picture":
-        """Write `figure` into `folder` as PNG and PDF. `description` says in words what it shows;
-        without one, how its lines begin and end."""
+        """Write `figure` into `folder` as PNG and PDF. The `description` defaults to the first and
+        last values of its lines."""
         file = save_files(figure, folder, name)
         return cls(title, file, inline(figure, name, title, description))
 
 
 def save_files(figure: Figure, folder: Path, name: str) -> str:
-    """Write `figure` into `folder` as PNG and PDF; returns the PNG's name."""
+    """Write `figure` into `folder` as PNG and PDF; return the PNG's name."""
     for suffix in (".png", ".pdf"):
         save_figure(figure, folder / f"{name}{suffix}")
     return f"{name}.png"
 
 
 def inline(figure: Figure, name: str, title: str, description: str = "") -> Markup:
-    """`figure` as SVG for a page, where `name` is no other figure's."""
+    """Return `figure` as SVG for a page; `name` must be unique on the page."""
     svg = inline_svg(figure, name, title, description or describe_lines(figure))
     return Markup(svg)
 
 
 def draw_costs(folder: Path, cost: Mapping[str, Any]) -> list[Picture]:
-    """What each stage cost, and where it is known when the subset has paid for itself.
+    """Draw the cost of each stage and, if it is known, the break-even of the subset.
 
-    A stage that ran on both kinds of device shows its sum of hours.
+    A stage that ran on CPU and GPU is drawn with the sum of its hours.
     """
     unit = cost["unit"]
     stages = {

@@ -1,4 +1,4 @@
-"""results.json of a run that searched: what it found and what it cost."""
+"""results.json of a run with a search: the network found and its cost."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
 from subsample.selection import Subset, class_histogram
 
-SELECTION = ("scorer", "scores", "baseline", "subset")  # what a subset costs before any search
+SELECTION = ("scorer", "scores", "baseline", "subset")  # stages that make up the cost of a subset
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
 _HOURS_DIGITS = 8
 _OTHER_GOALS = {
@@ -37,10 +37,10 @@ def collect_results(
     full_search: str,
     num_train: int,
 ) -> dict[str, Any]:
-    """The figures of a finished run.
+    """Collect the results of a finished run.
 
-    `full_search` is the fingerprint that the same search on all `num_train` images would have: if
-    the ledger knows it, break-even is measured, else it is estimated from the number of steps.
+    `full_search` is the fingerprint of the same search on all `num_train` images. If it is in the
+    ledger, break-even is measured, else it is estimated from the number of steps.
     """
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
     subset = describe_subset(artifacts)
@@ -62,20 +62,19 @@ def collect_results(
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """The results.json of a run that searched.
+    """Read the results.json of a run with a search.
 
-    Raises ArtifactError if the run has not got that far, ConfigError if its goal was another, so
-    that it searched for nothing.
+    Raises ArtifactError if the run is unfinished, ConfigError if its goal is not a network.
     """
     if not path.exists():
-        raise ArtifactError(f"{path}: not there; the run has no report yet")
+        raise ArtifactError(f"{path}: not found; the run has no report yet")
     results = verify_checksum(read_object(path), path)
     goal = str(results.get("goal", "network"))
     if goal != "network":
         instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
         raise ConfigError(
-            f"RUN: {results.get('name')} {_OTHER_GOALS.get(goal, 'did something else')} and "
-            f"searched for nothing; allowed: runs whose goal is a network{instead}"
+            f"RUN: {results.get('name')} {_OTHER_GOALS.get(goal, 'has another goal')} and has no "
+            f"search; allowed: runs whose goal is a network{instead}"
         )
     try:
         points = [cost_point(results, axis, 0) for axis in ("search", "total")]
@@ -89,7 +88,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Of what measure and fraction the subset is, its size, and how far its scores repeat."""
+    """Return the subset's measure, fraction, size, and the reliability of its scores."""
     subset = Subset.load(artifacts["subset"].path / SUBSET)
     return {
         "measure": subset.measure,
@@ -100,7 +99,7 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[str, dict[str, int]]:
-    """Images of each class: all that there are to train on, and those of the subset."""
+    """Return the number of images per class, of all training images and of the subset."""
     return {
         "train": class_histogram(data.train.labels.numpy(), data.classes),
         "subset": dict(Subset.load(artifacts["subset"].path / SUBSET).class_histogram),
@@ -108,7 +107,7 @@ def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[s
 
 
 def describe_class_sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
-    """`2 to 1,000, of which the subset keeps 2 to 100`."""
+    """Return a text such as `2 to 1,000, of which the subset keeps 2 to 100`."""
     ranges = [
         f"{least:,}" if least == most else f"{least:,} to {most:,}"
         for least, most in ((min(each.values()), max(each.values())) for each in sizes.values())
@@ -117,19 +116,19 @@ def describe_class_sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def selection_cost(costs: Mapping[str, Cost]) -> Cost:
-    """What the subset has cost, from the costs of the stages: all that comes before its use."""
+    """Return the cost of the subset: the sum over the stages of SELECTION."""
     return sum((costs[name] for name in SELECTION if name in costs), Cost())
 
 
 def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint:
-    """The run of this number as a point: accuracy in percent over hours of the search alone or of
-    all before it. Runs of a setting are told apart by their number, so one seed may come twice."""
+    """Return a run as a point: accuracy in percent over hours of the search alone or in total. The
+    number takes the place of the seed, so runs of one setting can have the same seed."""
     subset = results["subset"]
     hours = results["cost"]["search_alone" if axis == "search" else "total"]
     if not isinstance(hours, int | float):
         raise ArtifactError(
-            f"{results['name']}: ran on both CPU and GPU, whose hours are not added up; "
-            "allowed: runs on one kind of device"
+            f"{results['name']}: ran on CPU and GPU, whose hours cannot be added; allowed: runs on "
+            "one kind of device"
         )
     return StudyPoint(
         series=SERIES.get(subset["measure"], subset["measure"]),
@@ -141,7 +140,7 @@ def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint
 
 
 def hours_of(cost: Cost) -> float | dict[str, float]:
-    """Hours, as results.json holds them; by device kind where both were used."""
+    """Return hours as in results.json, by device kind if both were used."""
     hours = cost.hours
     if hours is None:
         return {"gpu_hours": _round(cost.gpu_hours), "cpu_hours": _round(cost.cpu_hours)}
@@ -167,7 +166,7 @@ def _break_even(
     store: Store,
     full_search: str,
 ) -> dict[str, Any]:
-    """After how many searches the subset has paid for itself against searching on everything."""
+    """Return the break-even of the subset, compared with searches on all images."""
     if config.subset.measure == "full":
         return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
     selection = selection_cost(costs).hours
@@ -184,8 +183,8 @@ def _break_even(
 
 
 def break_even(selection: float | None, search: float | None, full: float | None) -> int | None:
-    """After how many searches of `search` hours a subset that cost `selection` has paid for itself
-    against searches of `full` hours on all images. None if never, or if an hour is unknown."""
+    """Return the number of searches of `search` hours after which a subset that cost `selection`
+    is cheaper than searches of `full` hours. None if never, or if a cost is unknown."""
     if selection is None or search is None or full is None or full <= search:
         return None
     return math.ceil(selection / (full - search))
@@ -203,14 +202,14 @@ def _full_search_hours(
     if any(attempt.outcome == "done" for attempt in attempts):
         return Cost.of(attempts).hours, _measured_basis(attempts)
     if search is None:
-        return None, "the search ran on both CPU and GPU, whose hours are not added up"
+        return None, "the search ran on CPU and GPU, whose hours cannot be added"
     batch = config.search.batch_size
-    # The share that trains the weights: a half, where α and β have no list of their own.
+    # The share that trains the weights: one half, unless α and β have a separate list.
     kept, beside = config.subset.fraction, config.subset.architecture_fraction
     share = 0.5 if beside is None else kept / (kept + beside)
     steps = math.ceil(round(subset_size * share, 6) / batch)
     full_steps = math.ceil(num_train / 2 / batch)
-    return search * full_steps / steps, f"estimated: {full_steps} steps an epoch for {steps} here"
+    return search * full_steps / steps, f"estimated: {full_steps} steps per epoch against {steps}"
 
 
 def _measured_basis(attempts: list[Attempt]) -> str:

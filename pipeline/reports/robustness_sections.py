@@ -1,6 +1,6 @@
-"""The sections on attacks and the loss landscape, in the report of any run with these stages.
+"""Report sections on robustness and the loss landscape.
 
-Their cost is recorded like any stage's and reported separately: no sum of a report includes it.
+Their cost is reported separately and is not part of the totals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,25 +31,25 @@ Columns = dict[str, list[str]]
 
 AUPR, TOP1 = "AUPR (%)", "top-1 accuracy (%)"
 Key = tuple[str, str]  # a part of the tables, and a column in it
-# By what `shift` of a result calls them; and the field of the value.
+# Rows by the keys of a result's `shift`, and the field of the value.
 SHIFT: dict[str, tuple[Key, str]] = {
     "imagenet_a": (("ImageNet-A", TOP1), "top1_accuracy"),
     "imagenet_o": (("ImageNet-O", AUPR), "aupr"),
     "out_of_distribution": (("other dataset", AUPR), "aupr"),
 }
 
-_APART = "beside the goal, in no sum"
+_APART = "not part of the totals"
 
 
 def goal_artifacts(config: PipelineConfig, artifacts: Artifacts) -> dict[str, Artifact]:
-    """The artifacts of the run's goal: not those of robustness and landscape, nor what was made for
-    these alone, such as an attacked scorer where the subset is a random one."""
+    """Return the artifacts of the run's goal, without robustness, landscape and stages that only
+    these need, such as an attacked scorer of a run with a random subset."""
     wanted = set(build_graph(STAGES, config.goal_alone))
     return {name: artifact for name, artifact in artifacts.items() if name in wanted}
 
 
 def collect_sections(artifacts: Artifacts, store: Store) -> Results:
-    """The figures of each section that the run has, for results.json, each with its own cost."""
+    """Collect the results and cost of each section of the run, for results.json."""
     found = {}
     for name in filter(artifacts.__contains__, _COLLECT):
         attempts = store.ledger.attempts([artifacts[name].fingerprint])
@@ -64,8 +64,8 @@ def collect_sections(artifacts: Artifacts, store: Store) -> Results:
 def show_sections(
     folder: Path, config: PipelineConfig, artifacts: Artifacts, store: Store, results: Results
 ) -> dict[str, Any]:
-    """What templates print of `collect_sections`, which is in `results`: rows of the table of
-    costs, and a section each. Writes the pictures into `folder`."""
+    """Return the rows of the cost table and the sections for the templates, from `results`, which
+    include `collect_sections`. Write the pictures into `folder`."""
     goal, rows, sections = goal_artifacts(config, artifacts), [], []
     for name, artifact in artifacts.items():
         if name in goal:
@@ -89,7 +89,7 @@ def show_sections(
 
 @dataclass(frozen=True)
 class _Section:
-    """A section of a report; tables are columns by their titles, the first of words."""
+    """A section of a report; tables are columns by title, the first one with row names."""
 
     anchor: str
     title: str
@@ -138,15 +138,15 @@ def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
             _percent(attack["curve"][place]["accuracy"]) for attack in attacks.values()
         ]
     text = (
-        f"The {found['of']} under L∞ attacks, on {found['images']:,} test images: top-1 accuracy "
-        f"in percent. PGD takes {found['steps']} steps of {describe_epsilon(found['step'])} from "
+        f"Top-1 accuracy in percent of the {found['of']} under L∞ attacks, on {found['images']:,} "
+        f"test images. PGD takes {found['steps']} steps of {describe_epsilon(found['step'])} from "
         f"{starts}."
     )
     if not found["shift"]:
         return text, columns
     shifts = [(*SHIFT[name], shift) for name, shift in found["shift"].items()]
     elsewhere = {
-        "images from elsewhere": [f"{part}, {what}" for (part, what), _, _ in shifts],
+        "distribution shift": [f"{part}, {what}" for (part, what), _, _ in shifts],
         "measured": [_percent(shift[field]) for _, field, shift in shifts],
         "by chance": [f"{chance_aupr(s):.2f}" if "aupr" in s else "–" for _, _, s in shifts],
     }
@@ -157,8 +157,8 @@ def _show_landscape(found: Results) -> tuple[str, Columns]:
     trained, hessian, width = found["trained"], found["hessian"], found["half_width"]
     rows = {
         "loss at the trained weights": _nats(trained["loss"]),
-        "top-1 accuracy there": f"{_percent(trained['accuracy'])} %",
-        f"α at which the loss has risen by {RISE:g} nat": "beyond the line"
+        "top-1 accuracy": f"{_percent(trained['accuracy'])} %",
+        f"α at which the loss has risen by {RISE:g} nat": "outside the line"
         if width is None
         else f"{width:.3f}",
     }
@@ -172,8 +172,8 @@ def _show_landscape(found: Results) -> tuple[str, Columns]:
         spread = "" if error is None else f" ± {error:.2g} (standard error)"
         rows["trace of the Hessian"] = f"{hessian['trace']:.4g}{spread}"
     text = (
-        f"The loss around the weights of the {found['of']}, on {found['images']:,} "
-        f"{found['split']} images; BatchNorm in {found['batch_norm']}. α runs along a random "
+        f"Loss around the weights of the {found['of']}, on {found['images']:,} {found['split']} "
+        f"images; BatchNorm in {found['batch_norm']}. α is the step along a random "
         "filter-normalised direction."
     )
     return text, {"the landscape": list(rows), "value": list(rows.values())}
@@ -194,5 +194,5 @@ _TITLES = {"robustness": "Robustness", "landscape": "Loss landscape"}
 
 
 def chance_aupr(shift: Mapping[str, Any]) -> float:
-    """Percent that scores which tell nothing would have in place of an AUPR."""
+    """Return the AUPR of random scores, percent."""
     return float(100 * shift["images"] / (shift["images"] + shift["known_images"]))

@@ -1,4 +1,4 @@
-"""Chooses the report for a run's goal."""
+"""Selection of the report for a run's goal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,11 +26,11 @@ def write_run_report(
     store: Store,
     console: Console,
 ) -> Mapping[str, Any] | None:
-    """Write the report under `folder` and log its error and cost. Returns results.json's content,
-    or None for a ranking, which has no report of its own."""
-    if config.goal == "ranking":  # one ranking says nothing by itself
+    """Write the report under `folder` and log its error and cost. Return results.json's content,
+    or None for a ranking, which has no report."""
+    if config.goal == "ranking":  # a single ranking has nothing to compare
         console.log(f"ranking     {artifacts['ranking'].path / RANKING}")
-        console.log("            beside that on all images: python run_pipeline.py fidelity CONFIG")
+        console.log("            compare it with: python run_pipeline.py fidelity CONFIG")
         return None
     if config.goal == "classifier":
         results = write_classification_report(folder, config, datasets["data"], artifacts, store)
@@ -39,16 +39,16 @@ def write_run_report(
         results = write_subset_report(folder, config, datasets["data"], artifacts, store)
         cost = results["cost"]
         costs = [
-            f"cost        {cost['selection']} {cost['unit']} the subset",
-            f"            {cost['total']} {cost['unit']} with the probe",
+            f"cost        {cost['selection']} {cost['unit']} for the subset",
+            f"            {cost['total']} {cost['unit']} including the probe",
         ]
     else:
         full_search = full_search_fingerprint(config, datasets["data"].content_hash)
         results = write_report(folder, config, datasets, artifacts, store, full_search)
         cost = results["cost"]
         costs = [
-            f"cost        {cost['search_alone']} {cost['unit']} search alone",
-            f"            {cost['total']} {cost['unit']} with all that went before it",
+            f"cost        {cost['search_alone']} {cost['unit']} for the search alone",
+            f"            {cost['total']} {cost['unit']} including all earlier stages",
         ]
     console.log("")
     console.log(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
@@ -60,7 +60,7 @@ def write_run_report(
 
 
 def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
-    """What the same search on all images would be called in the store."""
+    """Return the fingerprint of the same search on all images."""
     full = config.goal_alone.model_copy(
         update={"subset": SubsetConfig(measure="full", fraction=1.0)}
     )

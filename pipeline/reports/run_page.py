@@ -22,7 +22,7 @@ def write_run_page(
 ) -> None:
     """Write report.html: `template` with the `values` of report.md, images and provenance.
 
-    All of it comes from `artifacts`, so it can be written again at any time.
+    It depends only on `artifacts`, so it can be written again at any time.
     """
     page = {
         "results": results,
@@ -37,13 +37,13 @@ def write_run_page(
 def _provenance(
     folder: RunFolder, config: PipelineConfig, results: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """What a reader needs to make the run again, beside its config."""
+    """Return the facts that reproduce the run, in addition to its config."""
     manifest = folder.manifest()
     return [
         ("command", f"python run_pipeline.py run {folder.config_path} --name {config.name}"),
         ("seed", str(config.seed)),
         ("device of the artifacts", results["device"]),
-        ("device of the last call", str(manifest.get("device", "not recorded"))),
+        ("device of the last command", str(manifest.get("device", "not recorded"))),
         ("software", results["software"]),
         ("artifacts", str(manifest.get("artifacts", "not recorded"))),
     ]

@@ -15,10 +15,10 @@ def group_by_setting(
     setting_of: Callable[[Run], Any],
     name_and_seed: Callable[[Run], tuple[str, int]],
 ) -> dict[str, tuple[Run, ...]]:
-    """The runs of each setting, by `setting_key`, in the order in which settings first come.
+    """Group runs by `setting_key`, in the order of first occurrence.
 
-    `setting_of` gives all settings but the seed, as JSON values. Raises ConfigError for a seed
-    that comes twice.
+    `setting_of` returns all settings except the seed, as JSON values. Raises ConfigError if a seed
+    occurs twice in a setting.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -28,7 +28,7 @@ def group_by_setting(
         for name, seed in map(name_and_seed, same):
             if seed in names:
                 raise ConfigError(
-                    f"RUN: {names[seed]} and {name} are one training (the same settings and seed "
+                    f"RUN: {names[seed]} and {name} are the same training (equal settings and seed "
                     f"{seed}); allowed: each seed of a setting once"
                 )
             names[seed] = name
@@ -36,19 +36,19 @@ def group_by_setting(
 
 
 def setting_key(setting: Any) -> str:
-    """One text for equal settings."""
+    """Return the same text for equal settings."""
     return json.dumps(setting, sort_keys=True)
 
 
 def varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of each setting, in words, what is not the same in all of them; empty where nothing is."""
+    """Describe each setting by the keys in which the settings differ; empty if all are equal."""
     keys = dict.fromkeys(key for setting in settings for key in setting)
     different = [key for key in keys if any(s.get(key) != settings[0].get(key) for s in settings)]
     return [", ".join(f"{key} {s.get(key)}" for key in different) for s in settings]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean ± sample standard deviation; the value alone if there is one."""
+    """Return mean ± sample standard deviation, or a single value without deviation."""
     summary = summarise_seeds(values)
     deviation = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
     return f"{summary.mean:.{digits}f}{deviation}"

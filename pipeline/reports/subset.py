@@ -1,4 +1,4 @@
-"""The report of a run that trained a classifier on its subset alone (`goal: subset`)."""
+"""Report of a run that trained a classifier on its subset alone (`goal: subset`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -93,7 +93,7 @@ def write_subset_report(
 def collect_probe(
     config: PipelineConfig, artifacts: Mapping[str, Artifact], store: Store
 ) -> dict[str, Any]:
-    """The figures of a finished run."""
+    """Collect the results of a finished run."""
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
     attempts = store.ledger.attempts([a.fingerprint for a in artifacts.values()])
     selection = selection_cost(costs)

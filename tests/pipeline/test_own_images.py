@@ -178,7 +178,7 @@ def test_the_classes_are_told_apart(root, capsys, layout):
     if layout is long_tail:  # two images teach nobody the third class
         assert error() < 45
         report = Path("runs/bars/report/report.md").read_text()
-        assert "| images of a class | 2 to 200, of which the subset keeps 2 to 20 |" in report
+        assert "| images per class | 2 to 200, of which the subset keeps 2 to 20 |" in report
     else:
         assert error() < 25
     if layout is constant_channel:

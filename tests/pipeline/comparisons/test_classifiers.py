@@ -143,10 +143,10 @@ def test_runs_of_different_budgets_are_refused():
 
 def test_a_seed_that_comes_twice_is_refused():
     message = refusal(vanilla(), result("a", seed=7), result("b", seed=7))
-    assert "RUN: a and b are one training (the same settings and seed 7)" in message
+    assert "RUN: a and b are the same training (equal settings and seed 7)" in message
 
 
 def test_the_best_epoch_is_labelled():
     text = classification_table([vanilla()])
-    assert "lowest test error seen: optimistic, nothing was chosen by it" in text
+    assert "lowest test error: optimistic, not used for selection" in text
     assert text.startswith("images called hash; 300 epochs.\n\n| model |")

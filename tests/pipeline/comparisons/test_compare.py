@@ -260,7 +260,7 @@ def test_an_artifact_that_is_not_made_is_named_with_the_command_that_makes_it(pl
         ({"images": "others"}, "RUN: one and two have different images (digits, 3 classes; "),
         ({"steps": 20}, "RUN: one has robustness.steps 10 and two 20; allowed: runs of the same"),
         ({"epsilons": [0.1]}, "RUN: one has robustness.epsilons [0.03"),
-        ({"seed": 0}, "RUN: one and two are one training"),
+        ({"seed": 0}, "RUN: one and two are the same training"),
     ],
 )
 def test_what_cannot_stand_side_by_side_is_refused(place, capsys, other, expected):

@@ -77,7 +77,7 @@ def test_the_report_states_the_training_and_its_errors(finished):
     assert results["accuracy"]["top1_error_best"] == pytest.approx(min(errors), abs=1e-3)
     for stated in (
         f"top-1 error **{errors[-1]:.2f} %** after the last of 2 epochs",
-        f"{min(errors):.2f} % (lowest test error seen: optimistic, nothing was chosen by it)",
+        f"{min(errors):.2f} % (lowest test error: optimistic, not used for selection)",
         "| model | resnet8 |",
         "| parameters | 74,835 |",
         "digits: 72 training and 106 test images of 3 classes, 8×8",
@@ -113,7 +113,7 @@ def test_its_cost_is_every_attempt_at_the_scorer(finished):
 
 
 def test_without_its_twin_the_time_is_not_known_and_the_report_says_how_to_know_it(finished):
-    assert "Training time over that of vanilla: not known (this store holds no" in finished.before
+    assert "Training time relative to vanilla: unknown (the store has no" in finished.before
     train, report = finished.commands
     assert "--set 'scorer.mixing={kind: none}' --set scorer.label_smoothing=0" in train
     assert "--name tiny-vanilla" in train
@@ -125,7 +125,7 @@ def test_the_printed_commands_measure_it(finished):
     time = finished.results()["training_time"]
     assert time["relative_to_vanilla"] == pytest.approx(stage / twin, abs=1e-4)
     assert time["seconds_per_epoch"] == pytest.approx(stage / 2, abs=1e-3)
-    assert f"Training time over that of vanilla: **{stage / twin:.2f}**." in finished.after
+    assert f"Training time relative to vanilla: **{stage / twin:.2f}**." in finished.after
     assert "To measure it" not in finished.after
 
 
@@ -201,9 +201,9 @@ def test_the_published_rows_of_its_table_stand_beside_it(finished, monkeypatch):
     assert finished.other("report", "tiny-vanilla") == 0
     text = finished.report("tiny-vanilla")
     words = " ".join(text.split())
-    assert "The paper's Table 2: PreActResNet18 on cifar100. All rows but the last are" in words
-    assert "**published figures**, not measured here; they are of 300 epochs. This" in words
-    assert "A note. Of its own rows the paper does not say" in words
+    assert "The paper's Table 2: PreActResNet18 on cifar100. All rows except the last" in words
+    assert "**published figures**, not measured here, after 300 epochs. This" in words
+    assert "A note. The paper does not state whether" in words
     error = finished.results("tiny-vanilla")["accuracy"]["top1_error_last"]
     assert text.split("| --- | ---: | ---: |\n")[1].strip().splitlines() == [
         "| Vanilla (published, this setting) | 23.59 | 1.00 |",
@@ -226,7 +226,7 @@ def test_augmentation_is_put_into_words():
     ("settings", "words"),
     [
         ({}, "0.25 divided by ten after epoch 150 and 225, momentum 0.9 (Nesterov), weight decay"),
-        ({"schedule": "cosine"}, "0.25 falling along a cosine"),
+        ({"schedule": "cosine"}, "0.25 with cosine decay"),
         ({"schedule": "one_cycle", "momentum": 0}, "0.25 at the peak of one cycle, momentum 0, "),
         ({"milestones": ()}, "0.25 throughout"),
     ],

@@ -121,7 +121,7 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
             "stage": stage,
             "hours": "2 GPU-hours",
             "attempts": 2,
-            "note": "beside the goal, in no sum",
+            "note": "not part of the totals",
         }
         for stage in ("robustness", "landscape")
     ]
@@ -133,7 +133,7 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
         "| ImageNet-A, top-1 accuracy (%) | 3.30 | – |",
         "| ImageNet-O, AUPR (%) | 50.00 | 25.00 |",
         "![Robustness: robustness](robustness.png)",
-        "It cost 2 GPU-hours, which no sum above includes.",
+        "Cost: 2 GPU-hours, not part of the totals above.",
     ):
         assert line in robustness
     for line in (
@@ -159,7 +159,7 @@ def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     text = (report / "report.md").read_text()
     # The scorer was trained to be attacked; the random subset did not need one.
     assert set(results["cost"]["stages"]) == {"subset", "probe"}
-    assert text.count("| beside the goal, in no sum |") == 2
+    assert text.count("| not part of the totals |") == 2
     assert results["cost"]["total"] == pytest.approx(
         sum(results["cost"]["stages"].values()), abs=1e-7
     )
@@ -169,6 +169,6 @@ def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     page = (report / "report.html").read_text()
     assert '<section id="robustness">' in page
     assert '<desc id="robustness-description">' in page
-    assert page.count("<td>beside the goal, in no sum</td>") == 2
+    assert page.count("<td>not part of the totals</td>") == 2
     for figure in report.glob("*.png"):
         assert f"({figure.name})" in text

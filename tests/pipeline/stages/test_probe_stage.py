@@ -82,7 +82,7 @@ def test_the_report_states_them_and_shows_its_figures(finished):
     text, error = finished.report(), finished.results()["accuracy"]["top1_error_last"]
     assert "resnet8 trained on **36 of 72 images** (high-CV, t = 0.5) and nothing else" in text
     assert f"top-1 error **{error:.2f} %** after the last of 3 epochs" in text
-    assert "| normalization | that of all 72 training images, whatever the subset |" in text
+    assert "| normalization | of all 72 training images, not of the subset |" in text
     assert "**scorer + scores + subset**" in text
     pictures = {path.name for path in (finished.folder / "runs/tiny/report").glob("*.png")}
     assert pictures == {"training.png", "cost.png", "gallery.png", "cv.png"}
@@ -167,10 +167,10 @@ def test_a_run_that_did_not_search_is_no_point_of_a_plot(finished, capsys):
     picture = finished.folder / "no.png"
     runs = ["--runs", str(finished.folder / "runs")]
     assert main(["plot", "tiny", "-o", str(picture), *runs]) == 2
-    expected = "RUN: tiny trained a classifier on its subset and searched for nothing; allowed: "
+    expected = "RUN: tiny trained a classifier on its subset and has no search; allowed: "
     assert expected in capsys.readouterr().err
     assert main(["table", "tiny", *runs]) == 2
-    assert "did not train a classifier alone" in capsys.readouterr().err
+    assert "the goal of tiny is not a classifier" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_random_subset_is_trained_on_once(finished, counted):
     assert not counted
     found = json.loads(finished.read("chance-fidelity/results.json"))
     assert set(found["rankings"]) == {"random", "full"}
-    assert "one part to compare" in finished.read("chance-fidelity/report.md")
+    assert "only one part is compared" in finished.read("chance-fidelity/report.md")
 
 
 def test_status_and_run_know_of_a_ranking(finished, counted, capsys):
@@ -192,7 +192,7 @@ def test_a_dataset_of_fewer_training_images_keeps_their_order():
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["subset.measure=full"], "subset.measure: found 'full', which leaves nothing to compare"),
+        (["subset.measure=full"], "subset.measure: found 'full', which is the reference"),
         (["fidelity.training.batch_size=13"], "fidelity.training.batch_size: 13 exceeds the 12"),
         (["fidelity.training={network: imagenet}"], "data.image_size: 8 is too small"),
         (["fidelity.architectures=2"], "fidelity.architectures: found 2"),

@@ -154,11 +154,11 @@ def test_a_failed_trial_is_reported_and_the_rest_goes_on(sweep, monkeypatch, cap
     assert trial["error"] == "probe: the loss is not finite"
     assert trial["cost"]["stages"]["probe"] >= 0
     page = Path("runs/digits/report.md").read_text()
-    assert "11 of 12 trials are whole" in page
+    assert "11 of 12 trials are complete" in page
     assert "- high CV, fraction=0.4, seed 0: probe: the loss is not finite (" in page
     assert "failed      high CV, fraction=0.4, seed 0" in capsys.readouterr().out
     assert sweep() == 0  # the next sweep tries it again
-    assert "12 of 12 trials are whole" in Path("runs/digits/report.md").read_text()
+    assert "12 of 12 trials are complete" in Path("runs/digits/report.md").read_text()
 
 
 def test_a_failed_scorer_fails_all_trials_of_its_seed_alone(sweep, monkeypatch):
