@@ -1,1 +1,1 @@
-"""Benchmarks: speed as ratios between variants interleaved in one run."""
+"""Benchmarks: speed ratios of variants, interleaved in one run."""

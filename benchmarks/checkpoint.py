@@ -1,11 +1,10 @@
-"""Time and size of a checkpoint as a share of an epoch: CIFAR-100's scorers and its search.
+"""Time of a checkpoint relative to an epoch, and its size: scorers and search on CIFAR-100.
 
     python -m benchmarks.checkpoint [--device cuda] [--folder DIR] [--repeats 5] [--json FILE]
 
-A step at the recipe's batch size and a few checkpoints of all that the stage keeps are timed in
-turn; the medians are compared, the step's times the steps of an epoch. `--folder` is where
-checkpoints go: the disk of the artifacts is the one to measure. Beside the share stands the length
-of an epoch under which a checkpoint would take more than the goal.
+Steps at the recipe's batch size and checkpoints of the stage's state are timed in turn; the medians
+are compared, with the step's multiplied by the steps of an epoch. Set `--folder` to the disk of the
+artifacts. The output includes the length of an epoch at which a checkpoint reaches the goal.
 """
 
 import math
@@ -39,12 +38,12 @@ from pipeline.config import load_config
 from pipeline.device import device_name, keep_freed_memory, resolve_device
 
 _GOAL = 0.02  # of an epoch
-_SAVES = 5  # a step
+_SAVES = 5  # per step
 
 
 @dataclass(frozen=True)
 class Work:
-    """A step, how many of them an epoch has, and what its checkpoint keeps."""
+    """A step, the number of steps per epoch, and the content of a checkpoint."""
 
     step: Run
     steps: int
@@ -52,14 +51,14 @@ class Work:
 
 
 def scorer(config: ClassifierConfig, device: torch.device) -> Work:
-    """Training a scorer on all images."""
+    """Return the work of training a scorer on all images."""
     training = ScorerTraining(config, device)
     kept = {"model": training.model, "optimizer": training.optimizer}
     return Work(training.step, math.ceil(IMAGES / config.batch_size), partial(_state, kept))
 
 
 def search(config: SearchConfig, fraction: float, device: torch.device) -> Work:
-    """Searching on a fraction of the images, after the warm-up: of α and β too."""
+    """Return the work of a search on a fraction of the images, after the warm-up."""
     config = config.model_copy(update={"learning_rate": LEARNING_RATE})
     ours = Ours(Supernet, config, device, num_classes=CLASSES)
     batch = random_batch(config.batch_size, CLASSES, SIDE, device)
@@ -73,9 +72,11 @@ def search(config: SearchConfig, fraction: float, device: torch.device) -> Work:
 
 
 def main() -> None:
-    """Time steps and checkpoints, print their shares, and write them as JSON if asked to."""
+    """Time steps and checkpoints, print their ratios, and write them to --json."""
     parser = options(__doc__, device="cpu", repeats=5)
-    parser.add_argument("--folder", type=Path, help="for checkpoints (default: the system's)")
+    parser.add_argument(
+        "--folder", type=Path, help="for checkpoints (default: system's temporary folder)"
+    )
     given = parser.parse_args()
     device = resolve_device(given.device)
     keep_freed_memory()
@@ -101,7 +102,7 @@ def main() -> None:
 def measure(
     works: dict[str, Work], folder: Path, repeats: int, device: torch.device
 ) -> dict[str, dict[str, Any]]:
-    """Seconds of an epoch's steps and of its checkpoint, by name; the first turn is dropped."""
+    """Measure seconds of an epoch's steps and of a checkpoint, by name, without the first round."""
     steps: dict[str, list[float]] = {name: [] for name in works}
     saves: dict[str, list[float]] = {name: [] for name in works}
     spaces = {name: Workspace(folder / str(number)) for number, name in enumerate(works)}

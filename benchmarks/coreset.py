@@ -2,11 +2,10 @@
 
     python -m benchmarks.coreset [--device cuda] [--threads 2] [--json FILE]
 
-The usual way takes scikit-learn's distances of all features from each centre as it is chosen and
-keeps the least ones in numpy. It is timed on fewer features, interleaved with ours on the same, and
-on a CPU; both have to choose the same centres. The features are random: clusters, one a class, each
-spread along a few directions, behind a ReLU. Seconds are of the wall and of all cores' work.
-`--small` is the number of images of the comparison.
+The baseline computes scikit-learn's distances of all features from each new centre and keeps the
+minima in numpy. It is timed on `--small` images, interleaved with ours, on a CPU; both should
+choose the same centres. Features are random: one cluster per class, spread along a few directions,
+after a ReLU. Times are wall-clock seconds and CPU seconds of all cores.
 """
 
 import statistics
@@ -23,12 +22,12 @@ from classification.seeding import make_generator
 from pipeline.device import device_name, resolve_device
 from subsample.coreset import k_center_greedy, k_center_ranks
 
-_GOAL_SECONDS = 10.0  # of all images at the default sizes, on two cores
-_DIRECTIONS = 20  # along which a class spreads
+_GOAL_SECONDS = 10.0  # for all images at the default sizes, on two cores
+_DIRECTIONS = 20  # of spread within a class
 
 
 def main() -> None:
-    """Print seconds, then the ratio; write both as JSON if asked."""
+    """Print seconds and the ratio, and write them to --json."""
     parser = options(
         __doc__,
         device="cpu",
@@ -74,7 +73,7 @@ def main() -> None:
 def make_features(
     number: int, width: int, num_classes: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Features float32 [N, F] and labels int64 [N]."""
+    """Draw features float32 [N, F] and labels int64 [N]."""
     generator = make_generator(0, "coreset-benchmark")
 
     def normal(*shape: int) -> Tensor:
@@ -87,17 +86,17 @@ def make_features(
 
 
 def measure(run: Run, repeats: int) -> dict[str, float]:
-    """Medians of the seconds that `run` takes on the wall, and on the CPU's cores together."""
+    """Measure the median wall-clock seconds of `run`, and CPU seconds of all cores."""
     wall, processor = [], []
     for _ in range(repeats):
         begun = time.process_time()
-        wall.append(seconds_of(run, torch.device("cpu")))  # what is run waits for its device
+        wall.append(seconds_of(run, torch.device("cpu")))  # `run` waits for its device
         processor.append(time.process_time() - begun)
     return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(processor)}
 
 
 def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:
-    """Ours over the usual way: the median of the ratios of each round, and what agrees."""
+    """Compare ours with the baseline: the median ratio over rounds, and the common centres."""
     count = round(fraction * len(features))
     points = features.cpu().numpy()
     ours, theirs = [], []
@@ -119,7 +118,7 @@ def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:
 
 
 def pairwise_greedy(points: np.ndarray, count: int, first: int) -> list[int]:
-    """The usual way, from the same `first` centre: `points` [N, F] to `count` indices."""
+    """Run the baseline from the same `first` centre: `points` [N, F] to `count` indices."""
     order = [first]
     near = euclidean_distances(points, points[[first]])[:, 0]
     while len(order) < count:

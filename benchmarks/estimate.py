@@ -1,11 +1,10 @@
-"""How accurate `estimate` is: estimated over measured hours of every stage.
+"""Accuracy of `estimate`: estimated over measured time of every stage.
 
     python -m benchmarks.estimate --config configs/quickstart.yaml --set search.epochs=10
 
-Each repeat has a seed and a store of its own: the run is estimated, run, and its retraining, whose
-network is then known, estimated again. `--clock cpu` counts the process's seconds on a CPU instead
-of those on the wall, for a machine that other work shares: what waits for the disk is then left
-out, on both sides.
+Each repeat has its own seed and store. The run is estimated and executed, and its retraining is
+estimated again with the network found. `--clock cpu` counts CPU seconds of the process instead of
+wall-clock seconds, for a shared machine; it excludes waiting for the disk.
 """
 
 import io
@@ -32,7 +31,7 @@ _KNOWN = "retrain, network known"
 def compare(
     config: Path, overrides: list[str], device: str, seconds: float, clock: str
 ) -> dict[str, tuple[float, float]]:
-    """(estimated, real) seconds of every stage."""
+    """Return (estimated, real) seconds of every stage."""
     resolved, now = load_config(config, overrides), _CLOCKS[clock]
     datasets = load_datasets(resolved)
     with TemporaryDirectory() as folder:
@@ -54,7 +53,7 @@ def compare(
 
 
 def main() -> None:
-    """Estimate, run, compare; print the ratios and write them as JSON if asked to."""
+    """Estimate, run and compare; print the ratios and write them to --json."""
     parser = options(
         __doc__,
         device="auto",

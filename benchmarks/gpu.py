@@ -1,11 +1,11 @@
-"""All measurements for a CUDA device, in under eight minutes: one JSON file, one Markdown table.
+"""All benchmarks for a CUDA device in under eight minutes, with one JSON and one Markdown file.
 
     python -m benchmarks.gpu --output DIR [--reference PC-DARTS]
 
-An iteration of the search beside the public repository's, whole searches on a tenth and on all of
-50,000 images, the fast scorer and its scores in fp32 and bf16, each with and without CUDA graphs,
-and a profile of the captured iteration. The random images stand for CIFAR-100's: the time does not
-depend on what they show. `--epochs` are those of searches and scorers instead of the recipes'.
+It measures an iteration of the search and of the public repository's, complete searches on a tenth
+and on all of 50,000 images, the fast scorer and its scores in fp32 and bf16, each with and without
+CUDA graphs, and a profile of an iteration. Images are random, of the size of CIFAR-100's; the time
+does not depend on their content. `--epochs` replaces the epochs of searches and scorers.
 """
 
 import json
@@ -49,7 +49,7 @@ _PROFILED_ROWS = 25
 
 
 def main() -> None:
-    """Measure part by part, writing after each, so that a machine taken away loses one part."""
+    """Measure part by part and write after each, so that an interruption loses only one part."""
     parser = options(
         __doc__,
         device="cuda",
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def make_dataset(num_images: int, side: int) -> ImageDataset:
-    """Random images of 100 classes, as many to test on as a fifth of those to train on."""
+    """Make random images of 100 classes, with a fifth as many test as training images."""
     generator = torch.Generator().manual_seed(0)
 
     def part(number: int) -> ImageSet:
@@ -129,7 +129,7 @@ def measure_scorer(
     cuda_graph: GraphMode,
     epochs: int | None,
 ) -> dict[str, Any]:
-    """Seconds of training the fast scorer and of scoring every image ten times."""
+    """Measure seconds of training the fast scorer and of scoring every image ten times."""
     recipe = load_config(_CONFIG).scorer
     changes: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
     changes |= {"batch_size": min(recipe.batch_size, len(dataset.train.labels) // 2)}
@@ -173,7 +173,7 @@ def measure_search(
     precision: Precision,
     cuda_graph: GraphMode,
 ) -> dict[str, Any]:
-    """Seconds of a whole search on the first images of each class, checkpoints included."""
+    """Measure seconds of a complete search on the first images of each class, with checkpoints."""
     chosen = torch.arange(round(fraction * len(dataset.train.labels)))
     parts = halve(dataset.in_memory().take(chosen).to(device), 0)
     changed: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
@@ -197,7 +197,7 @@ def measure_search(
 def profile_iteration(
     config: SearchConfig, device: torch.device, shape: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """What the device, or the CPU, spends an uncaptured iteration's time on, longest first."""
+    """Profile an uncaptured iteration on the device or the CPU, longest operations first."""
     variant = Ours(Supernet, config.model_copy(update={"learning_rate": LEARNING_RATE}), device)
     images, labels = random_batch(shape[0], variant.num_classes, shape[-1], device)
     activities = [ProfilerActivity.CPU]
@@ -221,7 +221,7 @@ def profile_iteration(
 
 
 def render(record: dict[str, Any]) -> str:
-    """The record so far, as Markdown."""
+    """Render the current record as Markdown."""
     lines = [f"# {record['device']}, torch {record['torch']}", ""]
     if "iteration" in record:
         lines.append(as_markdown(record["iteration"]))

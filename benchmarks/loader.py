@@ -3,19 +3,19 @@
     python -m benchmarks.loader --images FOLDER [--workers 1 2] [--repeats 5] [--json FILE]
     python -m benchmarks.loader --index 1300000
 
-FOLDER holds a folder of JPEGs a class; they are linked into a temporary tree until an epoch has
-`--count` images. Ratios are of the same round. Each contender has the same number of worker
-processes and the same DataLoader between them and the consumer, and starts before the clock does.
-With `--workers 0` the clock is of this process's own work, whatever else the machine does.
+FOLDER has one folder of JPEGs per class; they are linked into a temporary tree until an epoch has
+`--count` images. Ratios are within a round. All contenders use the same number of worker processes
+and the same DataLoader, and start before the clock. With `--workers 0` the clock counts the CPU
+time of this process.
 
 bare       open, decode to RGB, resize to 224×224: Pillow, no crop, no augmentation
-bare draft the same, a large JPEG decoded at a fraction of its size
+bare draft the same, with large JPEGs decoded at a fraction of their size
 reference  ImageFolder, RandomResizedCrop, flip, ColorJitter, PILToTensor: torchvision's v2
-ours       random resized crop and flip in workers, colour jitter where the batches arrive
-to device  ours without the colour jitter, which a GPU would do beside the workers
+ours       random resized crop and flip in workers, colour jitter on the device
+to device  ours without the colour jitter, which a GPU does concurrently
 
-`--index N` makes N files of a byte in 1,000 class folders, lists them, keeps the listing and reads
-it again, each in a process of its own whose memory it watches; Linux only. TMPDIR says where.
+`--index N` makes N files of one byte in 1,000 class folders under TMPDIR, lists them, saves the
+listing and reads it again, each in a separate process, and measures time and memory; Linux only.
 """
 
 import argparse
@@ -49,16 +49,18 @@ _CPU = torch.device("cpu")
 _SIDE = 224
 _BATCH = 64
 _JITTER = 0.4
-_CLASSES = 1000  # of the index's tree
-_PREFETCHED = 4  # batches a worker, as ours
+_CLASSES = 1000  # of the tree of --index
+_PREFETCHED = 4  # batches per worker, as in our loader
 _INDEX_STEPS = ("list", "reload", "digest")
 
 
 def main() -> None:
-    """Print images a second and ratios, or the index's seconds and bytes; write them if asked."""
+    """Print images per second and ratios, or seconds and bytes of the index; write --json."""
     parser = options(__doc__, workers=[default_workers()], count=640, repeats=5)
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="a folder of JPEGs a class")
-    parser.add_argument("--index", type=int, metavar="N", help="files of an index to build")
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="one folder of JPEGs per class"
+    )
+    parser.add_argument("--index", type=int, metavar="N", help="number of files to index")
     parser.add_argument("--step", choices=_INDEX_STEPS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
@@ -80,7 +82,7 @@ def main() -> None:
 
 
 def make_tree(source: Path, folder: Path, count: int) -> Path:
-    """`count` training images, the files of `source`'s classes over and over, as hard links."""
+    """Make a tree of `count` training images, as repeated hard links to `source`'s files."""
     folders = [source / name for name in folders_in(source)]
     files = [folder / name for folder in folders for name in images_in(folder, None).names]
     times = max(2, round(count / len(files)))
@@ -90,7 +92,7 @@ def make_tree(source: Path, folder: Path, count: int) -> Path:
             target.mkdir(parents=True, exist_ok=True)
             for number in range(repeats):
                 _link(path, target / f"{number}-{path.name}")
-    print(f"{len(files)} files, {len(files) * times} images an epoch, batches of {_BATCH}")
+    print(f"{len(files)} files, {len(files) * times} images per epoch, batches of {_BATCH}")
     return folder
 
 
@@ -102,7 +104,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 class Bare(Dataset[torch.Tensor]):
-    """Decoded, resized, and nothing else."""
+    """Images that are only decoded and resized."""
 
     def __init__(self, paths: list[Path], draft: bool) -> None:
         self._paths, self._draft = paths, draft
@@ -119,14 +121,14 @@ class Bare(Dataset[torch.Tensor]):
 
 
 class WithoutColour(FileLoader):
-    """Ours as far as the device: what its workers can deliver."""
+    """Our loader without the work on the device: the throughput of its workers."""
 
     def _on_device(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         return images.to(self.device)
 
 
 def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[Any]]]:
-    """Each loader's epoch by its number."""
+    """Return functions that load an epoch, by loader."""
     index = list_images(DataConfig(kind="folder", root=tree), "--images").train
     files = ImageFiles(index, _SIDE, workers=workers)
     ours = FileLoader(files, _BATCH, _CPU, True)
@@ -165,14 +167,14 @@ def contenders(tree: Path, workers: int) -> dict[str, Callable[[int], Iterable[A
 
 
 def measure(tree: Path, workers: list[int], repeat: int) -> list[dict[str, Any]]:
-    """Images a second of each contender by number of workers, and ratios of ours to the others."""
+    """Measure images per second by contender and number of workers, and ratios of ours to them."""
     epochs = {number: contenders(tree, number) for number in workers}
     rates: dict[int, dict[str, list[float]]] = {
         number: {name: [] for name in epochs[number]} for number in workers
     }
     for turn in range(repeat + 1):
         for number in workers:
-            # Alone, a process knows what it costs whatever else the machine does.
+            # Without workers, CPU time is independent of other load on the machine.
             clock = time.perf_counter if number else time.process_time
             for name, epoch in epochs[number].items():
                 started = clock()
@@ -187,8 +189,8 @@ def _images(batch: Any) -> int:
 
 
 def describe(workers: int, rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Print medians and ranges of the rounds; the figures as a record."""
-    unit = "images/s" if workers else "images a second of the CPU"
+    """Print medians and ranges over the rounds; return them as a record."""
+    unit = "images/s" if workers else "images per CPU second"
     print(f"{workers} workers, {len(rates['ours'])} rounds: {unit}")
     for name, row in rates.items():
         print(f"  {name:22} {statistics.median(row):.1f} ({min(row):.1f}-{max(row):.1f})")
@@ -203,7 +205,7 @@ def describe(workers: int, rates: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def print_scaling(runs: list[dict[str, Any]]) -> None:
-    """How each contender gains from more workers: medians of the ratios of each round."""
+    """Print each contender's speed-up with more workers: medians of the ratios of each round."""
     first, *others = runs
     for run in others:
         gains = {
@@ -215,7 +217,7 @@ def print_scaling(runs: list[dict[str, Any]]) -> None:
 
 
 def measure_index(count: int) -> dict[str, Any]:
-    """Seconds and growth of peak memory of each step on a tree of `count` files."""
+    """Measure seconds and growth of peak memory of each step on a tree of `count` files."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         tree = Path(folder) / "tree"
@@ -237,9 +239,9 @@ def measure_index(count: int) -> dict[str, Any]:
 
 
 def make_files(tree: Path, count: int) -> None:
-    """A training split of about `count` files of a byte, and a file a class to validate on."""
+    """Make about `count` training files of one byte, and one validation file per class."""
     each = max(2, count // _CLASSES)
-    settled = time.time() - 60  # a listing of folders that have just changed is not kept
+    settled = time.time() - 60  # listings of recently changed folders are not saved
     for label in range(_CLASSES):
         name = f"n{label:08}"
         for split, files in (("train", each), ("val", 1)):
@@ -252,7 +254,7 @@ def make_files(tree: Path, count: int) -> None:
 
 
 def index_step(tree: Path, step: str) -> dict[str, float]:
-    """Seconds of one step, and by how much memory grew at its peak, of this process."""
+    """Measure seconds and growth of peak memory of one step in this process."""
     config = DataConfig(kind="folder", root=tree)
     index = list_images(config, "--index").train if step == "digest" else None
     seconds, size = 0.0, 0

@@ -1,7 +1,7 @@
-"""What the benchmarks share: their options, interleaved timing, peak memory, and the record.
+"""Options, interleaved timing, peak memory and records of the benchmarks.
 
-Contenders run in turn, one of each in every round, so that a busy machine slows all alike; medians,
-or ratios of the same round, are compared.
+Contenders run in turn in every round, so that other load slows all equally; medians, or ratios
+within a round, are compared.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from classification.data.transforms import Normalization
 from pipeline.device import device_name
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)  # of random images
+NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)  # for random images
 LEARNING_RATE = 1e-6  # so that the weights stay finite on random labels
 
 Name = TypeVar("Name")
 Run = Callable[[], object]
-Prepare = Callable[[], Callable[[], object]]  # makes what stands before the work, returns the work
+Prepare = Callable[[], Callable[[], object]]  # set-up that returns the work
 
 
 def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """--json FILE, and an option for each of `defaults`, of its type; of a list, several values."""
+    """Build a parser with --json and one option per default, of its type; lists take several."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,12 +41,12 @@ def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser
             nargs="+" if several else None,
             help="default: %(default)s",
         )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     return parser
 
 
 def write_record(path: Path | None, device: torch.device, given: object, **figures: Any) -> None:
-    """Write device, torch's version, the options and the figures as JSON, unless `path` is None."""
+    """Write device, torch version, options and figures as JSON, unless `path` is None."""
     if path is not None:
         record = {"device": device_name(device), "torch": torch.__version__, "options": vars(given)}
         path.write_text(json.dumps(record | figures, indent=1, default=str) + "\n")
@@ -55,20 +55,20 @@ def write_record(path: Path | None, device: torch.device, given: object, **figur
 def random_batch(
     size: int, num_classes: int, side: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Images float32 [N, 3, H, W] as if normalised, and labels int64 [N] of all classes in turn."""
+    """Draw normalised images float32 [N, 3, H, W], and labels int64 [N] that cycle over classes."""
     images = torch.randn(size, 3, side, side, device=device)
     return images, torch.arange(size, device=device) % num_classes
 
 
 def random_pixels(size: int, side: int, device: torch.device) -> Tensor:
-    """Images uint8 [N, 3, H, W]."""
+    """Draw images uint8 [N, 3, H, W]."""
     return torch.randint(256, (size, 3, side, side), dtype=torch.uint8, device=device)
 
 
 def seconds_of(
     run: Run, device: torch.device, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Seconds until the device has done all of a run."""
+    """Measure seconds until the device has finished a run."""
     synchronize(device)
     begun = clock()
     run()
@@ -79,7 +79,7 @@ def seconds_of(
 def interleaved(
     runs: Mapping[Name, Run], repeats: int, device: torch.device, warm_up: int = 1
 ) -> dict[Name, list[float]]:
-    """Seconds of each run in each of `repeats` rounds, which follow `warm_up` others."""
+    """Measure seconds of each run in each of `repeats` rounds, after `warm_up` rounds."""
     seconds: dict[Name, list[float]] = {name: [] for name in runs}
     for repeat in range(-warm_up, repeats):
         for name, run in runs.items():
@@ -90,24 +90,24 @@ def interleaved(
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_memory(prepare: Prepare, device: torch.device) -> int:
-    """Bytes at the peak of the work that `prepare` (picklable) returns, beyond what it made.
+    """Measure peak bytes of the work returned by `prepare` (picklable), beyond those of `prepare`.
 
-    Measured in a fresh process. On a CUDA device those of torch's allocator, on a CPU those the
-    process holds (Linux alone).
+    Runs in a new process. Counts torch's allocator on a CUDA device, else the resident memory of
+    the process (Linux only).
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_memory, (prepare, device))
 
 
 def memory_growth(work: Run) -> int:
-    """Bytes by which this process grows at the peak of the work (Linux alone)."""
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
+    """Measure the growth of this process at the peak of the work, bytes (Linux only)."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current value
     before = _status("VmRSS")
     work()
     return _status("VmHWM") - before

@@ -1,13 +1,13 @@
-"""Cost of mixing: time of a training step with every mixer over the time without mixing.
+"""Cost of mixing: time of a training step with each mixer relative to no mixing.
 
     python -m benchmarks.mixing [--device cuda] [--models preact_resnet18 …] [--json FILE]
-    python -m benchmarks.mixing --alone     # the mixers without a network, beside torchvision's
+    python -m benchmarks.mixing --alone     # the mixers without a network, and torchvision's
 
-A step is augmentation, mixing, forward, backward and update, as the pipeline takes it (the cost
-column of the paper's Table 2). A mixer's ratio is the median over the rounds of its time over that
-without mixing in the same round. Images and labels are random; `--num-images` is K. Alone,
-torchvision draws one mix for the whole batch and the mixers here one for each sample; its MixUp
-would round uint8 and is left out there.
+A step is augmentation, mixing, forward, backward and update, as in the pipeline (the cost column of
+the paper's Table 2). A mixer's ratio is the median over rounds of its time over the time without
+mixing in the same round. Images and labels are random; `--num-images` is K. With --alone,
+torchvision draws one mix per batch and our mixers one per sample; torchvision's MixUp rounds uint8
+and is omitted there.
 """
 
 import argparse
@@ -47,7 +47,7 @@ _WARM_UP = 4  # rounds; a step is captured in the fourth
 
 
 def main() -> None:
-    """Print a table a model, or one for float32 and one for uint8; write all as JSON if asked."""
+    """Print one table per model, or one for float32 and one for uint8; write them to --json."""
     parser = options(
         __doc__,
         device="cpu",
@@ -77,7 +77,7 @@ def main() -> None:
 def training_steps(
     model_name: str, device: torch.device, given: argparse.Namespace
 ) -> dict[str, Run]:
-    """One training step of the model with each mixer; all train the same weights, hardly."""
+    """Return a training step of the model for each mixer; all train the same weights slightly."""
     torch.manual_seed(0)
     classifier = build_classifier(model_name, NUM_CLASSES)
     model = to_device(classifier, device)
@@ -108,7 +108,7 @@ def training_steps(
 def runs_alone(
     dtype: torch.dtype, device: torch.device, given: argparse.Namespace
 ) -> dict[str, Run]:
-    """Each mixer that needs no model, on a batch of this type, beside torchvision's and a copy."""
+    """Return each mixer without a model, torchvision's and a copy, on a batch of this type."""
     images, labels = _batch(dtype, device, given)
     generator = torch.Generator(device).manual_seed(0)
     theirs = {V2_CUTMIX: v2.CutMix(num_classes=NUM_CLASSES)}
@@ -125,7 +125,7 @@ def runs_alone(
 
 
 def compare(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Of each run the median of its milliseconds, and of its ratios to others of the same round."""
+    """Return each run's median milliseconds, and its ratios to other runs of the same round."""
     table = {}
     for name, times in seconds.items():
         table[name] = {"milliseconds": statistics.median(times) * 1e3}

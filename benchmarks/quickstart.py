@@ -1,4 +1,4 @@
-"""Time of the quickstart by stage, and the time of a second run that reuses everything.
+"""Time of the quickstart by stage, and of a second run that reuses all stages.
 
 python -m benchmarks.quickstart [--repeats 3] [--device cpu] [--json FILE]
 """
@@ -17,7 +17,7 @@ from pipeline.store.ledger import Ledger
 
 
 def measure(device: str) -> dict[str, float]:
-    """Seconds of a first run, of its stages, and of a second run that reuses them all."""
+    """Measure seconds of a first run, of its stages, and of a second run that reuses them."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(CONFIGS.parent / "run_pipeline.py"), "run"]
         command += [str(CONFIGS / "quickstart.yaml"), "--device", device]
@@ -32,7 +32,7 @@ def measure(device: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print medians, and each as a share of the first run."""
+    """Print medians, and their fractions of the first run."""
     given = options(__doc__, device="cpu", repeats=3).parse_args()
     runs = [measure(given.device) for _ in range(given.repeats)]
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}

@@ -1,8 +1,8 @@
-"""Drives an unmodified checkout of the public PC-DARTS repository, for comparison.
+"""Runs an unmodified checkout of the public PC-DARTS repository, for comparison.
 
-Its search was written for Python 2 and one CUDA device: `.cuda()` is bridged to the device at
-hand while its modules are loaded and while it builds, and its training step, whose file no longer
-parses, is made again from what the modules give.
+Its search is for Python 2 and one CUDA device. `.cuda()` is redirected to the current device while
+its modules are loaded and built, and its training step, whose file does not parse in Python 3, is
+rebuilt from the modules.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from pcdarts.conversion import to_plain
 from pcdarts.search import SearchConfig
 from pcdarts.supernet import Supernet
 
-PARTIAL = 4  # K, written into its model
+PARTIAL = 4  # K, fixed in its model
 _MODULES = ("model_search", "architect", "operations", "genotypes")
 # Names of the plain form (pcdarts/conversion.py) → the repository's.
 _RENAMES = (
@@ -37,9 +37,9 @@ _OPERATION = re.compile(r"(\._ops\.\d+\._ops\.)(\d)")
 
 
 class Reference:
-    """Its supernet, architect and optimizer, under the search settings of `config`.
+    """The repository's supernet, architect and optimizer, with the search settings of `config`.
 
-    Raises FileNotFoundError if `directory` does not hold the repository.
+    Raises FileNotFoundError if `directory` does not contain the repository.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class Reference:
         self.model(images)
 
     def architecture_step(self, images: Tensor, labels: Tensor) -> None:
-        """Its first-order architecture step."""
+        """Take its first-order architecture step."""
         self._architect.step(
             images, labels, images, labels, self._optimizer.param_groups[0]["lr"],
             self._optimizer, unrolled=False,
         )  # fmt: skip
 
     def weight_step(self, images: Tensor, labels: Tensor) -> None:
-        """Its training step, of train_search.py."""
+        """Take the training step of its train_search.py."""
         self._optimizer.zero_grad()
         self.criterion(self.model(images), labels).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
         self._optimizer.step()
 
     def load(self, supernet: Supernet) -> None:
-        """Take over weights, statistics, α and β of `supernet`."""
+        """Copy weights, statistics, α and β from `supernet`."""
         state = {_rename(name): value for name, value in to_plain(supernet.state_dict()).items()}
         for name in ("alphas_normal", "alphas_reduce", "betas_normal", "betas_reduce"):
             getattr(self.model, name).data = state.pop(name).clone()
@@ -98,8 +98,8 @@ class Reference:
 
 
 def logit_difference(directory: Path, config: SearchConfig, side: int) -> float:
-    """Largest difference of our logits from the repository's, the weights being equal, as a share
-    of the largest logit; in float64 on the CPU.
+    """Return the largest difference of logits between ours and the repository's with equal weights,
+    relative to the largest logit; in float64 on the CPU.
     """
     cpu, classes = torch.device("cpu"), 10
     ours = Supernet(classes, config.channels, config.cells, PARTIAL).double()
@@ -116,13 +116,13 @@ def logit_difference(directory: Path, config: SearchConfig, side: int) -> float:
 def _rename(name: str) -> str:
     for pattern, replacement in _RENAMES:
         name = pattern.sub(replacement, name)
-    # It counts `none` among the operations.
+    # Its operations include `none`.
     return _OPERATION.sub(lambda match: f"{match[1]}{int(match[2]) + 1}", name)
 
 
 @contextmanager
 def _bridged(directory: Path, device: torch.device) -> Iterator[None]:
-    """Its modules importable under their own names, and `.cuda()` meaning `.to(device)`."""
+    """Make its modules importable by their names, and `.cuda()` equivalent to `.to(device)`."""
     kept = {name: sys.modules.pop(name) for name in _MODULES if name in sys.modules}
     sys.path.insert(0, str(directory))
     try:

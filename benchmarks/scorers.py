@@ -1,16 +1,15 @@
-"""Agreement of scorers on uncertain images: Spearman correlation of their CV rankings.
+"""Agreement between scorers: Spearman correlation of their CV rankings.
 
     python -m benchmarks.scorers FOLDER --classes 10 --images-per-class 100 --epochs 24
 
-Trains the fast recipe under two seeds (their agreement is the ceiling for any other's) and the
-paper's PyramidNet-110 on the images of FOLDER (train/<class>/* beside test/<class>/*), scores the
-training images with each, and compares. It goes through the pipeline's own store, so a stopped
-benchmark goes on where it was. The draws follow from the seed: scorers of one seed are compared
-under the same mixes, scorers of two seeds under other ones, as two users would be.
+It trains the fast recipe with two seeds (their agreement is the upper limit for other scorers) and
+the paper's PyramidNet-110 on the images of FOLDER (train/<class>/* and test/<class>/*), scores the
+training images with each, and compares the scores. It uses a store of the pipeline, so it can be
+resumed. Draws depend on the seed: scorers with one seed see the same mixes, others different ones.
 
-A scorer is RECIPE:SEED[:EPOCHS], where recipes are files of configs/scorers. `--classes` and
-`--images-per-class` take only the first ones; `--epochs` and `--batch-size` replace those of every
-recipe, the learning rate in proportion to the batch; `--fraction` is that of the subsets compared.
+A scorer is RECIPE:SEED[:EPOCHS], where recipes are files in configs/scorers. `--classes` and
+`--images-per-class` use only the first ones; `--epochs` and `--batch-size` replace those of every
+recipe, with the learning rate in proportion; `--fraction` is the size of the subsets to compare.
 """
 
 import argparse
@@ -43,7 +42,7 @@ _RECIPES = CONFIGS / "scorers"
 
 
 def main() -> None:
-    """Train, score, compare; print a table and write it as JSON if asked to."""
+    """Train, score and compare; print a table and write it to --json."""
     parser = options(
         __doc__,
         device="auto",
@@ -52,7 +51,7 @@ def main() -> None:
         fraction=0.1,
         store=Path("artifacts"),
     )
-    parser.add_argument("folder", type=Path, help="train/<class>/* beside test/<class>/*")
+    parser.add_argument("folder", type=Path, help="with train/<class>/* and test/<class>/*")
     for option in ("classes", "images-per-class", "epochs", "batch-size"):
         parser.add_argument(f"--{option}", type=int)
     arguments = parser.parse_args()
@@ -79,7 +78,7 @@ def main() -> None:
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Scores, labels, accuracy, reliability and cost under the recipe and seed of `name`."""
+    """Return scores, labels, accuracy, reliability and cost with the recipe and seed of `name`."""
     path, runs = _write_config(name, arguments), arguments.store / "runs"
     run(path, until="scores", device=arguments.device, artifacts=arguments.store, runs=runs)
     config = load_config(path)
@@ -99,7 +98,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(first: dict[str, Any], second: dict[str, Any], fraction: float) -> dict[str, float]:
-    """Spearman correlation of two CVs, and the share of a high-CV subset that both select."""
+    """Return the Spearman correlation of two CVs, and the overlap of their high-CV subsets."""
     config = SubsetConfig(measure="cv", fraction=fraction)
     chosen = [set(_select(row["labels"], config, row["scores"])) for row in (first, second)]
     return {
@@ -131,7 +130,7 @@ def _write_config(name: str, arguments: argparse.Namespace) -> Path:
         "seed": int(seed),
         "data": {"kind": "folder", "root": str(arguments.folder.resolve()), **_given(data)},
         "scorer": {"base": str(_RECIPES / f"{recipe}.yaml"), **_given(changes)},
-        # These are checked with the rest; no search is run.
+        # Required by the checks only: no search is run.
         "subset": {"fraction": 0.5},
         "search": {"batch_size": 2},
         "retrain": {"batch_size": 2},

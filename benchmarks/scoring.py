@@ -2,11 +2,10 @@
 
     python -m benchmarks.scoring [--device cuda] [--batch-size 1024] [--json FILE]
 
-Scoring is `measure_losses` as the pipeline calls it: drawing, mixing, normalising, the forward
-pass, the losses and their file. The bare forward pass is the same model on one ready batch of the
-same size, `--batches` times. Memory is that of scoring N = `--memory-images` and 4N images while
-all 4N lie on the device. The random images stand for any: the time does not depend on what they
-show.
+Scoring is `measure_losses` as in the pipeline: drawing, mixing, normalising, the forward pass, the
+losses and their file. The bare forward pass is the same model on one prepared batch of the same
+size, `--batches` times. Memory is measured for scoring N = `--memory-images` and 4N images with all
+4N on the device. Images are random; the time does not depend on their content.
 """
 
 import resource
@@ -37,7 +36,7 @@ _GOAL = 0.8
 
 
 def score(model: nn.Module, images: Tensor, config: ScoresConfig) -> None:
-    """Score all of `images` uint8 [N, 3, H, W] in a folder that is removed afterwards."""
+    """Score all of `images` uint8 [N, 3, H, W] in a temporary folder."""
     labels = torch.arange(len(images), device=images.device) % _NUM_CLASSES
     with tempfile.TemporaryDirectory() as folder:
         work = Workspace(Path(folder))
@@ -46,7 +45,7 @@ def score(model: nn.Module, images: Tensor, config: ScoresConfig) -> None:
 
 @torch.inference_mode()
 def forward(model: nn.Module, batch: Tensor, times: int) -> None:
-    """The bare forward pass, in eval mode."""
+    """Run the bare forward pass in eval mode."""
     model.eval()
     for _ in range(times):
         model(batch)
@@ -55,7 +54,7 @@ def forward(model: nn.Module, batch: Tensor, times: int) -> None:
 def compare_speed(
     name: str, config: ScoresConfig, batches: int, side: int, repeats: int, device: torch.device
 ) -> dict[str, Any]:
-    """Medians of images a second of both, and their ratio, for the classifier called `name`."""
+    """Measure median images per second of both, and their ratio, for the classifier `name`."""
     model = build_classifier(name, _NUM_CLASSES).to(device)
     mixes = config.batch_size * batches
     images = random_pixels(max(2, mixes // config.draws), side, device)
@@ -82,10 +81,10 @@ def compare_speed(
 def compare_memory(
     name: str, config: ScoresConfig, num_images: int, side: int, device: torch.device
 ) -> dict[str, Any]:
-    """Peak memory of scoring N and 4N images while all 4N lie on the device, in bytes.
+    """Measure peak memory of scoring N and 4N images with all 4N on the device, bytes.
 
-    On a CPU it is the process's peak, which never falls: the second less the first is the growth.
-    N is scored once before, since allocators grow until they have seen all the sizes.
+    On a CPU it is the peak of the process, which never decreases: the difference is the growth. N
+    is scored once before, because allocators grow until they have seen all sizes.
     """
     model = build_classifier(name, _NUM_CLASSES).to(device)
     images = random_pixels(4 * num_images, side, device)
@@ -100,7 +99,7 @@ def compare_memory(
 
 
 def main() -> None:
-    """Measure, print the ratios and the peaks, and write them as JSON if asked to."""
+    """Measure; print the ratios and the peaks, and write them to --json."""
     given = options(
         __doc__,
         device="cpu",
@@ -115,7 +114,7 @@ def main() -> None:
     device = resolve_device(given.device)
     config = ScoresConfig(draws=given.draws, batch_size=given.batch_size)
 
-    # Memory first: on a CPU a peak, once reached, would hide any later one.
+    # Memory first: on a CPU, an earlier peak would hide a later one.
     memory = compare_memory(given.models[0], config, given.memory_images, given.side, device)
     print(
         f"peak memory: {memory['peak_bytes'] / 1e6:.1f} MB for {memory['num_images']} images, "

@@ -3,8 +3,7 @@
     python -m benchmarks.search --reference PC-DARTS [--device cuda] [--batch-size 64] [--json FILE]
 
 PC-DARTS is an unmodified checkout of the repository of Xu et al. 2020. An iteration is an
-architecture step and a weight step. The random images stand for any: the time does not depend on
-what they show.
+architecture step and a weight step. Images are random; the time does not depend on their content.
 """
 
 import statistics
@@ -39,7 +38,7 @@ from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.reports.page import markdown_table
 
 _NUM_CLASSES = 10
-_WARMUP_ROUNDS = 5  # more than a step is called before it is captured
+_WARMUP_ROUNDS = 5  # more than the calls before a step is captured
 PARTS = ("forward", "architecture step", "weight step", "iteration")
 
 
@@ -47,17 +46,17 @@ class Variant(Protocol):
     """A supernet and its two steps."""
 
     def forward(self, images: Tensor, labels: Tensor, /) -> object:
-        """Logits of a batch."""
+        """Compute the logits of a batch."""
 
     def architecture_step(self, images: Tensor, labels: Tensor, /) -> object:
-        """Moves α and β."""
+        """Update α and β."""
 
     def weight_step(self, images: Tensor, labels: Tensor, /) -> object:
-        """Moves the weights."""
+        """Update the weights."""
 
 
 class Ours:
-    """The merged supernet or the plain one, with this project's steps."""
+    """The merged or the plain supernet, with this project's steps."""
 
     def __init__(
         self,
@@ -99,7 +98,7 @@ class Ours:
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts the aten operations dispatched below autograd, and those among them that are views.
+    """Counts the aten operations dispatched below autograd, and how many of them are views.
 
     PyTorch documents the base class, but only in a module with a private name.
     """
@@ -119,7 +118,7 @@ class OperationCounter(TorchDispatchMode):
 def builders(
     config: SearchConfig, device: torch.device, reference: Path | None
 ) -> dict[str, Callable[[], Variant]]:
-    """What makes each variant, by name; on a CUDA device ours comes captured and in bf16 too."""
+    """Return functions that build each variant; on a CUDA device also ours captured and in bf16."""
     made: dict[str, Callable[[], Variant]] = {
         "ours": partial(Ours, Supernet, config, device),
         "plain": partial(Ours, PlainSupernet, config, device),
@@ -136,7 +135,7 @@ def builders(
 def measure_seconds(
     variants: dict[str, Variant], images: Tensor, labels: Tensor, repeats: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds of every part of every variant, one of each in turn."""
+    """Measure seconds of every part of every variant, interleaved."""
     runs: dict[tuple[str, str], Run] = {}
     for name, variant in variants.items():
         runs[name, "forward"] = partial(variant.forward, images, labels)
@@ -149,14 +148,14 @@ def measure_seconds(
 
 
 def count_operations(variant: Variant, images: Tensor, labels: Tensor) -> tuple[int, int]:
-    """Operations of an iteration, all and without views."""
+    """Count the operations of an iteration, all and without views."""
     with OperationCounter() as counter:
         iterate(variant, images, labels)
     return counter.operations, counter.operations - counter.views
 
 
 def main() -> None:
-    """Measure, print a table and the ratios, and write them as JSON if asked to."""
+    """Measure; print a table and the ratios, and write them to --json."""
     parser = options(__doc__, device="cpu", repeats=5, batch_size=32, channels=16, cells=8, side=32)
     parser.add_argument("--reference", type=Path, metavar="DIR", help="the PC-DARTS checkout")
     given = parser.parse_args()
@@ -181,7 +180,7 @@ def compare(
     shape: tuple[int, ...],
     repeats: int,
 ) -> dict[str, Any]:
-    """All figures, and how many times as fast as the base, named in them, each variant is."""
+    """Return all figures, and the speed of each variant relative to the base named in them."""
     keep_freed_memory()
     torch.manual_seed(0)
     images, labels = random_batch(shape[0], _NUM_CLASSES, shape[-1], device)
@@ -192,7 +191,7 @@ def compare(
     rows: dict[str, dict[str, Any]] = {}
     for name, variant in variants.items():
         medians = {part: statistics.median(times) for part, times in seconds[name].items()}
-        # A replayed step dispatches nothing that could be counted.
+        # A replayed step dispatches no operations.
         counts = (None, None) if "captured" in name else count_operations(variant, images, labels)
         rows[name] = {
             "seconds": medians,
@@ -220,7 +219,7 @@ def compare(
 
 
 def as_markdown(report: dict[str, Any]) -> str:
-    """The figures as a table."""
+    """Format the figures as a table."""
     rows = report["variants"]
     columns = {"variant": list(rows)}
     for part in PARTS:
@@ -233,7 +232,7 @@ def as_markdown(report: dict[str, Any]) -> str:
     ]
     head = (
         f"Batch {tuple(report['shape'])}, C = {report['channels']}, {report['cells']} cells; "
-        f"medians of {report['repeats']} interleaved; in brackets times the speed of "
+        f"medians of {report['repeats']} interleaved; in brackets the speed relative to "
         f"{report['base']}."
     )
     difference = report["logit_difference"]
@@ -243,7 +242,7 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 
 class Iterations:
-    """Makes a variant and a batch, and returns the work whose memory is measured."""
+    """Builds a variant and a batch, and returns the work for the memory measurement."""
 
     def __init__(
         self, build: Callable[[], Variant], shape: tuple[int, ...], device: torch.device
@@ -251,7 +250,7 @@ class Iterations:
         self.build, self.shape, self.device = build, shape, device
 
     def __call__(self) -> Callable[[], None]:
-        """The work: a few iterations."""
+        """Return a function that runs a few iterations."""
         variant = self.build()
         batch = random_batch(self.shape[0], _NUM_CLASSES, self.shape[-1], self.device)
 

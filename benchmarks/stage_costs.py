@@ -3,8 +3,8 @@
     python -m benchmarks.stage_costs [--device cuda] [--json FILE]
 
 A few steps of each stage are timed at the batch size of its recipe, interleaved, and the median is
-multiplied by the steps of the whole stage on 50,000 images. So the hours are an extrapolation:
-evaluation, checkpoints and anything that changes with time are not in them.
+multiplied by the number of steps on 50,000 images. The hours are an extrapolation, without
+evaluation, checkpoints and changes over time.
 """
 
 import math
@@ -44,7 +44,7 @@ _FRACTIONS = (0.1, 1.0)
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a stage, ready to run, and how many of them the stage takes."""
+    """One step of a stage, and the number of steps of the stage."""
 
     step: Run
     steps: int
@@ -72,7 +72,7 @@ class ScorerTraining:
 
 
 def scorer_stages(name: str, config: ClassifierConfig, device: torch.device) -> dict[str, Stage]:
-    """Training the scorer, and scoring every image ten times with it."""
+    """Return the stages of training the scorer and of scoring every image ten times."""
     training, scores = ScorerTraining(config, device), ScoresConfig()
     mixes, _ = random_batch(scores.batch_size, CLASSES, SIDE, device)
 
@@ -92,7 +92,7 @@ def scorer_stages(name: str, config: ClassifierConfig, device: torch.device) -> 
 
 
 def search_stages(config: SearchConfig, device: torch.device) -> dict[str, Stage]:
-    """A search on a tenth and on all of the images: architecture steps after the warm-up alone."""
+    """Return the stages of a search on a tenth and on all images, in and after the warm-up."""
     variant = Ours(Supernet, config.model_copy(update={"learning_rate": LEARNING_RATE}), device)
     batch = random_batch(config.batch_size, variant.num_classes, SIDE, device)
     stages = {}
@@ -109,7 +109,7 @@ def search_stages(config: SearchConfig, device: torch.device) -> dict[str, Stage
 
 
 def main() -> None:
-    """Time the steps, print the hours, and write them as JSON if asked to."""
+    """Time the steps, print the hours, and write them to --json."""
     given = options(__doc__, device="cpu", repeats=5).parse_args()
     device = resolve_device(given.device)
     keep_freed_memory()

@@ -1,9 +1,9 @@
-"""Overhead of a sweep beside its stages: seconds per trial, first run and rerun.
+"""Overhead of a sweep in addition to its stages: seconds per trial, first run and rerun.
 
     python -m benchmarks.sweep [--trials 24] [--jobs 1] [--json FILE]
 
-A study of classifiers on subsets of scikit-learn's digits, in a folder that is removed after. The
-first time, what is added is the wall clock's time less all that the ledger counts as work.
+The study trains classifiers on subsets of scikit-learn's digits, in a temporary folder. In the
+first run, the overhead is the wall-clock time minus the work in the ledger.
 """
 
 import os
@@ -18,7 +18,7 @@ from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
 from pipeline.store.ledger import Ledger
 
-_GOAL_SECONDS = 2.0  # a trial
+_GOAL_SECONDS = 2.0  # per trial
 _MEASURES = ("cv", "random", "mean_low", "std")
 _BASE = """\
 data: {kind: digits}
@@ -28,7 +28,7 @@ probe: {model: resnet8, epochs: 1, batch_size: 16, learning_rate: 0.1, schedule:
 
 
 def main() -> None:
-    """Print seconds of each sweep and what is added a trial; write both as JSON if asked."""
+    """Print seconds of each sweep and the overhead per trial; write them to --json."""
     given = options(__doc__, trials=24, jobs=1).parse_args()
     cpu = torch.device("cpu")
     seeds = max(1, given.trials // len(_MEASURES))
@@ -45,13 +45,13 @@ def main() -> None:
         first, again = (seconds_of(run, cpu) for _ in range(2))
         work = sum(attempt.seconds for attempt in Ledger(Path("artifacts/ledger.jsonl")).attempts())
     added = {
-        "first time": max(0.0, first - work / given.jobs) / trials,
-        "all stands": again / trials,
+        "first run": max(0.0, first - work / given.jobs) / trials,
+        "rerun": again / trials,
     }
     print(f"{device_name(torch.device('cpu'))}, torch {torch.__version__}, {trials} trials")
-    print(f"first time {first:.1f} s, of which work {work:.1f} s; again {again:.1f} s")
+    print(f"first run {first:.1f} s, of which work {work:.1f} s; rerun {again:.1f} s")
     for name, seconds in added.items():
-        print(f"added a trial, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
+        print(f"overhead per trial, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
     figures = {"trials": trials, "seconds": [first, again], "work": work, "added": added}
     write_record(output, cpu, given, **figures)
 
