@@ -87,8 +87,8 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         gt=1,
         description="images per forward pass of a device: a larger local batch is split and its "
-        "gradients are accumulated; BatchNorm then sees one part at a time, so no part has a single "
-        "image: with 2, an odd batch has one part of 3. none: no split",
+        "gradients are accumulated; BatchNorm then sees one part at a time, and no part has a "
+        "single image: with 2, an odd batch has one part of 3. none: no split",
     )
     average_decay: float | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""The stages, in the order of the data flow: each reads artifacts, calls a package, writes one."""
+"""Stages in the order of the data flow: each reads artifacts, calls a package, and writes one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Baseline: scores by MC dropout, k-center or EL2N, to compare with the losses under mixing."""
+"""Baseline: scores from MC dropout, k-center or EL2N, for comparison with losses under mixing."""
 
 from collections.abc import Mapping
 
@@ -21,11 +21,11 @@ from subsample.config import Measure
 from subsample.coreset import k_center_ranks
 
 VALUES = "values.npy"
-_OF_FEATURES = ("mc_dropout", "k_center")  # measures that look at a classifier's last layer
+_OF_FEATURES = ("mc_dropout", "k_center")  # measures that use a classifier's last layer
 
 
 class BaselineSettings(StageSettings):
-    """The measure, and the network that it looks at."""
+    """The measure and its network."""
 
     measure: Measure
     scorer: ScorerNetwork
@@ -33,14 +33,14 @@ class BaselineSettings(StageSettings):
 
 
 class DropoutSettings(BaselineSettings):
-    """The one measure that draws anything."""
+    """The only measure with random draws."""
 
     dropout: DropoutConfig
     seed: int
 
 
 def run(context: Context[BaselineSettings]) -> None:
-    """Data, scorer → values.npy float32 [N], the images to keep highest."""
+    """Data, scorer → values.npy float32 [N]; images with the highest values are kept."""
     settings, data = context.settings, context.datasets["data"]
     train = data.in_memory().to(context.device)
     model = settings.scorer.load(context)
@@ -50,13 +50,13 @@ def run(context: Context[BaselineSettings]) -> None:
         batch = settings.batch_size
         values = el2n(model, images, train.labels, normalization, batch, progress)
     else:
-        assert isinstance(model, Classifier)  # `check` refuses a supernet here
+        assert isinstance(model, Classifier)  # `check` rejects a supernet
         values = _by_features(context, model, train)
     save_array(context.workspace.path(VALUES), values.cpu().numpy())
 
 
 def settings(config: PipelineConfig) -> BaselineSettings:
-    """The measure's."""
+    """Return the settings of the stage."""
     plain = BaselineSettings(
         measure=config.subset.measure,
         scorer=ScorerNetwork.of(config),
@@ -70,17 +70,17 @@ def settings(config: PipelineConfig) -> BaselineSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse images in files, and a supernet for measures of a classifier's last layer."""
+    """Reject images in files, and a supernet for measures that use a classifier's last layer."""
     datasets["data"].in_memory()
     if config.scorer.model == SUPERNET and config.subset.measure in _OF_FEATURES:
         raise ConfigError(
-            f"subset.measure: found {config.subset.measure!r}, which looks at a classifier's last "
-            "layer; allowed: any other with scorer.model supernet"
+            f"subset.measure: found {config.subset.measure!r}, which uses a classifier's last "
+            "layer; allowed: other measures with scorer.model supernet"
         )
 
 
 def _by_features(context: Context[BaselineSettings], model: Classifier, train: ImageSet) -> Tensor:
-    """Of the measures that look at a classifier's last layer."""
+    """Compute a measure that uses a classifier's last layer."""
     settings, normalization = context.settings, context.datasets["data"].normalization
     batch, progress = settings.batch_size, context.workspace.progress
     if isinstance(settings, DropoutSettings):

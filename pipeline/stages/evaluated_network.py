@@ -1,4 +1,4 @@
-"""The trained classifier that robustness and landscape evaluate: the scorer or the network."""
+"""The classifier evaluated by robustness and landscape: the scorer or the found network."""
 
 from typing import Any, Literal
 
@@ -19,21 +19,21 @@ Of = Literal["scorer", "network"]
 
 
 class EvaluatedNetwork(StageSettings):
-    """Which of a run's classifiers it is, and what builds it: the one that is not None."""
+    """The evaluated classifier of a run: the field that is not None."""
 
     scorer: ScorerNetwork | None
     retrain: RetrainConfig | None
 
     @classmethod
     def choose(cls, config: PipelineConfig, of: Of | None) -> "EvaluatedNetwork":
-        """The one that `of` asks for: the network only where a run makes one."""
+        """Return the classifier requested by `of`; None: the network if a run makes one."""
         if config.goal == "network" and of != "scorer":
             return cls(scorer=None, retrain=config.retrain)
         return cls(scorer=ScorerNetwork.of(config), retrain=None)
 
     @property
     def of(self) -> Of:
-        """Scorer or network."""
+        """Which classifier it is: scorer or network."""
         return "network" if self.scorer is None else "scorer"
 
     @property
@@ -43,16 +43,16 @@ class EvaluatedNetwork(StageSettings):
 
     @property
     def dataset(self) -> str:
-        """The name of the images that it was trained on."""
+        """The name of its training dataset."""
         return "target" if self.scorer is None else "data"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The images, and the stages that make it."""
+        """The dataset, and the stages that make it."""
         return ("target", "search", "retrain") if self.scorer is None else ("data", "scorer")
 
     def load(self, context: Context[Any]) -> nn.Module:
-        """The trained classifier, on the device."""
+        """Load the trained classifier on the device."""
         if self.scorer is not None:
             return self.scorer.load(context)
         network = self.build(context)
@@ -60,7 +60,7 @@ class EvaluatedNetwork(StageSettings):
         return to_device(network, context.device)
 
     def build(self, context: Context[Any]) -> nn.Module:
-        """Another classifier of its architecture, with weights drawn by chance, on the CPU."""
+        """Build a classifier of its architecture with random weights, on the CPU."""
         num_classes = context.datasets[self.dataset].num_classes
         if self.scorer is not None:
             return self.scorer.build(num_classes)
@@ -70,8 +70,6 @@ class EvaluatedNetwork(StageSettings):
 
 
 def check_evaluated_network(config: PipelineConfig, key: str, of: Of | None) -> None:
-    """Raise ConfigError, naming `key`, if it asks for a network that the run does not make."""
+    """Raise ConfigError, naming `key`, if it requests a network that the run does not make."""
     if of == "network" and config.goal != "network":
-        raise ConfigError(
-            f"{key}: found 'network' where the goal is a {config.goal}; allowed: none, scorer"
-        )
+        raise ConfigError(f"{key}: found 'network' with goal {config.goal}; allowed: none, scorer")

@@ -22,7 +22,7 @@ RESULT = "landscape.json"
 
 
 class LandscapeSettings(StageSettings):
-    """What is measured of which classifier, and the seed of its images, directions and noise."""
+    """The measurements, the classifier, and the seed of images, directions and noise."""
 
     landscape: SurfaceConfig
     evaluated: EvaluatedNetwork
@@ -47,7 +47,7 @@ def run(context: Context[LandscapeSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> LandscapeSettings:
-    """The landscape's."""
+    """Return the settings of the stage."""
     return LandscapeSettings(
         landscape=part_of(_landscape(config), SurfaceConfig),
         evaluated=_evaluated(config),
@@ -58,12 +58,12 @@ def settings(config: PipelineConfig) -> LandscapeSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a network that the run does not make, a supernet, and a library that is missing."""
+    """Reject a network that the run does not make, a supernet, and a missing library."""
     check_evaluated_network(config, "landscape.of", _landscape(config).of)
     if _evaluated(config).architecture == SUPERNET:
         raise ConfigError(
-            "landscape.of: found 'scorer' where scorer.model is supernet, whose architecture is no "
-            "weight to disturb; allowed: network where the goal is one, or another scorer.model"
+            "landscape.of: found 'scorer' with scorer.model supernet, which has no landscape here; "
+            "allowed: network if it is the goal, or another scorer.model"
         )
     check_landscape(_landscape(config))
 
@@ -73,7 +73,7 @@ def _evaluated(config: PipelineConfig) -> EvaluatedNetwork:
 
 
 def _landscape(config: PipelineConfig) -> LandscapeConfig:
-    assert config.landscape is not None  # the stage is only asked for by it
+    assert config.landscape is not None  # the stage exists only if it is set
     return config.landscape
 
 

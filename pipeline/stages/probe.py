@@ -1,6 +1,6 @@
-"""Probe: a classifier trained on the subset alone, to measure what the subset is worth.
+"""Probe: a classifier trained on the subset alone, to measure the quality of the subset.
 
-The paper's Figure 5a: the test error of a classifier trained with image mixing on the subset.
+As in the paper's Figure 5a, it is the test error of a classifier trained with image mixing.
 """
 
 import json
@@ -27,7 +27,7 @@ SUMMARY = "probe.json"
 
 
 class ProbeSettings(StageSettings):
-    """The classifier's training, and how images are augmented."""
+    """The classifier's training and augmentation."""
 
     probe: ClassifierConfig
     augmentation: AugmentationSettings
@@ -52,7 +52,7 @@ def run(context: Context[ProbeSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> ProbeSettings:
-    """The probe's."""
+    """Return the settings of the stage."""
     return ProbeSettings(
         probe=config.probed, augmentation=config.data.augmentation, seed=config.seed
     )
@@ -61,24 +61,23 @@ def settings(config: PipelineConfig) -> ProbeSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a probe that cannot be trained on the subset."""
+    """Reject a probe that cannot be trained on the subset."""
     data = datasets["data"]
     probe = config.probed
     if config.probe is None and (probe.weights is not None or probe.model == SUPERNET):
         found = "is loaded" if probe.weights is not None else "is a supernet"
         raise ConfigError(
-            f"probe: missing, and the scorer {found}, so it does not say what to train on the "
-            "subset; allowed: e.g. {model: resnet9, epochs: 15, schedule: one_cycle}"
+            f"probe: missing, and the scorer {found}, so it cannot be used as the probe; allowed: "
+            "e.g. {model: resnet9, epochs: 15, schedule: one_cycle}"
         )
     if probe.weights is not None:
         raise ConfigError(
-            f"probe.weights: found {str(probe.weights)!r}, which leaves nothing to train; allowed: "
-            "none"
+            f"probe.weights: found {str(probe.weights)!r}, but the probe is trained; allowed: none"
         )
     if probe.model == SUPERNET:
         raise ConfigError("probe.model: found 'supernet'; allowed: a classifier")
     if probe.record_losses:
-        raise ConfigError("probe.record_losses: found true, which nothing reads; allowed: false")
+        raise ConfigError("probe.record_losses: found true, which has no use; allowed: false")
     check_acceleration("probe", probe.precision, probe.cuda_graph, device)
     probe.mixing.check()
     smallest = smallest_classifier_input(probe.model)
@@ -89,10 +88,10 @@ def check(
         )
     kept = num_kept(config, data)
     if kept < probe.batch_size:
-        whose = "" if config.probe else " (scorer.batch_size, as there is no probe)"
+        whose = "" if config.probe else " (scorer.batch_size, because probe is not set)"
         raise ConfigError(
             f"probe.batch_size: {probe.batch_size}{whose} exceeds the {kept} images that the "
-            "subset keeps; allowed: at most that many"
+            "subset keeps; allowed: at most this number"
         )
 
 

@@ -19,7 +19,7 @@ RANKING = "ranking.json"
 
 
 class RankingSettings(StageSettings):
-    """The architectures, their training, and how images are augmented."""
+    """The architectures, their training, and the augmentation."""
 
     fidelity: FidelityConfig
     augmentation: AugmentationSettings
@@ -42,7 +42,7 @@ def run(context: Context[RankingSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> RankingSettings:
-    """The ranking's."""
+    """Return the settings of the stage."""
     return RankingSettings(
         fidelity=config.fidelity, augmentation=config.data.augmentation, seed=config.seed
     )
@@ -51,7 +51,7 @@ def settings(config: PipelineConfig) -> RankingSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a subset on which the architectures cannot be trained."""
+    """Reject a subset on which the architectures cannot be trained."""
     check_acceleration("fidelity.training", config.fidelity.training.precision, "auto", device)
     check_fidelity(config.fidelity, datasets["data"], num_kept(config, datasets["data"]))
 

@@ -28,7 +28,7 @@ WEIGHTS, SUMMARY = "network.safetensors", "network.json"
 
 
 class RetrainSettings(StageSettings):
-    """The network, its training, and how the target is augmented."""
+    """The network, its training, and the augmentation of the target."""
 
     retrain: RetrainConfig
     augmentation: AugmentationSettings
@@ -66,7 +66,7 @@ def run(context: Context[RetrainSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> RetrainSettings:
-    """The retraining's."""
+    """Return the settings of the stage."""
     return RetrainSettings(
         retrain=config.retrain, augmentation=config.target.augmentation, seed=config.seed
     )
@@ -75,7 +75,7 @@ def settings(config: PipelineConfig) -> RetrainSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a target with images too small for the network or too few for a batch."""
+    """Reject a target with images too small for the network or too few for a batch."""
     check_acceleration("retrain", config.retrain.precision, "auto", device)
     check_retrain(config.retrain, datasets["target"])
 

@@ -1,4 +1,4 @@
-"""Robustness: a trained classifier under attack and on images from other distributions."""
+"""Robustness: accuracy of a trained classifier under attack and distribution shift."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ _SUBSTITUTES = "robustness.substitutes"
 
 
 class Substitute(StageSettings):
-    """A substitute, known by its architecture and the digest of its weights, wherever they are."""
+    """A substitute, identified by its architecture and the digest of its weights, not by path."""
 
     model: str
     weights: str
@@ -46,7 +46,7 @@ class Substitute(StageSettings):
 
 
 class RobustnessSettings(StageSettings):
-    """The attacks, whom they hit and come from, the images from elsewhere, and the seed."""
+    """The attacks, the attacked classifier, its substitutes, the shifted images, and the seed."""
 
     robustness: AttackConfig
     evaluated: EvaluatedNetwork
@@ -88,7 +88,7 @@ def run(context: Context[RobustnessSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> RobustnessSettings:
-    """The robustness stage's; reads the substitutes' weights and lists the images' folders."""
+    """Return the stage's settings. Read the substitutes' weights and list the image folders."""
     robustness, evaluated = _robustness(config), _evaluated(config)
     return RobustnessSettings(
         robustness=part_of(robustness, AttackConfig),
@@ -109,7 +109,7 @@ def settings(config: PipelineConfig) -> RobustnessSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a network that the run does not make, and substitutes and images that do not fit."""
+    """Reject a network that the run does not make, and unsuitable substitutes and images."""
     robustness, evaluated = _robustness(config), _evaluated(config)
     check_evaluated_network(config, "robustness.of", robustness.of)
     require("robustness", "robustness", "adversarial-robustness-toolbox", otherwise="none")
@@ -129,21 +129,21 @@ def _evaluated(config: PipelineConfig) -> EvaluatedNetwork:
 
 
 def _robustness(config: PipelineConfig) -> RobustnessConfig:
-    assert config.robustness is not None  # the stage is only asked for by it
+    assert config.robustness is not None  # the stage exists only if it is set
     return config.robustness
 
 
 def _check_images(weights: Path, dataset: ImageDataset, key: str) -> None:
-    """An artifact's manifest tells which images its model saw, and so of what size they were."""
+    """Raise ConfigError if the manifest next to the weights shows other training images."""
     try:
         inputs = json.loads((weights.parent / MANIFEST).read_text())["inputs"]
         seen = (inputs.get("data") or inputs["target"])["content_hash"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # no artifact of a stage that sees images
+        return  # not an artifact of a stage with images
     if seen != dataset.content_hash:
         raise ConfigError(
-            f"{key}.weights: found {weights}, trained on other images than the classifier's, or at "
-            "another size; allowed: a substitute trained on the same"
+            f"{key}.weights: {weights} was trained on other images or at another size than the "
+            "classifier; allowed: a substitute trained on the same images"
         )
 
 

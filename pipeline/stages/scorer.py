@@ -31,7 +31,7 @@ WARM_START = "supernet.safetensors"
 
 
 class TrainedScorer(StageSettings):
-    """A classifier that is trained here."""
+    """A classifier trained by the stage."""
 
     scorer: ClassifierConfig
     augmentation: AugmentationSettings
@@ -50,7 +50,7 @@ class WarmedUpSupernet(StageSettings):
 
 
 class LoadedScorer(StageSettings):
-    """A classifier whose weights are loaded, known by the file's digest wherever the file is."""
+    """A classifier loaded from a file, identified by the file's digest, not by its path."""
 
     model: str
     digest: str
@@ -63,14 +63,14 @@ ScorerSettings = TrainedScorer | WarmedUpSupernet | LoadedScorer
 def run(context: Context[ScorerSettings]) -> None:
     """Data → scorer.safetensors, metrics.jsonl.
 
-    With record_losses also training_losses.npy and training_entropies.npy [N, E]; of a supernet
-    also supernet.safetensors, from where the search goes on.
+    With record_losses also training_losses.npy and training_entropies.npy [N, E]; for a supernet
+    also supernet.safetensors, from which the search continues.
     """
     settings, data = context.settings, context.datasets["data"]
     model: nn.Module
     if isinstance(settings, LoadedScorer):
         model = load_scorer(settings.model, data.num_classes, settings.weights)
-        context.log(f"scorer loaded from {settings.weights}; its training is not counted here")
+        context.log(f"scorer loaded from {settings.weights}; its training cost is not included")
     elif isinstance(settings, WarmedUpSupernet):
         model, state = warm_up(
             data,
@@ -95,7 +95,7 @@ def run(context: Context[ScorerSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> ScorerSettings:
-    """Of the three kinds of scorer, the one that the config asks for."""
+    """Return the settings of the config's kind of scorer."""
     scorer = config.scorer
     if scorer.weights is not None:
         digest = file_digest(scorer.weights)
@@ -116,13 +116,13 @@ def settings(config: PipelineConfig) -> ScorerSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a scorer that cannot be trained or loaded, or is no goal."""
+    """Reject a scorer that cannot be trained or loaded, or that cannot be the goal."""
     scorer, data = config.scorer, datasets["data"]
     check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
     if config.goal == "classifier" and scorer.weights is not None:
         raise ConfigError(
-            f"scorer.weights: found {str(scorer.weights)!r}, which leaves nothing to train; "
-            "allowed: none where the goal is a classifier"
+            f"scorer.weights: found {str(scorer.weights)!r}, but the goal is to train a "
+            "classifier; allowed: none with this goal"
         )
     check_scorer(scorer, data)
     if scorer.model != SUPERNET:
@@ -130,39 +130,39 @@ def check(
     check_acceleration("search", config.search.precision, "auto", device)
     if config.goal == "classifier":
         raise ConfigError(
-            "scorer.model: found 'supernet', which is no classifier to report on; allowed: a "
-            "classifier where the goal is one"
+            "scorer.model: found 'supernet', but the goal is a classifier; allowed: a classifier "
+            "with this goal"
         )
     check_warm_up(config.search, data)
 
 
 class ScorerNetwork(StageSettings):
-    """The network of a scorer, for a stage that loads the scorer's weights."""
+    """The network of a scorer, for stages that load the scorer's weights."""
 
     model: str
     supernet: SupernetConfig | None
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "ScorerNetwork":
-        """That of the config's scorer."""
+        """Return the network of the config's scorer."""
         own = config.scorer.model == SUPERNET
         supernet = part_of(config.search, SupernetConfig) if own else None
         return cls(model=config.scorer.model, supernet=supernet)
 
     def build(self, num_classes: int) -> nn.Module:
-        """The network with weights drawn by chance, on the CPU."""
+        """Build the network with random weights on the CPU."""
         if self.supernet is not None:
             return build_supernet(num_classes, self.supernet, seed=0)
         return build_scorer(self.model, num_classes, seed=0)
 
     def read(self, path: Path, num_classes: int) -> nn.Module:
-        """The scorer whose weights the stage left in `path`, on the CPU."""
+        """Load the scorer with the stage's weights in `path`, on the CPU."""
         if self.supernet is not None:
             return load_supernet(self.supernet, num_classes, path)
         return load_scorer(self.model, num_classes, path)
 
     def load(self, context: Context[Any]) -> nn.Module:
-        """The scorer that an earlier stage made, on the device."""
+        """Load the scorer of the earlier stage, on the device."""
         num_classes = context.datasets["data"].num_classes
         return to_device(self.read(context.input("scorer", WEIGHTS), num_classes), context.device)
 

@@ -1,4 +1,4 @@
-"""Scores: the loss of every training image under M random mixes."""
+"""Scores: the losses of every training image under M random mixes."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 
 
 class MeasuredScores(StageSettings):
-    """Losses measured in a pass of the trained scorer."""
+    """Losses measured with the trained scorer."""
 
     scores: ScoresConfig
     scorer: ScorerNetwork
@@ -39,7 +39,7 @@ class MeasuredScores(StageSettings):
 
 
 class RecordedScores(StageSettings):
-    """Losses that the scorer's training recorded."""
+    """Losses recorded during the scorer's training."""
 
     scores: LossesConfig
 
@@ -72,7 +72,7 @@ def run(context: Context[ScoresSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> ScoresSettings:
-    """What is drawn and measured; of recorded losses only which are taken, and how."""
+    """Return the settings of the draws, or for recorded losses only those of their use."""
     if config.scores.source == "training":
         return RecordedScores(scores=part_of(config.scores, LossesConfig))
     return MeasuredScores(scores=config.scores, scorer=ScorerNetwork.of(config), seed=config.seed)
@@ -81,7 +81,7 @@ def settings(config: PipelineConfig) -> ScoresSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse images in files, and records that the scorer's training does not leave."""
+    """Reject images in files, and recorded losses that the scorer does not provide."""
     scorer, scores = config.scorer, config.scores
     check_acceleration("scores", scores.precision, "auto", device)
     datasets["data"].in_memory()
@@ -96,7 +96,7 @@ def check(
     if scorer.trained_epochs < scores.draws:
         raise ConfigError(
             f"scores.draws: found {scores.draws}, but the scorer trains for "
-            f"{scorer.trained_epochs} epochs; allowed: at most that many with scores.source "
+            f"{scorer.trained_epochs} epochs; allowed: at most this number with scores.source "
             "training"
         )
     row = never_seen(scorer, len(datasets["data"].train), config.seed)

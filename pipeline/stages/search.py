@@ -23,7 +23,7 @@ GENOTYPE = "genotype.json"
 
 
 class SearchSettings(StageSettings):
-    """The search, and how images are augmented."""
+    """The search and the augmentation."""
 
     search: SearchConfig
     augmentation: AugmentationSettings
@@ -33,7 +33,7 @@ class SearchSettings(StageSettings):
 def run(context: Context[SearchSettings]) -> None:
     """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch).
 
-    Where the scorer is the supernet, it has been through the warm-up: the search goes on from it.
+    If the scorer is the supernet, the search continues after its warm-up.
     """
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
@@ -60,7 +60,7 @@ def run(context: Context[SearchSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> SearchSettings:
-    """The search's."""
+    """Return the settings of the stage."""
     return SearchSettings(
         search=config.search, augmentation=config.data.augmentation, seed=config.seed
     )
@@ -69,12 +69,12 @@ def settings(config: PipelineConfig) -> SearchSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a subset too small for the search, and images too small for the supernet."""
+    """Reject a subset too small for the search, and images too small for the supernet."""
     search, data = config.search, datasets["data"]
     check_acceleration("search", search.precision, search.cuda_graph, device)
     labels = data.train.labels
     check_selection(labels.numpy(), config.subset, data.classes)
-    # Whatever the measure, it keeps as many images of each class as chance does.
+    # Every measure keeps as many images of each class as a random subset.
     by_chance = config.subset.model_copy(update={"measure": "random"})
     kept, beside = select_parts(labels.numpy(), by_chance, None, config.seed)
     check_search(

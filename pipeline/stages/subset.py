@@ -1,4 +1,4 @@
-"""Subset: the first images of each class in the order of the measure."""
+"""Subset: the first images of each class, sorted by the measure."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ SUBSET = "subset.json"
 
 
 class SubsetSettings(StageSettings):
-    """The selection, how losses are summed up where it reads them, the seed where it decides."""
+    """The selection, the summary of losses if it uses them, and the seed if it is random."""
 
     subset: SelectionConfig
     scores: LossesConfig | None
@@ -65,7 +65,7 @@ def run(context: Context[SubsetSettings]) -> None:
 
 
 def settings(config: PipelineConfig) -> SubsetSettings:
-    """The selection's."""
+    """Return the settings of the stage."""
     subset = config.subset
     return SubsetSettings(
         subset=part_of(subset, SelectionConfig),
@@ -77,9 +77,9 @@ def settings(config: PipelineConfig) -> SubsetSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Refuse a second list without an image of a class.
+    """Reject a second list without an image of a class.
 
-    How many images one list has to keep depends on what is made of them.
+    The stages that use the subset check its size.
     """
     if config.subset.architecture_fraction is not None:
         data = datasets["data"]
@@ -87,13 +87,13 @@ def check(
 
 
 def num_kept(config: PipelineConfig, data: ImageDataset) -> int:
-    """How many images the subset will have: whatever the measure, as many as by chance."""
+    """Return the size of the subset, which is the same for every measure."""
     by_chance = config.subset.model_copy(update={"measure": "random"})
     return len(select(data.train.labels.numpy(), by_chance, None, config.seed))
 
 
 def _scorer_of(context: Context[SubsetSettings]) -> str | None:
-    """The fingerprint of the scorer behind the scores."""
+    """Return the fingerprint of the scorer of the scores."""
     measured = context.inputs.get("scores") or context.inputs.get("baseline")
     return None if measured is None else measured.manifest["inputs"]["scorer"]["fingerprint"]
 

@@ -138,8 +138,8 @@ def test_the_supernet_scores_the_images_and_the_search_goes_on_from_it(tmp_path)
             "scorer.mixing: kind manifold_mixup cannot be used with model: supernet",
         ),
         ([SUPERNET, "search.warmup_epochs=0"], "search.warmup_epochs: found 0, which leaves"),
-        ([SUPERNET, "goal=classifier"], "scorer.model: found 'supernet', which is no classifier"),
-        ([SUPERNET, "subset.measure=k_center"], "subset.measure: found 'k_center', which looks at"),
+        ([SUPERNET, "goal=classifier"], "scorer.model: found 'supernet', but the goal is"),
+        ([SUPERNET, "subset.measure=k_center"], "subset.measure: found 'k_center', which uses"),
         ([SUPERNET, "subset.measure=mc_dropout"], "subset.measure: found 'mc_dropout', which loo"),
     ],
 )

@@ -151,16 +151,19 @@ def test_it_is_a_stage_where_it_is_asked_for_and_changes_no_other(finished):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["landscape.of=network"], "landscape.of: found 'network' where the goal is a classifier"),
+        (["landscape.of=network"], "landscape.of: found 'network' with goal classifier"),
         (["landscape.points=4"], "landscape.points: found 4; the trained weights are the middle"),
         (["landscape.points=5001"], "landscape.points: found 5001; "),
         (["landscape.plane_points=201"], "landscape.plane_points: found 201; "),
-        (["landscape.noise=[0.2, 0.1]"], "landscape.noise: found [0.2, 0.1]; allowed: rising values"),
+        (
+            ["landscape.noise=[0.2, 0.1]"],
+            "landscape.noise: found [0.2, 0.1]; allowed: rising values",
+        ),
         (["landscape.point=5"], "landscape.point: unknown key; did you mean points?"),
         (["landscape.split=val"], "landscape.split: found 'val'; "),
         (
             ["goal=subset", "subset.measure=random", "scorer={model: supernet}", PROBE],
-            "landscape.of: found 'scorer' where scorer.model is supernet",
+            "landscape.of: found 'scorer' with scorer.model supernet",
         ),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_run_that_did_not_search_is_no_point_of_a_plot(finished, capsys):
     ("overrides", "expected"),
     [
         (["probe.batch_size=37"], "probe.batch_size: 37 exceeds the 36 images that the subset"),
-        (["probe=null", "subset.fraction=0.2"], "probe.batch_size: 16 (scorer.batch_size, as"),
+        (["probe=null", "subset.fraction=0.2"], "probe.batch_size: 16 (scorer.batch_size, because"),
         (["probe.weights=w.pt"], "probe.weights: found 'w.pt'"),
         (["probe=null", "subset.measure=full", "scorer.weights=w.pt"], "probe: missing"),
         (["probe=null", "subset.measure=full", "scorer={model: supernet}"], "probe: missing"),

@@ -190,10 +190,16 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
         (["robustness.epsilon=0.1"], "robustness.epsilon: unknown key; did you mean epsilons?"),
         (
             ["robustness.of=network"],
-            "robustness.of: found 'network' where the goal is a classifier",
+            "robustness.of: found 'network' with goal classifier",
         ),
-        (["robustness.shift.imagenet_a=/absent"], "robustness.shift.imagenet_a: folder /absent not"),
-        (["robustness.shift.out_of_distribution={kind: digits, classes: 3}"], "classifier's test images"),
+        (
+            ["robustness.shift.imagenet_a=/absent"],
+            "robustness.shift.imagenet_a: folder /absent not",
+        ),
+        (
+            ["robustness.shift.out_of_distribution={kind: digits, classes: 3}"],
+            "classifier's test images",
+        ),
         (
             ["robustness.substitutes=[{weights: /absent}]"],
             "substitutes.0.weights: /absent: no such",
@@ -218,7 +224,7 @@ def test_a_substitute_of_other_classes_or_another_size_is_refused(finished, caps
     alone = finished.others / "alone.safetensors"
     shutil.copy(finished.weights, alone)
     for overrides, expected in (
-        ([substitutes, "data.image_size=16"], "trained on other images than the classifier's"),
+        ([substitutes, "data.image_size=16"], "was trained on other images"),
         (
             [substitutes.replace(str(finished.weights), str(alone)), "data.classes=4"],
             "scorer has 3 classes, data has 4",
