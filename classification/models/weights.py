@@ -1,10 +1,12 @@
 """Loads and saves a classifier's weights: safetensors, or others' torch checkpoints.
 
 A torch checkpoint may be a bare state_dict or hold one under `net` (the authors' PyramidNet-110),
-`state_dict` or `model`, with or without DataParallel's `module.` prefix. None may run code.
+`state_dict` (Lightning), `model_state_dict` or `model`. Its names may have the prefixes of
+DataParallel (`module.`), torch.compile (`_orig_mod.`) and Lightning (`model.`). None may run code.
 """
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,15 @@ from classification.errors import ArtifactError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import memory_limit
 
-_WRAPPERS = ("net", "state_dict", "model")
-_PREFIX = "module."
+_WRAPPERS = ("net", "state_dict", "model_state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_REFUSED = re.compile(r"GLOBAL ([\w.]{1,200})")  # by torch.load, in its message
+_KNOWN = {
+    "numpy._core.multiarray.scalar": "a numpy scalar",
+    "numpy.core.multiarray.scalar": "a numpy scalar",
+    "numpy._core.multiarray._reconstruct": "a numpy array",
+    "numpy.core.multiarray._reconstruct": "a numpy array",
+}
 _SHOWN, _REASON = 3, 200  # names, and characters of another's words, in a message
 _MAX_HEADER = 1 << 24  # bytes of a safetensors header; a ResNet-1000's takes a hundredth of it
 _MAX_MEMORY = 1 << 28  # bytes, beside twice the file's, to read it with
@@ -53,15 +62,25 @@ def _read(path: Path) -> dict[str, Tensor]:
         with memory_limit(2 * path.stat().st_size + _MAX_MEMORY):
             content = load_file(path) if _is_safetensors(path) else _load_torch(path)
     except pickle.UnpicklingError as error:
-        raise ArtifactError(
-            f"{path}: not tensors alone: damaged, or it holds objects that could run code; "
-            "allowed: what torch.load reads with weights_only=True"
-        ) from error
+        raise ArtifactError(f"{path}: not tensors alone: {_what_is_refused(error)}") from error
     # Neither reader has an exception of its own for a damaged file: it shows as nearly any.
     except Exception as error:
         reason = str(error).partition("\n")[0][:_REASON] or type(error).__name__
         raise ArtifactError(f"{path}: not loadable ({reason})") from error
     return _state_dict_in(content, path)
+
+
+def _what_is_refused(error: pickle.UnpicklingError) -> str:
+    """What torch.load does not read, and what to do."""
+    refused = _REFUSED.search(str(error))
+    if refused is None:
+        return "damaged, or no checkpoint; allowed: what torch.load reads with weights_only=True"
+    name = refused[1].rstrip(".")
+    known = f"{_KNOWN[name]} ({name})" if name in _KNOWN else f"an object of {name}"
+    return (
+        f"holds {known}, which is not read because unpickling can run code; allowed: plain "
+        "weights, as torch.save(model.state_dict(), path) writes them"
+    )
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -94,8 +113,9 @@ def _state_dict_in(content: Any, path: Path) -> dict[str, Tensor]:
         raise ArtifactError(
             f"{path}: holds no state_dict; allowed: one at the top or under {', '.join(_WRAPPERS)}"
         )
-    prefixed = all(name.startswith(_PREFIX) for name in content)
-    return {name.removeprefix(_PREFIX) if prefixed else name: v for name, v in content.items()}
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in content)), None):
+        content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
 
 
 def _check_fit(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:

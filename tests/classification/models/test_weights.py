@@ -1,6 +1,8 @@
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -27,8 +29,8 @@ def _equal(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(tensor, state[name]) for name, tensor in one.state_dict().items())
 
 
-def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"module.{name}": tensor for name, tensor in state.items()}
+def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
 
 
 @pytest.fixture
@@ -46,14 +48,13 @@ def test_saved_weights_come_back_as_plain_safetensors(scorer: nn.Module, tmp_pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["scorer.safetensors"]
 
 
-@pytest.mark.parametrize("wrapper", [None, "net", "state_dict", "model"])
-@pytest.mark.parametrize("prefixed", [False, True])
+@pytest.mark.parametrize("wrapper", [None, "net", "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_torch_checkpoints_load_in_every_form(
-    scorer: nn.Module, tmp_path: Path, wrapper: str | None, prefixed: bool, zipped: bool
+    scorer: nn.Module, tmp_path: Path, wrapper: str | None, prefix: str, zipped: bool
 ) -> None:
-    state: dict[str, Any] = dict(scorer.state_dict())
-    state = _prefixed(state) if prefixed else state
+    state: dict[str, Any] = _prefixed(scorer.state_dict(), prefix)
     content = {wrapper: state, "epoch": 300, "acc": 81.5} if wrapper else state
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
     loaded = build_classifier("resnet8", 10)
@@ -83,6 +84,26 @@ def test_code_in_a_checkpoint_is_refused_and_never_runs(scorer: nn.Module, tmp_p
         load_classifier_weights(scorer, tmp_path / "x.pth")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        (np.float64(81.5), r"holds a numpy scalar \(numpy\._core\.multiarray\.scalar\)"),
+        (np.zeros(3), r"holds a numpy array \(numpy\._core\.multiarray\._reconstruct\)"),
+        (Namespace(lr=0.1), r"holds an object of argparse\.Namespace"),
+        (nn.Linear(2, 2), r"holds an object of torch\.nn\.modules\.linear\.Linear"),
+    ],
+)
+def test_an_object_beside_the_weights_is_named_as_what_it_is(
+    scorer: nn.Module, tmp_path: Path, beside: Any, named: str, zipped: bool
+) -> None:
+    content = {"net": scorer.state_dict(), "best": beside}
+    torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ArtifactError, match=rf"{named}.*torch\.save\(model\.state_dict") as caught:
+        load_classifier_weights(scorer, tmp_path / "x.pth")
+    assert "damaged" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(scorer: nn.Module, tmp_path: Path) -> None:
