@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel: their values, and how these become 8 bits.
+"""Reads images of more than 8 bits a channel, and scales them to 8 bits.
 
 Cameras and scanners store 10 or 12 bits in 16, so integers are scaled by the depth that the values
 of a dataset use. Floats have to be in [0, 1]. Of a TIFF's 16 bits a colour Pillow reads the upper 8

@@ -1,4 +1,4 @@
-"""Image files from strangers, opened: what is no image, or not whole, is named."""
+"""Opens untrusted image files; names those that are no images or are cut short."""
 
 import os
 import struct
@@ -21,6 +21,7 @@ _TAIL = 64  # bytes at the end of a file
 _ENDS = {"JPEG": (b"\xff\xd9",), "MPO": (b"\xff\xd9",), "PNG": (b"IEND",)}
 _UNREADABLE = (
     OSError,
+    RuntimeError,  # of the decoder of AVIF
     SyntaxError,  # Pillow's word for a broken PNG
     ValueError,
     EOFError,

@@ -1,4 +1,4 @@
-"""Where an image folder keeps its splits, under the names in use, and how its folders are listed.
+"""Finds the splits of an image folder under the usual names, and lists its folders.
 
 Training images lie in `train/` or `training/`, each in the folder of its class (or in that folder's
 `images/`, as Tiny ImageNet has it). Held-out images lie in `val/`, `valid/`, `validation/`, `test/`

@@ -159,14 +159,17 @@ def test_more_classes_than_exist_are_refused(root: Path) -> None:
         _load(root, classes=4)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
-def test_a_truncated_image_is_named(root: Path, suffix: str) -> None:
+@pytest.mark.parametrize("storage", ["memory", "files"])
+@pytest.mark.parametrize(
+    "suffix", ["png", "jpg", "webp", "bmp", "tif", "gif", "ppm", "pcx", "jp2", "avif"]
+)
+def test_a_truncated_image_is_named(root: Path, suffix: str, storage: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     path = root / "train" / "bee" / f"9.{suffix}"
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(DataError, match=rf"bee/9\.{suffix}: unreadable") as caught:
-        _load(root)
+        _load(root, storage=storage, image_size=8)
     assert "\n" not in str(caught.value)
 
 

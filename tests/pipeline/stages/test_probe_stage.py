@@ -68,7 +68,13 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
         "checksum",
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
-    assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
+    assert set(results["subset"]) == {
+        "measure",
+        "fraction",
+        "size",
+        "reliability",
+        "class_histogram",
+    }
     assert (results["probe"]["model"], results["probe"]["epochs"]) == ("resnet8", 3)
     cost, stages = results["cost"], results["cost"]["stages"]
     assert set(stages) == {"scorer", "scores", "subset", "probe"}
