@@ -1,5 +1,7 @@
 """ImageNet-A, ImageNet-O and other datasets' images, against hand-worked cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from classification.data.datasets import DataConfig, ImageDataset
+from classification.data.decoding import Decoding
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Normalization
 from classification.errors import PipelineError
@@ -88,6 +91,19 @@ def test_imagenet_a_counts_among_its_200_classes_alone(tmp_path):
     )
     found = measure("imagenet_a", ShiftConfig(imagenet_a=root), dataset())
     assert found == {"top1_accuracy": 0.75, "correct": 150, "images": 200}
+
+
+def test_its_images_are_composited_as_the_classifiers_are(tmp_path):
+    """Transparent pixels hide the next class; the background is red 7, of one of the classes."""
+
+    def image_of(place):
+        hidden = colour(FIRST + place, 80)
+        return torch.cat([hidden, torch.zeros_like(hidden[:1])])
+
+    root = folder(tmp_path / "a", image_of)
+    data = replace(dataset(), decoding=Decoding(background="#075000"))
+    found = measure("imagenet_a", ShiftConfig(imagenet_a=root), data)
+    assert found == {"top1_accuracy": 1 / 200, "correct": 1, "images": 200}
 
 
 def test_no_more_than_a_batch_of_a_folder_is_shown_at_once(tmp_path):
