@@ -104,11 +104,32 @@ def entropy(alphas: Tensor, betas: Tensor) -> dict[str, float]:
     return {"alphas": float(operations) / NUM_EDGES, "betas": float(edges) / NUM_NODES}
 
 
-def _derive_cell(alphas: Tensor, betas: Tensor) -> tuple[Node, ...]:
+def runners_up(alphas: Tensor, betas: Tensor) -> list[tuple[Edge, float, float]]:
+    """The eight edges chosen for a cell, the strength of each, and that of the next best choice.
+
+    That is the strongest that could replace it: another operation on the edge, or the best one on
+    an edge of the node that is not chosen.
+    """
+    found = []
+    cell, strengths = _derive_cell(alphas, betas), _strengths(alphas, betas)
+    for node, incoming in zip(cell, strengths.split(EDGES_PER_NODE), strict=True):
+        others = incoming.clone()
+        others[[edge.source for edge in node]] = 0
+        for edge in node:
+            best, second = incoming[edge.source].topk(2).values.tolist()
+            found.append((edge, best, max(second, float(others.max()))))
+    return found
+
+
+def _strengths(alphas: Tensor, betas: Tensor) -> Tensor:
+    """softmax(α)·softmax(β) of the operations other than none, [14, 7]."""
     alphas, betas = alphas.detach().double().cpu(), betas.detach().double().cpu()
-    strengths = alphas.softmax(1)[:, 1:] * normalize_edges(betas)[:, None]  # [14, 7], without none
+    return alphas.softmax(1)[:, 1:] * normalize_edges(betas)[:, None]
+
+
+def _derive_cell(alphas: Tensor, betas: Tensor) -> tuple[Node, ...]:
     nodes = []
-    for incoming in strengths.split(EDGES_PER_NODE):
+    for incoming in _strengths(alphas, betas).split(EDGES_PER_NODE):
         strength, operation = incoming.max(1)
         first, second = strength.argsort(descending=True, stable=True)[:_EDGES_KEPT].tolist()
         nodes.append(

@@ -8,7 +8,7 @@ after the last update.
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,12 +29,11 @@ from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
 from pcdarts.search_config import SearchConfig, SupernetConfig
+from pcdarts.search_warnings import search_warnings, share_entropy
 from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 
 _PARTS = ("weight", "architecture")
-_COLLAPSED = 4  # skip connections of a normal cell's eight edges; the published cells have 1 to 3
-_UNTRAINED = 0.95  # times ln(classes): a higher loss counts as guessing
 
 
 def search(
@@ -97,6 +96,7 @@ def search(
         workspace.log,
     )
     schedule, rows = config.make_schedule(), workspace.rows()
+    guessing = share_entropy(parts[0].labels)
     for epoch in range(skipped + position.epochs, config.epochs):
         started, done = time.perf_counter(), checkpoints.finished(epoch)
         set_learning_rate(optimizer, config.learning_rate * schedule(epoch))
@@ -104,7 +104,7 @@ def search(
         warmup = epoch < config.warmup_epochs
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
         rows.append(row)
-        row["warnings"] = search_warnings(rows, num_classes)
+        row["warnings"] = search_warnings(rows, guessing)
         workspace.save(epoch + 1 - skipped, steps.state(), row)
         images = loaders[0].num_images - done * config.batch_size
         rate = images / (time.perf_counter() - started)
@@ -139,29 +139,6 @@ def halve(images: Images, seed: int) -> tuple[Images, Images]:
     """Split `images` into the two parts of a search by default: see `split_halves`."""
     first, second = split_halves(images.labels, make_generator(seed, "search-halves"))
     return images.take(first), images.take(second)
-
-
-def search_warnings(rows: Sequence[Mapping[str, Any]], num_classes: int) -> list[str]:
-    """Return reasons to distrust the last row's genotype; `rows` are those of `search`.
-
-    None in the warm-up, where the genotype is random and the loss is still high.
-    """
-    warnings: list[str] = []
-    if not rows or rows[-1]["warmup"]:
-        return warnings
-    skips, guessing = rows[-1]["skip_connections"]["normal"], math.log(num_classes)
-    if skips >= _COLLAPSED:
-        warnings.append(
-            f"the normal cell collapses to skip connections ({skips} of 8 edges); fewer epochs, "
-            "more warm-up or more images may prevent it"
-        )
-    lowest = min(row["loss"] for row in rows)
-    if lowest > _UNTRAINED * guessing:
-        warnings.append(
-            f"the loss stays at that of guessing (lowest {lowest:.3f}, ln {num_classes} = "
-            f"{guessing:.3f}): the supernet learns nothing, so the genotype means nothing"
-        )
-    return warnings
 
 
 def _train_epoch(

@@ -12,7 +12,6 @@ from evaluate.published.tables import TABLE_6
 from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
-from pcdarts.search import search_warnings
 from pipeline.config import PipelineConfig
 from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
@@ -184,7 +183,7 @@ def _warnings(
     rows = read_metrics(artifacts["search"].path)
     found = [
         reliability.get("warning"),
-        *search_warnings(rows, datasets["data"].num_classes),
+        *rows[-1]["warnings"],
         complexity_warning(Complexity(network["parameters"], 0, network["multiply_adds"])),
     ]
     return [warning for warning in found if warning]

@@ -11,7 +11,7 @@ from classification.data.datasets import ImageDataset
 from classification.persistence.checkpoint import load_checkpoint
 from classification.persistence.workspace import read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import halve, search, search_warnings
+from pcdarts.search import halve, search
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
@@ -54,7 +54,7 @@ def run(context: Context[SearchSettings]) -> None:
         context.device,
         load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
     )
-    for warning in search_warnings(read_metrics(context.workspace.directory), data.num_classes):
+    for warning in read_metrics(context.workspace.directory)[-1]["warnings"]:
         context.log(f"warning: {warning}")
     genotype.save(context.workspace.path(GENOTYPE))
 

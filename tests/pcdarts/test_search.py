@@ -14,7 +14,7 @@ from classification.data.transforms import Augmentation, Normalization
 from classification.errors import PipelineError
 from classification.persistence.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.search import halve, search, search_warnings
+from pcdarts.search import halve, search
 from pcdarts.search_config import SearchConfig
 
 CPU = torch.device("cpu")
@@ -204,29 +204,6 @@ def test_halves_are_shuffled_and_follow_from_the_generator() -> None:
     assert torch.equal(first, again)
     assert set(first.tolist()) != set(other.tolist())
     assert len(labels[first[:20]].unique()) > 5
-
-
-def _row(loss: float, skips: int = 0, warmup: bool = False) -> dict[str, Any]:
-    return {"loss": loss, "warmup": warmup, "skip_connections": {"normal": skips, "reduce": 8}}
-
-
-def test_a_sound_search_has_no_warnings() -> None:
-    assert search_warnings([_row(2.3), _row(1.0, skips=3)], 10) == []
-    assert search_warnings([], 10) == []
-
-
-def test_a_collapse_to_skip_connections_is_said() -> None:
-    (warning,) = search_warnings([_row(1.0, skips=5)], 10)
-    assert "skip connections (5 of 8 edges)" in warning
-
-
-def test_a_loss_that_stays_at_guessing_is_said() -> None:
-    (warning,) = search_warnings([_row(2.31), _row(2.29)], 10)
-    assert "ln 10 = 2.303" in warning
-
-
-def test_the_warmup_has_no_warnings() -> None:
-    assert search_warnings([_row(2.3, skips=8, warmup=True)], 10) == []
 
 
 def test_lists_of_their_own_need_not_be_equal(tmp_path: Path) -> None:
