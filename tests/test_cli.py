@@ -136,7 +136,7 @@ def test_a_classifier_is_no_point_of_a_plot(finished, capsys):
     assert command(finished, "run", config, "--set", "goal=classifier", "--name", "alone") == 0
     assert "scorer   reused" in capsys.readouterr().out
     assert command(finished, "plot", "tiny", "alone", "-o", str(finished / "no.png")) == 2
-    assert "RUN: alone trained a classifier and searched for nothing" in refusal(capsys)
+    assert "RUN: alone trained a classifier and has no search" in refusal(capsys)
     assert not (finished / "no.png").exists()
 
 
@@ -299,7 +299,7 @@ def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
     config = str(finished / "tiny.yaml")
     overrides = ["--set", f"scorer.weights={weights}", "--until", "scores"]
     assert command(finished, "run", config, "--name", "loaded", *overrides) == 0
-    assert "not counted" in capsys.readouterr().out
+    assert "not included" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])

@@ -228,7 +228,7 @@ def test_augmentation_is_put_into_words():
         ({}, "0.25 divided by ten after epoch 150 and 225, momentum 0.9 (Nesterov), weight decay"),
         ({"schedule": "cosine"}, "0.25 with cosine decay"),
         ({"schedule": "one_cycle", "momentum": 0}, "0.25 at the peak of one cycle, momentum 0, "),
-        ({"milestones": ()}, "0.25 throughout"),
+        ({"milestones": ()}, "0.25 (constant)"),
     ],
 )
 def test_the_optimizer_is_put_into_words(settings, words):

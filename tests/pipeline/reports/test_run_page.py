@@ -263,7 +263,7 @@ def test_mixes_whose_losses_come_out_otherwise_are_not_shown(folder, tmp_path):
     object.__setattr__(artifacts["scores"], "path", other)
     made = gallery(config, data, artifacts)
     object.__setattr__(artifacts["scores"], "path", path)
-    assert "left out" in made.note
+    assert "omitted" in made.note
     assert all(strip.mixes == [] for strip in made.strips)
     assert len(made.strips) == 6
 
@@ -307,7 +307,7 @@ def test_a_page_is_written_over_but_nothing_else_is(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["tiny", "trained"], "trained a classifier and searched for nothing"),
+        (["tiny", "trained"], "trained a classifier and has no search"),
         (["tiny", "nowhere"], "no run called 'nowhere'"),
         (["tiny", "chance", "-o", "page.txt"], "ends in .html"),
         (["tiny", "-o", "page.html"], "found with one run"),

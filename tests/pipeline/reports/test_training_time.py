@@ -54,7 +54,7 @@ def test_the_ratio_is_of_seconds_per_epoch_over_all_attempts(laboratory):
     laboratory.trained(20, *VANILLA)
     time = laboratory.time()
     assert (time.seconds_per_epoch, time.relative_to_vanilla) == (3.0, 1.5)
-    assert time.basis == "3 s an epoch, 2 s for its vanilla twin (twin) on the same device"
+    assert time.basis == "3 s per epoch, 2 s for its vanilla twin (twin) on the same device"
     assert not time.unmeasured
 
 

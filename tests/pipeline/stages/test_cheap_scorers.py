@@ -140,7 +140,7 @@ def test_the_supernet_scores_the_images_and_the_search_goes_on_from_it(tmp_path)
         ([SUPERNET, "search.warmup_epochs=0"], "search.warmup_epochs: found 0, which leaves"),
         ([SUPERNET, "goal=classifier"], "scorer.model: found 'supernet', but the goal is"),
         ([SUPERNET, "subset.measure=k_center"], "subset.measure: found 'k_center', which uses"),
-        ([SUPERNET, "subset.measure=mc_dropout"], "subset.measure: found 'mc_dropout', which loo"),
+        ([SUPERNET, "subset.measure=mc_dropout"], "subset.measure: found 'mc_dropout', which use"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, overrides, expected):
