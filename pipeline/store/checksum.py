@@ -13,21 +13,21 @@ _CHECKSUM = "checksum"
 
 
 def checksum(value: Any) -> str:
-    """SHA-256 in hex over a JSON-able value, whatever the order of its keys."""
+    """Return the SHA-256 in hex of a JSON-serialisable value, independent of its key order."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def add_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The object as JSON holds it, with its checksum."""
+    """Return the object, converted to JSON types, with its checksum."""
     plain = json.loads(json.dumps(value))
     return {**plain, _CHECKSUM: checksum(plain)}
 
 
 def verify_checksum(value: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """A sealed object without its checksum; one from before there were seals as it is.
+    """Return the object without its checksum; an old object without one is returned unchanged.
 
-    Raises ArtifactError, naming the file it came from, if it is not what was sealed.
+    Raises ArtifactError, naming the file it was read from, if the checksum differs.
     """
     plain = {name: part for name, part in value.items() if name != _CHECKSUM}
     if value.get(_CHECKSUM) not in (None, checksum(plain)):
@@ -36,5 +36,5 @@ def verify_checksum(value: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_verified(path: Path) -> dict[str, Any]:
-    """The object sealed in a file. Raises ArtifactError, naming it, if it is another by now."""
+    """Read an object from a file. Raises ArtifactError, naming it, if its checksum differs."""
     return verify_checksum(read_object(path), path)

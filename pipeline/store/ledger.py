@@ -1,7 +1,7 @@
 """The ledger: one JSON line for the cost of each attempt at a stage.
 
-The ledger lies in the artifact store, beside what the cost bought, so a run that reuses an artifact
-can still say what it cost. A report sums lines and nothing else.
+The ledger is part of the artifact store, so a run that reuses an artifact can report its cost.
+Reports compute costs from these lines only.
 """
 
 import errno
@@ -24,8 +24,8 @@ Outcome = Literal["done", "interrupted", "failed", "killed"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a stage. `seconds` is wall-clock time in which it held `devices` devices;
-    `started`, by the machine's calendar, is a label and enters no sum."""
+    """One attempt at a stage. `seconds` is the wall-clock time for which it held `devices` devices;
+    `started` is a timestamp that only identifies the attempt."""
 
     stage: str
     fingerprint: str
@@ -44,10 +44,7 @@ class Attempt:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Attempt":
-        """Without what a later version may have written beside what is known here.
-
-        Raises ValueError if it is no attempt.
-        """
+        """Parse a line and ignore unknown fields. Raises ValueError if it is not an attempt."""
         try:
             return _ATTEMPT.validate_json(text)
         except ValidationError as error:
@@ -61,7 +58,7 @@ class Attempt:
         return self.seconds / 3600 * self.devices
 
     def is_same_as(self, other: "Attempt") -> bool:
-        """Whether both tell of one attempt; two at one artifact cannot begin at once."""
+        """Whether both describe one attempt: two cannot start on one artifact at the same time."""
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ("stage", "fingerprint", "run", "started")
@@ -69,18 +66,18 @@ class Attempt:
 
     @property
     def how_far(self) -> str:
-        """` at epoch n of m`, or nothing for work without steps."""
+        """` at epoch n of m`, or an empty string for work without steps."""
         return f" at {self.unit} {self.done} of {self.total}" if self.total else ""
 
 
-# Built once: building takes as long as reading hundreds of lines, and a signal in that time comes
-# out of pydantic as a mistake in the code.
+# Built once: building takes as long as reading hundreds of lines, and pydantic turns a signal
+# received meanwhile into a schema error.
 _ATTEMPT = TypeAdapter(Attempt)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Hours by device kind: GPU-hours and CPU-hours are never converted into each other."""
+    """Hours per device kind: GPU-hours and CPU-hours are never converted into each other."""
 
     gpu_hours: float = 0.0
     cpu_hours: float = 0.0
@@ -101,12 +98,12 @@ class Cost:
 
     @property
     def unit(self) -> str:
-        """GPU-hours, CPU-hours, or both joined where a run moved between devices."""
+        """GPU-hours, CPU-hours, or both joined if a run used both kinds of device."""
         return " + ".join(unit for hours, unit in self._parts() if hours) or "CPU-hours"
 
     @property
     def hours(self) -> float | None:
-        """The figure when only one kind of device was used; None for a mixture."""
+        """The hours if only one kind of device was used; None for a mixture."""
         used = [hours for hours, _ in self._parts() if hours]
         return None if len(used) > 1 else sum(used)
 
@@ -115,13 +112,13 @@ class Cost:
 
 
 def software_of(attempts: Iterable[Attempt]) -> str:
-    """Under which versions of torch and of this code the attempts ran."""
+    """Return the versions of torch and of this code that the attempts used."""
     return "; ".join(sorted({attempt.software for attempt in attempts} - {""})) or "not recorded"
 
 
 def last_making(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Of one stage's attempts, oldest first, those that made what stands: all since it was made
-    before, up to the last that was done. None if it was never made."""
+    """Return the attempts, of one stage's in time order, that made its current artifact: those
+    after the previous completed one, up to the last completed one. Empty if none completed."""
     done = [index for index, attempt in enumerate(attempts) if attempt.outcome == "done"]
     if not done:
         return []
@@ -130,32 +127,32 @@ def last_making(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def format_hours(hours: float) -> str:
-    """Four significant digits, without exponents."""
+    """Format hours with four significant digits and no exponent."""
     return f"{hours:.4g}" if hours >= 1e-4 or hours == 0 else f"{hours:.2g}"
 
 
 class Ledger:
-    """The file of attempts. Appending is one write, so concurrent runs do not mix their lines."""
+    """The file of attempts. Each line is appended in one write, so concurrent runs do not mix."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, attempt: Attempt) -> None:
-        """Add one line, flushed to the disk, unless the attempt has its line already.
+        """Append one line and flush it to disk, unless the attempt already has a line.
 
-        A process can be killed between this and noting that it is done, so it may be called again.
+        Safe to call again, as after a kill between this and the removal of the attempt's record.
         """
         line = (json.dumps(asdict(attempt)) + "\n").encode()
-        # Over a network file system appending is not atomic between machines.
+        # On a network file system, appending is not atomic between machines.
         lock = FileLock(self.path.with_name(f".lock-{self.path.stem}"))
         with storing(self.path, len(line)), lock:
-            booked = self.attempts([attempt.fingerprint])
-            if not any(attempt.is_same_as(other) for other in booked):
+            recorded = self.attempts([attempt.fingerprint])
+            if not any(attempt.is_same_as(other) for other in recorded):
                 self._write(line)
 
     def _write(self, line: bytes) -> None:
         if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
-            line = b"\n" + line  # a torn last line must not swallow this one
+            line = b"\n" + line  # keep this line separate from an incomplete last line
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         length = os.fstat(descriptor).st_size
         try:
@@ -163,19 +160,20 @@ class Ledger:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
         except OSError:
-            os.ftruncate(descriptor, length)  # the line is there whole or not at all
+            os.ftruncate(descriptor, length)  # never leave a partial line
             raise
         finally:
             os.close(descriptor)
 
     def attempts(self, fingerprints: Iterable[str] | None = None) -> list[Attempt]:
-        """All attempts, or those at the given artifacts, oldest first. A torn line is left out."""
+        """Return all attempts, or those at the given artifacts, oldest first, skipping invalid
+        lines."""
         wanted = None if fingerprints is None else set(fingerprints)
         attempts = (attempt for _, attempt in self.lines() if attempt is not None)
         return [each for each in attempts if wanted is None or each.fingerprint in wanted]
 
     def lines(self) -> Iterator[tuple[int, Attempt | None]]:
-        """The number, from 1, of every line that is not empty, and its attempt; None if torn.
+        """Yield the number, from 1, of every non-empty line, and its attempt or None if invalid.
 
         Raises ArtifactError, naming the file, if it cannot be read.
         """
@@ -194,5 +192,5 @@ class Ledger:
 
 
 def start_time() -> str:
-    """Now, in UTC, to the millisecond: what tells two attempts at one artifact apart."""
+    """Return the UTC time to the millisecond, which identifies an attempt at an artifact."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Unfinished work: whether it can be resumed, and what is damaged in its folder."""
+"""Unfinished work: checks whether it can be resumed, and finds damage in its folder."""
 
 import json
 import os
@@ -16,27 +16,27 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.stopwatch import RECORD, open_attempt, record_killed_attempt
 from pipeline.store.store import discard
 
-_BEGUN = ".inputs.json"  # what the work was begun from, and whether --force began it
+_BEGUN = ".inputs.json"  # the inputs that the work was started from, and whether with --force
 
 
 def prepare(
     work: Path, inputs: Mapping[str, Any], forced: bool, ledger: Ledger, log: Callable[[str], None]
 ) -> None:
-    """Make `work`, which the caller has locked, ready for work from `inputs`.
+    """Prepare the folder `work`, which the caller has locked, for work from `inputs`.
 
-    What was begun from other inputs, or from nobody knows which, is cleared; and if `forced` what
-    was not begun so: the same command goes on with what it began. So is whatever stands where a
-    file belongs. What a killed attempt cost is booked. The person is told of all that is lost.
+    Deletes work that was started from other or unknown inputs, and, if `forced`, work that was not
+    started with --force; so the same command resumes its own work. Also deletes folders and links
+    in the place of files. Records the cost of a killed attempt. Logs everything that is lost.
     """
     for path, what in list(_in_the_way(work)):
         log(f"warning: {path}: {what}; removed")
         discard(path)
-    for path in work.rglob(".*.tmp"):  # what a killed process was writing
+    for path in work.rglob(".*.tmp"):  # partly written by a killed process
         path.unlink()
     try:
         record_killed_attempt(ledger, work)
     except ArtifactError as error:
-        log(f"warning: {error}; what that attempt cost is not known")
+        log(f"warning: {error}; the cost of that attempt is unknown")
         discard(work / RECORD)
     if work.exists() and not _goes_on(work, inputs, forced, log):
         shutil.rmtree(work)
@@ -48,7 +48,7 @@ def prepare(
 
 
 def damage_of(work: Path) -> Iterator[str]:
-    """A line for everything in `work` that going on from there would stumble on or do without."""
+    """Yield a line for every damaged file in `work` that resuming would need or fail on."""
     for path, what in _in_the_way(work):
         yield f"{path}: {what}"
     checks: list[Callable[[], object]] = [partial(_read_begun, work), partial(open_attempt, work)]
@@ -61,42 +61,42 @@ def damage_of(work: Path) -> Iterator[str]:
 
 
 def _all_checkpoints(work: Path) -> list[Path]:
-    """Those of the work and of the works within it."""
+    """Return the checkpoints in `work` and in its subfolders."""
     folders = [work, *(path for path in sorted(work.iterdir()) if path.is_dir())]
     return [path for folder in folders for path in checkpoints(folder) if path.is_file()]
 
 
 def _in_the_way(work: Path) -> Iterator[tuple[Path, str]]:
-    """What stands where something else belongs, and what is wrong with it. In a workspace files
-    have endings, and folders none."""
+    """Yield paths of the wrong type, and what is wrong with each. In a workspace, files have
+    suffixes and folders have none."""
     if os.path.lexists(work) and not work.is_dir():
-        yield work, "found no folder where one belongs"
+        yield work, "must be a folder"
         return
     for path in sorted(work.rglob("*")):
         if path.is_symlink() and not path.exists():
-            yield path, "found a link that leads nowhere"
+            yield path, "broken link"
         elif path.is_dir() and path.suffix:
-            yield path, "found a folder where a file belongs"
+            yield path, "found a folder instead of a file"
 
 
 def _goes_on(
     work: Path, inputs: Mapping[str, Any], forced: bool, log: Callable[[str], None]
 ) -> bool:
-    """Whether the work can go on from `inputs`, and is meant to."""
+    """Whether the work can and should be resumed from `inputs`."""
     try:
         begun = _read_begun(work)
         if begun.get("inputs") == inputs:
             return bool(begun.get("forced")) or not forced
-        reason = f"{work}: begun from other inputs"
+        reason = f"{work}: started from other inputs"
     except ArtifactError as error:
         reason = str(error)
     if checkpoints(work) and not forced:
-        log(f"warning: {reason}; its work begins anew")
+        log(f"warning: {reason}; starting again from the beginning")
     return False
 
 
 def _read_begun(work: Path) -> dict[str, Any]:
     begun = read_verified(work / _BEGUN)
-    if not begun.keys() <= {"inputs", "forced"}:  # the word for the checksum may have rotted too
+    if not begun.keys() <= {"inputs", "forced"}:  # the checksum's own key may be damaged too
         raise ArtifactError(f"{work / _BEGUN}: damaged; found {', '.join(begun)}")
     return begun

@@ -1,7 +1,7 @@
 """Times an attempt at a stage, on disk, so that a SIGKILL does not lose its cost.
 
-An attempt's record lies in the folder where the stage works and goes with it when it is published;
-it is removed once the ledger has its line. Whoever finds a record whose process is gone books it.
+The record of an attempt is in the stage's workspace, is published with it, and is removed once the
+ledger has its line. A process that finds the record of a killed process adds it to the ledger.
 """
 
 import json
@@ -21,16 +21,16 @@ from pipeline.store.ledger import Attempt, Ledger, Outcome
 
 RECORD = "attempt.json"
 _CLOCK = "attempt.seconds"
-_RECORD_SECONDS = 0.5  # between two records, which are flushed to the disk
-_CLOCK_SECONDS = 0.02  # between two readings of the clock: what a kill can hide of an attempt
+_RECORD_SECONDS = 0.5  # between two records, which are flushed to disk
+_CLOCK_SECONDS = 0.02  # between two clock readings: at most this much of an attempt is lost
 
 
 class Stopwatch:
     """A running attempt.
 
-    A thread writes the record twice a second, and in between only the seconds, in place and without
-    flushing: a killed process leaves them to the system, which a power cut alone can stop. An
-    attempt that began before `folder` was ready for it says by `begin` when, in monotonic seconds.
+    A thread writes the record twice a second and, in between, the seconds alone, in place and
+    without flushing: these survive a kill, though not a power cut. `begin`, in monotonic seconds,
+    is the start of an attempt that started before `folder` was ready.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Stopwatch:
         folder.mkdir(parents=True, exist_ok=True)
         if attempt.device_kind == "gpu":
             torch.cuda.reset_peak_memory_stats()
-        # Before the record, which must not be read with the seconds of the attempt before.
+        # Before the record, which must not be read with the previous attempt's seconds.
         (folder / _CLOCK).write_bytes(b"")
         self._write(self._now())
         self._thread.start()
@@ -54,7 +54,7 @@ class Stopwatch:
             self._attempt = replace(self._attempt, done=done, total=total, unit=unit)
 
     def stop(self, outcome: Outcome) -> Attempt:
-        """Stop the clock and leave the record in the folder, to be booked by `book_attempt`."""
+        """Stop the clock and leave the record in the folder for `record_attempt`."""
         self._stop.set()
         self._thread.join()
         attempt = replace(self._now(), outcome=outcome)
@@ -62,17 +62,17 @@ class Stopwatch:
         return attempt
 
     def finish(self, outcome: Outcome) -> Attempt:
-        """Stop the clock and book the attempt.
+        """Stop the clock and add the attempt to the ledger.
 
-        Raises StorageError if a disk refuses that; the attempt's cost so far stays in the folder,
-        from where the next one books it.
+        Raises StorageError if writing fails; the record then stays in the folder, and the next
+        attempt adds it to the ledger.
         """
         attempt = self.stop(outcome)
         record_attempt(self._ledger, self._folder)
         return attempt
 
     def give_up(self, outcome: Outcome) -> Attempt:
-        """`finish` for work that has failed already, which a disk that refuses must not hide."""
+        """Like `finish`, for work that has failed: a storage error must not hide that failure."""
         with suppress(StorageError):
             return self.finish(outcome)
         return replace(self._now(), outcome=outcome)
@@ -95,7 +95,7 @@ class Stopwatch:
         recorded = self._seconds()
         with suppress(OSError), (self._folder / _CLOCK).open("r+b", buffering=0) as clock:
             while not self._stop.wait(_CLOCK_SECONDS):
-                with suppress(OSError, StorageError):  # what was written last still stands
+                with suppress(OSError, StorageError):  # the last record written stays valid
                     os.pwrite(clock.fileno(), f"{self._seconds():.3f}\n".encode(), 0)
                     if self._seconds() - recorded >= _RECORD_SECONDS:
                         recorded = self._seconds()
@@ -103,7 +103,7 @@ class Stopwatch:
 
 
 def open_attempt(folder: Path) -> Attempt | None:
-    """The attempt whose record is in `folder`: it runs, or its process was killed before booking.
+    """Return the attempt whose record is in `folder`: still running, or killed before recording.
 
     Raises ArtifactError if the record is damaged.
     """
@@ -118,9 +118,9 @@ def open_attempt(folder: Path) -> Attempt | None:
 
 
 def record_attempt(ledger: Ledger, folder: Path) -> None:
-    """Give the attempt whose record is in `folder` its line, if there is one, and drop the record.
+    """Move the attempt whose record is in `folder`, if there is one, to the ledger.
 
-    May be called again, by another process too: an attempt never has two lines.
+    Safe to call again, from another process too: an attempt never gets two lines.
     """
     attempt = open_attempt(folder)
     if attempt is not None:
@@ -129,9 +129,9 @@ def record_attempt(ledger: Ledger, folder: Path) -> None:
 
 
 def record_killed_attempt(ledger: Ledger, folder: Path) -> None:
-    """Book what a killed process left in a workspace, which the caller has locked.
+    """Add the record that a killed process left in a workspace, which the caller has locked.
 
-    What it called done was not published, so it was killed in between.
+    A record marked done is added as killed, since its artifact was not published.
     """
     attempt = open_attempt(folder)
     if attempt is not None:
@@ -148,7 +148,7 @@ def _read_clock(folder: Path) -> float:
 
 
 def peak_memory(kind: str) -> int:
-    """Peak bytes allocated on the GPU in this attempt, or resident in this process."""
+    """Return the peak bytes allocated on the GPU in this attempt, or resident in this process."""
     if kind == "gpu":
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,10 +1,10 @@
-"""The artifact store: made in a workspace, published whole by fingerprint, verified before use.
+"""The artifact store: built in a workspace, published atomically by fingerprint, verified on use.
 
 artifacts/
   <stage>/<fingerprint>/            published: its files and artifact.json
-  <stage>/.work-<fingerprint>/      in the making: checkpoints, metrics, partial results
+  <stage>/.work-<fingerprint>/      unfinished: checkpoints, metrics, partial results
   <stage>/.lock-<fingerprint>       held by the process that makes it
-  ledger.jsonl                      what every attempt cost
+  ledger.jsonl                      the cost of every attempt
 """
 
 import fcntl
@@ -28,12 +28,12 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.stopwatch import RECORD, record_attempt
 
 MANIFEST = "artifact.json"
-_FORMAT = 1  # of manifests; one that names none is of this one
+_FORMAT = 1  # of manifests, including those that name no format
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published artifact. `digest` is taken over the checksums of its files."""
+    """A published artifact. `digest` is the fingerprint of its files' checksums."""
 
     stage: str
     fingerprint: str
@@ -43,16 +43,17 @@ class Artifact:
 
 
 class FormatError(ArtifactError):
-    """A whole artifact of another version of this program: not to be used, nor to be replaced."""
+    """A valid artifact of another version of this program: neither used nor replaced."""
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """16 hex digits over a JSON-able description of everything that decides the content."""
+    """Return 16 hex digits that identify a JSON-serialisable description of all that determines the
+    content."""
     return checksum(recipe)[:16]
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -65,14 +66,14 @@ class Store:
         self.ledger = Ledger(root / "ledger.jsonl")
 
     def path(self, stage: str, key: str) -> Path:
-        """Where the published artifact lies, if it does."""
+        """Return the path of the published artifact, which need not exist."""
         return self.root / stage / key
 
     def workspace(self, stage: str, key: str) -> Path:
         return self.root / stage / f".work-{key}"
 
     def lock(self, stage: str, key: str) -> FileLock:
-        """Held while the artifact is made; released by the system if the process dies.
+        """Return the lock to hold while making the artifact; the system releases it on a crash.
 
         Raises ArtifactError at once if the store cannot be written.
         """
@@ -80,14 +81,14 @@ class Store:
         with writable(path.parent, "--artifacts"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):
-                path.rmdir()  # an empty folder in its place
+                path.rmdir()  # an empty folder in place of the lock file
             if path.is_dir() or path.is_symlink():
-                raise ArtifactError(f"{path}: found a folder or a link where a lock belongs")
+                raise ArtifactError(f"{path}: found a folder or a link instead of a lock file")
             path.open("a").close()
         return FileLock(path)
 
     def is_locked(self, stage: str, key: str) -> bool:
-        """Whether a living process is making the artifact now; asks without writing."""
+        """Whether a running process is making the artifact; does not write to the store."""
         try:
             with (self.root / stage / f".lock-{key}").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -98,16 +99,16 @@ class Store:
         return False
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, every file checked against its checksum; None if it was never made.
+        """Return the artifact after verifying every file's checksum; None if it was never made.
 
-        Raises ArtifactError, naming the file, if it is damaged, FormatError if another version of
-        the program made it.
+        Raises ArtifactError, naming the damaged file, or FormatError if another version of the
+        program made the artifact.
         """
         path = self.path(stage, key)
         if not os.path.lexists(path):
             return None
         if (path / RECORD).exists():
-            with suppress(OSError, PipelineError):  # whoever may write here will do it
+            with suppress(OSError, PipelineError):  # a process with write permission will do it
                 self.tidy(stage, key)
         manifest = self.manifest(stage, key)
         for problem in damaged_files(path, manifest):
@@ -115,9 +116,9 @@ class Store:
         return Artifact(stage, key, path, fingerprint(manifest["files"]), manifest)
 
     def manifest(self, stage: str, key: str) -> dict[str, Any]:
-        """What a published artifact says of itself, its files unchecked.
+        """Return the manifest of a published artifact without checking the artifact's files.
 
-        Raises ArtifactError, naming the file, if that is damaged or of another artifact,
+        Raises ArtifactError, naming the file, if the manifest is damaged or of another artifact,
         FormatError as `find` does.
         """
         path = self.path(stage, key) / MANIFEST
@@ -125,23 +126,23 @@ class Store:
         if found.get("format", _FORMAT) != _FORMAT:
             raise FormatError(
                 f"{path.parent}: made by another version of this program (format "
-                f"{found['format']!r}); allowed: {_FORMAT}; go on with that version, or "
-                "name another store with --artifacts"
+                f"{found['format']!r}; this version reads {_FORMAT}); use that version, or "
+                "choose another store with --artifacts"
             )
         manifest = verify_checksum(found, path)
         if (manifest.get("stage"), manifest.get("fingerprint")) != (stage, key):
             raise ArtifactError(f"{path}: damaged; it describes another artifact")
         if not isinstance(manifest.get("files"), dict):
-            raise ArtifactError(f"{path}: damaged; it names no files")
+            raise ArtifactError(f"{path}: damaged; it does not list files")
         return manifest
 
     def publish(self, stage: str, key: str, description: Mapping[str, Any]) -> Artifact:
-        """Move the finished workspace to its place; readers see all of it or nothing.
+        """Publish the finished workspace atomically.
 
-        What stood there before (a damaged or a forced artifact) is replaced. Checkpoints stay
-        until the move is done: a process killed before it resumes at the last epoch. The record of
-        the attempt moves along and is booked then: an artifact that stands is booked, if need be by
-        who finds it next.
+        Replaces an earlier (damaged, or forcibly remade) artifact. Checkpoints are deleted after
+        the move, so a process killed before it resumes at the last epoch. The attempt's record
+        moves too and is added to the ledger afterwards, if need be by the next process that finds
+        the artifact.
         """
         work, path = self.workspace(stage, key), self.path(stage, key)
         results = [p for p in work.rglob("*") if p.is_file() and not _is_scaffolding(p)]
@@ -160,7 +161,7 @@ class Store:
         return Artifact(stage, key, path, fingerprint(files), self.manifest(stage, key))
 
     def put_aside(self, path: Path, key: str) -> Path:
-        """Rename what stands at `path`, whole, to where it may be deleted at leisure."""
+        """Rename whatever is at `path` to a path where it can be deleted slowly; return that."""
         retired = path.with_name(f".old-{key}")
         if os.path.lexists(path):
             discard(retired)
@@ -168,7 +169,8 @@ class Store:
         return retired
 
     def tidy(self, stage: str, key: str) -> None:
-        """What is left to do where an artifact stands; the record goes last, and says if it was."""
+        """Remove a published artifact's leftovers; the attempt's record last, as it marks the work
+        as unfinished."""
         path = self.path(stage, key)
         for file in leftovers(path):
             if file.name != RECORD:
@@ -177,24 +179,24 @@ class Store:
 
 
 def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:
-    """The store that a run's manifest names, unless `root` names another.
+    """Return the store at `root` or, if that is None, the one that a run's manifest names.
 
-    Raises ArtifactError if it is not there.
+    Raises ArtifactError if it does not exist.
     """
     root = root or Path(run.get("artifacts", "artifacts"))
     if not root.is_dir():
-        raise ArtifactError(f"{root}: no such folder of artifacts; name it with --artifacts")
+        raise ArtifactError(f"{root}: folder not found; name the store with --artifacts")
     return Store(root)
 
 
 def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """A line, naming the file, for each of an artifact's files that is not what was published."""
+    """Yield a line, naming the file, for each of an artifact's files that has changed."""
     for name, expected in manifest["files"].items():
         try:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                yield f"{path / MANIFEST}: damaged; it names {name!r}, which is not of the artifact"
+                yield f"{path / MANIFEST}: damaged; it lists {name!r}, outside the artifact"
             elif (path / name).exists() and not (path / name).is_file():
-                yield f"{path / name}: damaged; it is no file"
+                yield f"{path / name}: damaged; not a file"
             elif file_digest(path / name) != expected:
                 yield f"{path / name}: damaged; its checksum differs"
         except OSError as error:
@@ -202,12 +204,12 @@ def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """What served the making of a published artifact, where a kill kept it from being removed."""
+    """Return the files of unfinished work that a kill left in a published artifact."""
     return [p for p in sorted(path.iterdir()) if _is_scaffolding(p) and p.name != MANIFEST]
 
 
 def discard(path: Path) -> None:
-    """Remove a file, a link or a folder with all it holds; nothing if it is not there."""
+    """Remove a file, a link or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -215,12 +217,12 @@ def discard(path: Path) -> None:
 
 
 def _is_scaffolding(path: Path) -> bool:
-    """Whether a file serves the making of an artifact and is no part of it."""
+    """Whether a file is used only while making an artifact and is not part of it."""
     return path.name == MANIFEST or path.name.startswith(("checkpoint-", "attempt.", "."))
 
 
 def _sync(path: Path) -> None:
-    """Make a file's bytes, or the renames in a folder, survive a power cut."""
+    """Flush a file's bytes, or the renames in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
