@@ -1,7 +1,7 @@
-"""Finds and removes what no recorded run needs.
+"""Finds and removes artifacts and unfinished work that no recorded run needs.
 
-Nothing that a living process holds is touched, and the ledger is kept whole: what was removed was
-paid for. An artifact goes at once, by a rename, before its files do.
+Skips everything that a running process holds, and keeps every line of the ledger. An artifact is
+first renamed, then deleted, so that it is never partly there.
 """
 
 import os
@@ -20,19 +20,19 @@ from pipeline.store.store import Store, discard
 
 _UNREFERRED: dict[Kind, str] = {
     "artifact": "no run refers to it",
-    "begun": "begun, and no run refers to it",
-    "lock": "nobody holds it",
+    "begun": "unfinished, and no run refers to it",
+    "lock": "no process holds it",
 }
 _ALWAYS: dict[Kind, str] = {
-    "replaced": "another took its place",
-    "leftover": "served the making, which is over",
-    "temporary": "half written when its process was killed",
+    "replaced": "replaced by another artifact",
+    "leftover": "a working file of a finished artifact",
+    "temporary": "partly written by a killed process",
 }
 
 
 @dataclass(frozen=True)
 class Removable:
-    """Something to remove, why, its bytes, and what the work it holds has cost."""
+    """An entry to remove, the reason, its size in bytes, and the recorded cost of its work."""
 
     entry: Entry
     why: str
@@ -41,14 +41,14 @@ class Removable:
 
 
 def removable(store: Store, referred: References) -> list[Removable]:
-    """All that no run needs; nothing that a living process is at work on."""
+    """Return everything that no run needs and no running process holds."""
     found = []
     for entry in inventory(store):
         why = _ALWAYS.get(entry.kind)
         if entry.key not in referred and entry.kind not in ("leftover", "temporary"):
             why = why or _UNREFERRED[entry.kind]
         elif entry.key not in referred:
-            why = None  # goes with what it lies in
+            why = None  # removed with its folder
         if why is None or store.is_locked(entry.stage, entry.key):
             continue
         worked = entry.kind in ("artifact", "begun")
@@ -58,7 +58,7 @@ def removable(store: Store, referred: References) -> list[Removable]:
 
 
 def remove(store: Store, entry: Entry, referred: References) -> bool:
-    """Remove an entry; False if a living process holds it by now."""
+    """Remove an entry; return False if a running process holds it."""
     try:
         with store.lock(entry.stage, entry.key).acquire(timeout=0):
             _remove(store, entry)
@@ -70,13 +70,13 @@ def remove(store: Store, entry: Entry, referred: References) -> bool:
 
 
 def check_clean(store: Store, runs: Sequence[Path]) -> References:
-    """What the runs refer to, once it is certain that they are those of the store.
+    """Return what the runs refer to, after checking that they are runs of this store.
 
-    Raises ArtifactError if the store is none, or if what its runs need cannot be told.
+    Raises ArtifactError if `store` is not a store, or if the needs of its runs are unknown.
     """
     if not os.path.lexists(store.ledger.path):
         raise ArtifactError(
-            f"{store.root}: no ledger there, so it is no store of artifacts; name one with "
+            f"{store.root}: not an artifact store, since it has no ledger; name the store with "
             "--artifacts"
         )
     referred = references(runs)
@@ -84,16 +84,16 @@ def check_clean(store: Store, runs: Sequence[Path]) -> References:
     if artifacts and not any(entry.key in referred for entry in artifacts):
         named = " and ".join(map(str, runs))
         raise ArtifactError(
-            f"{named}: no run there refers to anything in {store.root}, so all of it would go; "
-            "name the folder of its runs with --runs, or remove the store's folder yourself"
+            f"{named}: no run here refers to {store.root}, so everything in it would be deleted; "
+            "name the folder of its runs with --runs, or delete the store's folder yourself"
         )
     return referred
 
 
 def _remove(store: Store, entry: Entry) -> None:
-    """Book what has no line in the ledger yet, then remove an entry that is locked."""
+    """Record unrecorded costs in the ledger, then remove an entry that the caller has locked."""
     path = entry.path
-    with suppress(ArtifactError):  # a damaged record has told nobody what it cost
+    with suppress(ArtifactError):  # the cost in a damaged record is unknown
         if entry.kind == "begun":
             record_killed_attempt(store.ledger, path)
         elif entry.kind in ("artifact", "leftover"):

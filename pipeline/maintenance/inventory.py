@@ -20,7 +20,7 @@ _NAME = re.compile(r"(|\.work-|\.old-|\.lock-)([0-9a-f]{16})")
 
 @dataclass(frozen=True)
 class Entry:
-    """Something at `path` that belongs to the artifact `key` of a stage."""
+    """A file or folder at `path` that belongs to the artifact `key` of a stage."""
 
     kind: Kind
     stage: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 def inventory(store: Store) -> list[Entry]:
-    """Everything that this program made, stage by stage; what it did not make is left out."""
+    """Return the entries of the store, stage by stage, ignoring files that are not part of it."""
     order = {name: rank for rank, name in enumerate(STAGES)}
     folders = [path for path in store.root.iterdir() if path.is_dir() and path.name[0] != "."]
     folders.sort(key=lambda path: (order.get(path.name, len(order)), path.name))
@@ -41,12 +41,12 @@ def inventory(store: Store) -> list[Entry]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; a link counts as itself."""
+    """Return the bytes of a file, or of all files in a folder; links are not followed."""
     try:
         if path.is_symlink() or not path.is_dir():
             return path.lstat().st_size
         return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())
-    except FileNotFoundError:  # someone is at work there
+    except FileNotFoundError:  # removed by another process meanwhile
         return 0
 
 
@@ -79,39 +79,41 @@ class References:
         return key in self.folders
 
     def in_history_alone(self, key: str) -> bool:
-        """Whether only runs that others took the place of refer to `key`."""
+        """Whether only replaced runs, in the history, refer to `key`."""
         return all(folder.is_history for folder in self.folders.get(key, ())) and key in self
 
 
 def recorded_runs(root: Path) -> list[RunFolder]:
-    """Every run below `root`, whole or damaged.
+    """Return every run below `root`, valid or damaged.
 
-    Raises ArtifactError, naming it, if a folder there cannot be listed.
+    Raises ArtifactError, naming the folder, if a folder cannot be listed.
     """
     return [folder for folder in map(RunFolder, _folders(root)) if folder.stands]
 
 
 def references(roots: Sequence[Path]) -> References:
-    """What all runs below `roots` refer to, in their manifest or by a path in their config.
+    """Return what all runs below `roots` refer to, in their manifest or by a path in their config.
 
-    Raises ArtifactError, naming the file, if any run does not say, or a study has lost its trials.
+    Raises ArtifactError, naming the file, if a run's references cannot be read or a study's trials
+    are missing.
     """
     found: dict[str, list[RunFolder]] = {}
     for root in roots:
         if not root.is_dir():
-            raise ArtifactError(f"{root}: no such folder of runs; name it with --runs")
+            raise ArtifactError(f"{root}: folder not found; name the folder of runs with --runs")
         for folder in _folders(root):
             if (folder / _STUDY).exists() and not (folder / _TRIALS).is_dir():
-                raise ArtifactError(f"{folder / _TRIALS}: the runs of the study are not there")
+                raise ArtifactError(f"{folder / _TRIALS}: the runs of the study are missing")
             for path in folder.iterdir():
                 if path.is_symlink() and not path.exists():
-                    raise ArtifactError(f"{path}: leads nowhere, where a run may have been")
+                    raise ArtifactError(f"{path}: broken link, which may have led to a run")
         for run in recorded_runs(root):
             try:
                 keys = {*run.manifest()["stages"].values(), *_KEY.findall(run.config_text())}
             except ArtifactError as error:
                 raise ArtifactError(
-                    f"{error}; so nobody knows what that run needs: mend it, or remove its folder"
+                    f"{error}; cannot tell which artifacts this run needs; repair the file or "
+                    "delete the run folder"
                 ) from error
             for key in keys:
                 found.setdefault(key, []).append(run)
@@ -119,12 +121,12 @@ def references(roots: Sequence[Path]) -> References:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """`root` and all folders below it, those behind links too, each once."""
+    """Yield `root` and all folders below it once each, following links."""
     seen = set()
     for name, below, _ in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(name)
         if real in seen:
-            below.clear()  # a link back up
+            below.clear()  # reached before, through a link
             continue
         seen.add(real)
         below.sort()
@@ -132,6 +134,6 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed may hold runs."""
+    """Raise ArtifactError, since a folder that cannot be listed may hold runs."""
     if not isinstance(error, FileNotFoundError):
         raise ArtifactError(f"{error.filename}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Verifies every file in a store, and every record of runs, against its checksum."""
+"""Verifies every file in a store, and the records of runs, against their checksums."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ from pipeline.store.store import MANIFEST, FormatError, Store, damaged_files, le
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing: its state in a word, and a line for each thing to be told.
+    """The result of one check: the subject's state in a word, and lines that explain it.
 
-    The lines of what is damaged name the files.
+    If it is damaged, the lines name the damaged files.
     """
 
     subject: str
@@ -35,10 +35,10 @@ class Finding:
 
 
 def check_entry(store: Store, entry: Entry) -> Finding:
-    """Read every file of an artifact, or every checkpoint of begun work."""
+    """Verify every file of an artifact, or every checkpoint of unfinished work."""
     subject = f"{entry.stage:10} {entry.key}"
     if store.is_locked(entry.stage, entry.key):
-        return Finding(subject, "at work", ("a living process is making it",))
+        return Finding(subject, "running", ("a process is making it",))
     if entry.kind == "begun":
         return _check_begun(store, entry, subject)
     try:
@@ -57,15 +57,15 @@ def check_entry(store: Store, entry: Entry) -> Finding:
     known |= set(leftovers(entry.path))
     strange = [path for path in sorted(entry.path.rglob("*")) if path not in known]
     lines += [
-        f"{path}: found a file that was not published; it is never read"
+        f"{path}: not part of the artifact; never read"
         for path in strange
         if not path.is_dir() or path.is_symlink()
     ]
-    return Finding(subject, "whole", tuple(lines))
+    return Finding(subject, "intact", tuple(lines))
 
 
 def check_ledger(store: Store) -> Finding:
-    """Count the lines that can be read, and name those that cannot."""
+    """Count the valid lines of the ledger, and report the invalid ones."""
     path = store.ledger.path
     try:
         lines = list(store.ledger.lines())
@@ -73,17 +73,17 @@ def check_ledger(store: Store) -> Finding:
         return Finding("ledger", "damaged", (str(error),), damaged=True)
     torn = [number for number, attempt in lines if attempt is None]
     if torn:
-        told = tuple(f"{path}: line {n} is no attempt; its cost is not counted" for n in torn)
-        return Finding("ledger", "damaged", told, damaged=True)
+        named = tuple(f"{path}: line {n} is invalid; its cost is not counted" for n in torn)
+        return Finding("ledger", "damaged", named, damaged=True)
     total = Cost.of(attempt for _, attempt in lines if attempt is not None)
-    return Finding("ledger", "whole", (f"{len(lines)} attempts, {total}",))
+    return Finding("ledger", "intact", (f"{len(lines)} attempts, {total}",))
 
 
 def check_run(folder: RunFolder, store: Store, attempts: Sequence[Attempt]) -> Finding:
-    """Whether a run's record and results are whole, and what it refers to stands in `store`.
+    """Verify a run's record and results, and that the artifacts it refers to exist in `store`.
 
-    `attempts` are all of the ledger. What was never made is no damage; what was made and is not
-    there is.
+    `attempts` are all in the ledger. An artifact that was made and is missing counts as damage, one
+    that was never made does not.
     """
     subject = f"run {folder.path}"
     try:
@@ -96,24 +96,24 @@ def check_run(folder: RunFolder, store: Store, attempts: Sequence[Attempt]) -> F
         return Finding(subject, "damaged", (str(error),), damaged=True)
     elsewhere = Path(manifest["artifacts"])
     if elsewhere.resolve() != store.root.resolve():
-        return Finding(subject, "whole", (f"its artifacts are in another store, {elsewhere}",))
+        return Finding(subject, "intact", (f"its artifacts are in another store, {elsewhere}",))
     missing = list(_missing(manifest["stages"], store, attempts))
     if missing:
         return Finding(subject, "damaged", tuple(missing), damaged=True)
-    standing = sum(store.path(stage, key).exists() for stage, key in manifest["stages"].items())
-    return Finding(subject, "whole", (f"{standing} of {len(manifest['stages'])} stages made",))
+    made = sum(store.path(stage, key).exists() for stage, key in manifest["stages"].items())
+    return Finding(subject, "intact", (f"{made} of {len(manifest['stages'])} stages made",))
 
 
 def _check_begun(store: Store, entry: Entry, subject: str) -> Finding:
     damaged = tuple(damage_of(entry.path))
     if damaged:
         return Finding(subject, "damaged", damaged, damaged=True)
-    unbooked = open_attempt(entry.path)
-    attempts = [*store.ledger.attempts([entry.key]), *([unbooked] if unbooked else [])]
+    unrecorded = open_attempt(entry.path)
+    attempts = [*store.ledger.attempts([entry.key]), *([unrecorded] if unrecorded else [])]
     how_far = attempts[-1].how_far if attempts else ""
     steps = finished_steps(entry.path)
-    checkpoint = f"a whole checkpoint after step {steps}" if steps else "no checkpoint yet"
-    return Finding(subject, "begun", (f"interrupted{how_far}, {checkpoint}",))
+    checkpoint = f"valid checkpoint after step {steps}" if steps else "no checkpoint yet"
+    return Finding(subject, "partial", (f"interrupted{how_far}, {checkpoint}",))
 
 
 def _missing(stages: dict[str, str], store: Store, attempts: Sequence[Attempt]) -> Iterator[str]:
@@ -121,4 +121,4 @@ def _missing(stages: dict[str, str], store: Store, attempts: Sequence[Attempt]) 
     for stage, key in stages.items():
         path = store.path(stage, key)
         if key in made and not path.exists() and not store.workspace(stage, key).exists():
-            yield f"{path}: not there, though it was made once; `run` makes it again"
+            yield f"{path}: missing, although it was made; `run` makes it again"

@@ -51,9 +51,9 @@ def test_a_store_as_it_should_be_is_told_line_by_line_and_left_as_it_is(store, t
     before = tree()
     assert verify(tmp_path) == 0
     said = capsys.readouterr().out
-    assert f"scorer     {MADE}  whole    1 file" in said
-    assert f"scores     {BEGUN}  begun    interrupted at epoch 2 of 3" in said
-    assert "ledger  whole    2 attempts, 0.02 CPU-hours" in said
+    assert f"scorer     {MADE}  intact   1 file" in said
+    assert f"scores     {BEGUN}  partial  interrupted at epoch 2 of 3" in said
+    assert "ledger  intact   2 attempts, 0.02 CPU-hours" in said
     assert "1 of 3 stages made" in said
     assert "4 of 4 as they should be, 0 damaged" in said
     assert tree() == before
@@ -75,14 +75,14 @@ def test_a_torn_line_of_the_ledger_is_numbered(store, tmp_path, capsys):
     with store.ledger.path.open("ab") as file:
         file.write(b'{"stage": "search", "sec\xff\n')
     assert verify(tmp_path) == 1
-    assert "line 3 is no attempt" in capsys.readouterr().out
+    assert "line 3 is invalid" in capsys.readouterr().out
 
 
 def test_an_artifact_that_was_made_and_is_gone_is_missed_by_its_run(store, tmp_path, capsys):
     store.path("scorer", MADE).rename(tmp_path / "elsewhere")
     assert verify(tmp_path) == 1
     said = capsys.readouterr().out
-    assert f"{store.path('scorer', MADE)}: not there" in said
+    assert f"{store.path('scorer', MADE)}: missing" in said
     assert LATER not in said  # was never made
 
 
@@ -107,7 +107,7 @@ def test_what_a_living_process_makes_is_not_looked_into(store, tmp_path, capsys)
     checkpoint.write_text("half")
     with store.lock("scores", BEGUN):
         assert verify(tmp_path) == 0
-    assert f"{BEGUN}  at work" in capsys.readouterr().out
+    assert f"{BEGUN}  running" in capsys.readouterr().out
 
 
 def test_an_artifact_of_another_version_of_the_program_is_no_damage(store, tmp_path, capsys):
