@@ -1,6 +1,6 @@
 """Agreement of a study's rankings with themselves and each other, and properties of its subsets.
 
-Nothing here says which subset is better: that is what the networks trained on them are for.
+These figures do not say which subset is better: compare the networks trained on them for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,17 +48,17 @@ COLUMNS: dict[str, str] = {
     "confusion_concentration": "two of these confuse the same classes",
     "scoring_seconds": "seconds of scoring",
 }
-"""What is told of each trial; shares lie in [0, 1], and chance alone overlaps by the fraction t."""
+"""Figures of each trial. Shares are in [0, 1]; random subsets overlap by the fraction t."""
 
 OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
-"""Those that are one figure for all seeds of a setting."""
+"""Columns with one figure for all seeds of a setting."""
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """What a trial made of the training images."""
+    """A trial's ranking of the training images and its subset."""
 
-    values: np.ndarray | None  # [N], the higher the more wanted
+    values: np.ndarray | None  # [N], higher values are selected first
     indices: np.ndarray
 
 
@@ -68,9 +68,9 @@ def add_agreement(
     device: torch.device,
     reference: str | None,
 ) -> None:
-    """Fill in `agreement` of every trial that has a subset; keys are those of COLUMNS."""
+    """Fill in `agreement`, with the keys of COLUMNS, of every trial that has a subset."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
-    seen: dict[tuple[Path, Path], dict[str, float | None]] = {}  # by the scorer's and the subset's
+    seen: dict[tuple[Path, Path], dict[str, float | None]] = {}  # keys: paths of scorer, subset
     across = _across_seeds(results, ranked)
     for result in results:
         if id(result) not in ranked:
@@ -107,7 +107,7 @@ def _ranking(result: TrialResult) -> _Ranking:
 def _across_seeds(
     results: Sequence[TrialResult], ranked: Mapping[int, _Ranking]
 ) -> dict[tuple[str, str], dict[str, float | None]]:
-    """Of each setting, the mean over pairs of seeds."""
+    """Return each setting's mean agreement over pairs of seeds."""
     found = {}
     for key, seeds in by_setting(results).items():
         rankings = [ranked[id(seed)] for seed in seeds if id(seed) in ranked]
@@ -127,7 +127,7 @@ def _across_seeds(
 
 
 def _own(result: TrialResult, mine: _Ranking, data: ImageDataset) -> dict[str, float | None]:
-    """What the losses of a trial say of its own ranking."""
+    """Return the figures that come from a trial's own losses."""
     if "scores" not in result.artifacts:
         return {}
     path, config = result.artifacts["scores"].path, result.trial.config
@@ -147,8 +147,8 @@ def _own(result: TrialResult, mine: _Ranking, data: ImageDataset) -> dict[str, f
 
 
 def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult | None:
-    """The trial whose scorer tells what a subset's images are like: its own or, where it has none
-    that is a classifier, the first of its seed."""
+    """Return the trial whose scorer describes a subset's images: `result` if its scorer is a
+    classifier, else the first such trial of its seed."""
     same_seed = [other for other in results if other.trial.seed == result.trial.seed]
     return next(
         (
@@ -163,7 +163,7 @@ def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult 
 def _traits(
     viewer: TrialResult, seen: TrialResult, data: ImageDataset, device: torch.device
 ) -> dict[str, float | None]:
-    """What the scorer of one trial sees in the subset of another."""
+    """Describe the subset of the trial `seen` with the scorer of `viewer`."""
     config = viewer.trial.config
     weights = viewer.artifacts["scorer"].path / WEIGHTS
     model = load_scorer(config.scorer.model, data.num_classes, weights)

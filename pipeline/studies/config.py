@@ -1,11 +1,11 @@
 """Settings of a study: its base config, series, grid and seeds.
 
 name: figure5a-small
-base: small.yaml                      # relative to the study
+base: small.yaml                      # relative to this file
 seeds: 3
 set: {goal: subset}                   # in every trial
 x: subset.fraction                    # a dotted key, or cost
-grid: {subset.fraction: [0.05, 0.1]}  # of every series that has none of its own
+grid: {subset.fraction: [0.05, 0.1]}  # for every series without its own
 series:
   - {name: high CV, set: {subset.measure: cv}}
   - {name: random, set: {subset.measure: random}}
@@ -22,7 +22,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
 
 
 class SeriesConfig(BaseModel, frozen=True, extra="forbid"):
-    """One curve: what its trials have in common, and the points along it."""
+    """One curve: the settings common to its trials, and the points along it."""
 
     name: str = Field(min_length=1, max_length=60, description="in figures and tables")
     set: Settings = Field(default_factory=dict, description="dotted key: value, in all its trials")
@@ -34,36 +34,36 @@ class SeriesConfig(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _one_way(self) -> "SeriesConfig":
         if self.points is not None and self.grid is not None:
-            raise ValueError("points beside grid; allowed: one of the two")
+            raise ValueError("points and grid cannot be used together")
         return self
 
 
 class StudyConfig(BaseModel, frozen=True, extra="forbid"):
-    """Many runs over one store, and the figure they are for."""
+    """Many runs that share a store, and the figure that shows them."""
 
-    name: str = Field(pattern=_NAME, description="of the folder under runs/")
-    base: Path = Field(description="the config that every trial starts from; beside the study")
-    seeds: int = Field(3, ge=1, le=100, description="of each trial, from the base's seed upwards")
+    name: str = Field(pattern=_NAME, description="name of the study's folder in runs/")
+    base: Path = Field(description="config of every trial, relative to the study's file")
+    seeds: int = Field(3, ge=1, le=100, description="seeds per trial, from the base's seed upwards")
     set: Settings = Field(default_factory=dict, description="dotted key: value, in every trial")
     x: str = Field(COST, description="the figure's axis: a dotted key that holds a number, or cost")
     panels: str | None = Field(
-        None, description="a dotted key; each of its values gets a figure of its own"
+        None, description="a dotted key; each of its values gets a separate figure"
     )
-    points: list[Settings] | None = Field(None, description="of series without their own")
-    grid: dict[str, list[Any]] | None = Field(None, description="of series without their own")
+    points: list[Settings] | None = Field(None, description="points of series without their own")
+    grid: dict[str, list[Any]] | None = Field(None, description="grid of series without their own")
     series: list[SeriesConfig] = Field(min_length=1, description="the curves")
     reference: str | None = Field(
-        None, description="a series; the others' errors are compared with its, seed by seed"
+        None, description="a series; other series' errors are compared with its errors per seed"
     )
     agreement: bool = Field(
-        False, description="tell how alike rankings and subsets are, and what the subsets are like"
+        False, description="report how similar rankings and subsets are, and describe the subsets"
     )
-    table_6: bool = Field(False, description="put the trials beside the published rows of Table 6")
+    table_6: bool = Field(False, description="compare the trials with the published Table 6")
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyConfig":
         if self.points is not None and self.grid is not None:
-            raise ValueError("points beside grid; allowed: one of the two")
+            raise ValueError("points and grid cannot be used together")
         names = [series.name for series in self.series]
         if self.reference is not None and self.reference not in names:
             raise ValueError(f"reference {self.reference!r}; allowed: {', '.join(names)}")

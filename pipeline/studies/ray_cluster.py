@@ -19,15 +19,15 @@ from classification.extras import require
 ROOT = Path(__file__).resolve().parents[2]  # the repository, on every node's search path
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 _KNOCK_SECONDS = 5.0  # for a port to open
-_JOIN_SECONDS = 20.0  # for Ray to answer behind it; Ray itself would go on asking for 80 s
-_STORE_BYTES = 80 * 2**20  # of Ray's object store, which nothing is put into; its least is 75 MiB
+_JOIN_SECONDS = 20.0  # for Ray to answer on it; Ray itself would retry for 80 s
+_STORE_BYTES = 80 * 2**20  # of Ray's object store, which stays empty; the minimum is 75 MiB
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns that it will become the default
-    # Ray would kill stages once all programs of a machine fill 95 % of its memory, ours or not.
+    # Ray would kill stages once the machine's programs, ours or not, use 95 % of its memory.
     "RAY_memory_monitor_refresh_ms": "0",
 }
-# Tried in a process of its own first: before a stranger's port Ray hangs, or ends its process.
+# Tried in a separate process first: on a port that is not Ray's, Ray hangs or exits.
 _JOIN = """
 import sys, ray
 try:
@@ -42,14 +42,14 @@ except BaseException as error:
 
 @dataclass(frozen=True)
 class Share:
-    """What of a node one stage holds, and how many threads torch gets there."""
+    """The CPUs and GPUs of a node that one stage holds, and its number of torch threads."""
 
     cpus: int
     gpus: int
     threads: int
 
     def rooms(self, nodes: Sequence[Mapping[str, Any]]) -> int:
-        """How many stages the living nodes, as `ray.nodes()` describes them, hold at once."""
+        """Return how many stages the live nodes of `ray.nodes()` can run at once."""
         return sum(
             int(min(cpus // self.cpus, gpus // self.gpus if self.gpus else cpus))
             for cpus, gpus in map(_resources, nodes)
@@ -57,9 +57,9 @@ class Share:
 
 
 def check_ray(option: str, address: str | None) -> None:
-    """Refuse at once what would fail or hang later. Takes seconds where `address` is not None.
+    """Check that Ray is installed and, unless `address` is None, that it can be joined there.
 
-    Raises ConfigError, naming `option`, if Ray is not installed, or no Ray of ours is at `address`.
+    Joining takes seconds. Raises ConfigError, naming the option, if a check fails.
     """
     require(option, "distributed", "ray")
     if address is None:
@@ -79,21 +79,20 @@ def check_ray(option: str, address: str | None) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ConfigError(
-            f"--ray: found {found!r}, where something listens that does not answer as Ray does; "
-            "allowed: a running cluster"
+            f"--ray: no Ray cluster answers at {found!r}; use the address of a running cluster"
         ) from None
     if tried.returncode:
-        said = " ".join(tried.stdout.split()) or "Ray gave no reason"
-        raise ConfigError(f"--ray: found {found!r}, which cannot be joined: {said}")
+        reason = " ".join(tried.stdout.split()) or "Ray gave no reason"
+        raise ConfigError(f"--ray: cannot join {found!r}: {reason}")
 
 
 @contextmanager
 def connected(address: str | None, jobs: int) -> Iterator[None]:
-    """Ray in this process: the cluster at `address`, or one started here for `jobs` stages.
+    """Connect this process to the cluster at `address`, or to one started for `jobs` stages.
 
-    What was started ends with the block. The caller's handler of SIGTERM stays.
+    Disconnects, and stops a cluster started here, at the end. Keeps the caller's SIGTERM handler.
     """
-    import ray  # takes a second, and is not there for everyone
+    import ray  # optional, and slow to import
 
     _be_quiet()
     options: dict[str, Any] = {"address": address}
@@ -113,15 +112,15 @@ def connected(address: str | None, jobs: int) -> Iterator[None]:
         )
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise ConfigError(
-            f"--ray: found {address!r}, which cannot be joined: {' '.join(str(error).split())}"
+            f"--ray: cannot join {address!r}: {' '.join(str(error).split())}"
             if address
             else f"--jobs: Ray could not be started here: {' '.join(str(error).split())}"
         ) from error
     finally:
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
-    # A private name: log_to_driver=False does not keep Ray from printing the last lines of a dead
-    # node's log, and no public setting does. Ray's own debugger (util/rpdb.py) sets the same.
+    # A private name: no public setting, log_to_driver=False included, keeps Ray from printing the
+    # last lines of a dead node's log. Ray's own debugger (util/rpdb.py) sets the same.
     ray._private.worker._worker_logs_enabled = False
     try:
         yield
@@ -130,10 +129,10 @@ def connected(address: str | None, jobs: int) -> Iterator[None]:
 
 
 def share_of(nodes: Sequence[Mapping[str, Any]], on_gpu: bool, threads: int) -> Share:
-    """What a stage gets of a cluster: a GPU and its part of the CPUs, or CPUs for `threads`.
+    """Return a stage's share of a cluster: a GPU and its part of the CPUs, or `threads` CPUs.
 
-    No more than a node that can hold it has: what no node holds would wait for ever. Raises
-    DeviceError, naming --device, if no node has what it takes.
+    The share fits on a node: one that fits on none would wait for ever. Raises DeviceError, naming
+    --device, if no node has a GPU or CPU for it.
     """
     fitting = [(cpus, gpus) for cpus, gpus in map(_resources, nodes) if gpus or not on_gpu]
     largest = max((cpus // gpus if on_gpu else cpus for cpus, gpus in fitting), default=0)
@@ -147,7 +146,7 @@ def share_of(nodes: Sequence[Mapping[str, Any]], on_gpu: bool, threads: int) -> 
 
 
 def _resources(node: Mapping[str, Any]) -> tuple[float, float]:
-    """A node's CPUs and GPUs; none if it is dead."""
+    """Return a node's CPUs and GPUs; zeros if it is dead."""
     has = node["Resources"] if node["Alive"] else {}
     return has.get("CPU", 0.0), has.get("GPU", 0.0)
 
@@ -161,12 +160,12 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(match["port"])), _KNOCK_SECONDS).close()
     except OSError as error:
         raise ConfigError(
-            f"--ray: found {address!r}, where nothing answers ({error.strerror or error}); "
-            "allowed: the address that `ray start --head` printed"
+            f"--ray: nothing answers at {address!r} ({error.strerror or error}); use the address "
+            "that `ray start --head` printed"
         ) from error
 
 
 def _be_quiet() -> None:
-    """Ray reads these when it starts; what the person set stays."""
+    """Set the variables that Ray reads when it starts, except those that the user has set."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

@@ -25,15 +25,15 @@ from pipeline.device import keep_freed_memory
 from pipeline.studies.ray_cluster import ROOT, Share
 from pipeline.studies.tasks import StageKey, Task, in_a_line, make
 
-_RESTARTS = 3  # of one stage, whose nodes die under it
-_PATIENCE_SECONDS = 30.0  # for a stage that was asked to stop to write down what it has
+_RESTARTS = 3  # of one stage, after its node died
+_PATIENCE_SECONDS = 30.0  # for a cancelled stage to write its checkpoint
 _FORCE_SECONDS = 5.0
 
 
 class RayWorkers:
-    """Makes tasks on the Ray that this process has joined, `jobs` at once.
+    """Makes tasks on the Ray cluster that this process has joined, `jobs` at a time.
 
-    Without `jobs` as many as the living nodes hold. More than they hold wait in Ray's queue.
+    Without `jobs`, as many as the live nodes can run. Further tasks wait in Ray's queue.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RayWorkers:
 
     @property
     def has_room(self) -> bool:
-        """Whether another task can begin; with none at work one always can."""
+        """Whether another task can start; always if none is running."""
         room = self._share.rooms(ray.nodes()) if self._jobs is None else self._jobs
         return len(self._busy) < max(room, 1)
 
@@ -61,7 +61,7 @@ class RayWorkers:
         return {task.key for task in self._busy.values()}
 
     def begin(self, task: Task) -> None:
-        """Hand a task to Ray, which starts it on a node that has its share free."""
+        """Submit a task to Ray, which starts it on a node with enough free resources."""
         share = self._share
         work = self._work.options(
             num_cpus=share.cpus, num_gpus=share.gpus, name=f"{task.stage} {task.fingerprint}"
@@ -70,9 +70,9 @@ class RayWorkers:
         self._busy[ref] = task
 
     def next(self) -> tuple[Task, str | None]:
-        """Wait for a task to end: the task and what went wrong.
+        """Wait for a task to end; return it and its error, or None.
 
-        One whose node died is begun again, three times at most; it goes on from its checkpoint.
+        A task whose node died is restarted at most three times, and resumes from its checkpoint.
         """
         while True:
             (ref, *_), _ = ray.wait(list(self._busy), num_returns=1)
@@ -85,12 +85,12 @@ class RayWorkers:
             if count > _RESTARTS:
                 return task, f"{error}, {count} times"
             self._console.log(
-                f"{task.stage:8} {error}; begins again ({count} of {_RESTARTS})  {task.fingerprint}"
+                f"{task.stage:8} {error}; restarting ({count} of {_RESTARTS})  {task.fingerprint}"
             )
             self.begin(task)
 
     def stop(self) -> None:
-        """Ask all to stop, as Ctrl-C would, and wait until they have written what they have."""
+        """Interrupt all tasks, as Ctrl-C would, and wait until they have written their state."""
         for ref in self._busy:
             ray.cancel(ref)
         left = _wait(list(self._busy), _PATIENCE_SECONDS)
@@ -101,12 +101,12 @@ class RayWorkers:
 
 
 def _wait(refs: list[Any], seconds: float) -> list[Any]:
-    """Those that have not ended after so long."""
+    """Return the tasks that have not ended after `seconds`."""
     return ray.wait(refs, num_returns=len(refs), timeout=seconds)[1] if refs else []
 
 
 def _ending(ref: Any) -> tuple[str | None, bool]:
-    """What went wrong with a task, and whether its node has outlived it."""
+    """Return a task's error, or None, and whether its node is still alive."""
     try:
         error = ray.get(ref)
         return error, error != STOPPED
@@ -119,15 +119,15 @@ def _ending(ref: Any) -> tuple[str | None, bool]:
     except TaskCancelledError:
         return "cancelled from outside", True
     except RayError as error:
-        cause = getattr(error, "cause", None) or error  # an error of the task's own, as it was
+        cause = getattr(error, "cause", None) or error  # the exception that the task raised
         return f"{type(cause).__name__}: {in_a_line(cause)}", True
 
 
 def _remote() -> Any:
-    """`ray_task.work` as a Ray task that finds the repository by itself.
+    """Return `work` as a Ray task that adds the repository to the search path itself.
 
-    It travels by value, as what is defined inside a function does, and imports inside: where Ray
-    imports for us, a node that lacks the repository dies without saying why.
+    Ray pickles a nested function by value, and this one imports inside: if Ray did the import, a
+    node without the repository would die without an error message.
     """
 
     def work(root: str, folder: str, order: bytes) -> str | None:
@@ -151,13 +151,13 @@ _PR_SET_PDEATHSIG = 1  # Linux's name, from its prctl.h
 def work(
     task: Task, device: str, artifacts: Path, log_file: Path | None, num_threads: int
 ) -> str | None:
-    """Make a task. Returns what went wrong, in a line, or None; STOPPED if its node is to go."""
-    before = signal.signal(signal.SIGTERM, _stop)  # what a node gets before it is taken away
+    """Make a task. Returns None, its error in one line, or STOPPED if its node is shut down."""
+    before = signal.signal(signal.SIGTERM, _stop)  # sent to a node before it is shut down
     try:
         _end_with_the_node()
         torch.set_num_threads(num_threads)
         keep_freed_memory()
-        # What goes on inside a stage goes to the log alone: lines of several would mix.
+        # Progress goes to the log file only: on the console, lines of several stages would mix.
         with Path(os.devnull).open("w") as nowhere:
             return make(task, device, artifacts, Console(nowhere, log_file))
     except (KeyboardInterrupt, InterruptedRunError):
@@ -167,10 +167,10 @@ def work(
 
 
 def _end_with_the_node() -> None:
-    """Die when Ray's own process on this node does; elsewhere than on Linux Ray sees to it.
+    """On Linux, end this process when its parent, Ray's process on this node, ends.
 
-    Ray waits for process 1 to become its parent, which under a subreaper (systemd's, a container's)
-    never comes: the stage would go on, and its process stay behind.
+    Ray itself waits for process 1 to become the parent. Under a subreaper (systemd's, a
+    container's) that never happens, and the stage would keep running.
     """
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

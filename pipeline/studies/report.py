@@ -30,7 +30,7 @@ _END = {
 def write_study_report(
     folder: Path, study: Study, results: Sequence[TrialResult], total: Cost, command: str
 ) -> dict[str, Any]:
-    """Write the study's page from trials that are whole or not; return its results."""
+    """Write the study's page from complete and incomplete trials; return its results."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = _draw(folder, study, results)
     settings = by_setting(results)
@@ -72,7 +72,7 @@ def write_study_report(
 
 
 def _draw(folder: Path, study: Study, results: Sequence[TrialResult]) -> list[str]:
-    """The figures that the trials so far allow, one a panel; their file names."""
+    """Draw a figure per panel from the completed trials; return the file names."""
     whole = [result for result in results if result.top1_error is not None]
     names = []
     for panel in dict.fromkeys(result.trial.panel for result in whole):
@@ -93,8 +93,7 @@ def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
             _AXES.get(study.config.x, study.config.x),
             _ERROR,
             title=title,
-            # So that draws of 10, 20, … 200 do not crowd at one end.
-            log_x=needs_log_axis(ticks),
+            log_x=needs_log_axis(ticks),  # spreads values such as 10, 20, … 200
             x_ticks=ticks,
         )
     unit = sum((_spent(result) for result in whole), Cost()).unit
@@ -159,7 +158,8 @@ def _error(whole: Sequence[TrialResult]) -> Summary | None:
 def _difference(
     trials: Sequence[TrialResult], results: Sequence[TrialResult], reference: str | None
 ) -> Summary | None:
-    """Error less that of the reference's trial of the same seed; None for the reference itself."""
+    """Return the errors minus those of the reference's trials of the same seeds; None for the
+    reference itself."""
     mine, theirs = {}, {}
     for trial in trials:
         other = counterpart(trial, reference, results)
@@ -170,8 +170,8 @@ def _difference(
 
 
 def _break_even(trials: Sequence[TrialResult], results: Sequence[TrialResult]) -> str:
-    """Searches after which the subset has paid for itself against the study's full-data search of
-    as many epochs and the same seed; the mean over seeds of what each would need."""
+    """Return the number of searches after which the subset has paid for itself: the mean over
+    seeds, against the study's full-data search with the same settings and seed."""
     needed = []
     for trial in trials:
         full = next((other for other in results if _is_full_twin(other.trial, trial.trial)), None)
@@ -242,7 +242,7 @@ def _mean_cost(costs: Sequence[Cost]) -> str:
 
 
 def _mean_days(costs: Sequence[Cost]) -> str:
-    """Days, of a GPU unless said otherwise: the published column's unit."""
+    """Return the mean in GPU-days, the unit of the published column, or CPU-days."""
     mean = Cost(
         sum(cost.gpu_hours for cost in costs) / len(costs) / 24,
         sum(cost.cpu_hours for cost in costs) / len(costs) / 24,

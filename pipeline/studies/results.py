@@ -18,13 +18,12 @@ from pipeline.studies.study import Study, Trial, value_at
 from pipeline.studies.tasks import Tasks
 
 MEASURED_IN = {"network": "retrain", "subset": "probe", "classifier": "scorer"}
-"""The stage whose classifier is the end of a trial, by goal."""
+"""The stage that gives a trial's error, by goal."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trial, its artifacts so far, what they cost and on which devices; `error` says why it is
-    not whole."""
+    """A trial, its artifacts so far, their costs and devices; `error` is that of a failed stage."""
 
     trial: Trial
     artifacts: Mapping[str, Artifact]
@@ -37,32 +36,32 @@ class TrialResult:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The setting of which this trial is one seed."""
+        """The setting: trials with the same key differ in their seed."""
         return self.trial.series, self.trial.label
 
     @property
     def top1_error(self) -> float | None:
-        """Percent, of the last epoch."""
+        """Percent, in the last epoch."""
         return None if self.accuracy is None else float(self.accuracy["top1_error_last"])
 
     @property
     def selection(self) -> Cost:
-        """What the subset cost before anything was searched or trained on it."""
+        """Cost of making the subset."""
         return _sum(self.costs, SELECTION)
 
     @property
     def search_alone(self) -> Cost:
-        """What the paper counts."""
+        """Cost of the search, which is what the paper reports."""
         return _sum(self.costs, ("search",))
 
     @property
     def total(self) -> Cost:
-        """Scorer, scores, subset and search."""
+        """Cost of the subset and the search."""
         return self.selection + self.search_alone
 
 
 def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult]:
-    """All trials, whole or not, in the study's order."""
+    """Return all trials, complete or not, in the study's order."""
     attempts: dict[str, list[Attempt]] = {}
     for attempt in store.ledger.attempts():
         attempts.setdefault(attempt.fingerprint, []).append(attempt)
@@ -74,7 +73,7 @@ def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult
             if key not in found and tasks.states[key] in ("reused", "done"):
                 found[key] = store.find(*key)
         artifacts = {key[0]: a for key in keys if (a := found.get(key)) is not None}
-        goal = set(build_graph(STAGES, trial.config.goal_alone))  # nothing else is in a sum
+        goal = set(build_graph(STAGES, trial.config.goal_alone))  # the stages whose cost counts
         costs = {name: Cost.of(attempts.get(key, [])) for name, key in keys if name in goal}
         accuracy, network = _end(trial, artifacts)
         error = tasks.error_of(index)
@@ -85,12 +84,12 @@ def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult
 
 
 def study_cost(tasks: Tasks, store: Store) -> Cost:
-    """All attempts at all that the trials need, each counted once, failed ones too."""
+    """Return the cost of all attempts at the study's stages, failed ones included, each once."""
     return Cost.of(store.ledger.attempts({fingerprint for _, fingerprint in tasks.tasks}))
 
 
 def as_json(result: TrialResult) -> dict[str, Any]:
-    """A trial as results.json holds it."""
+    """Return a trial as written to results.json."""
     return {
         "series": result.trial.series,
         "label": result.trial.label,
@@ -113,7 +112,7 @@ def as_json(result: TrialResult) -> dict[str, Any]:
 
 
 def by_setting(results: Iterable[TrialResult]) -> dict[tuple[str, str], list[TrialResult]]:
-    """The seeds of each setting, settings in the study's order."""
+    """Group the trials by setting, in the study's order."""
     settings: dict[tuple[str, str], list[TrialResult]] = {}
     for result in results:
         settings.setdefault(result.key, []).append(result)
@@ -123,8 +122,8 @@ def by_setting(results: Iterable[TrialResult]) -> dict[tuple[str, str], list[Tri
 def counterpart(
     result: TrialResult, reference: str | None, results: Sequence[TrialResult]
 ) -> TrialResult | None:
-    """The reference's trial of the same seed whose point's settings this trial shares; where the
-    reference has one point alone, that one."""
+    """Return the reference's trial of the same seed whose point's settings this trial shares or,
+    if the reference has a single point, its trial of the same seed."""
     candidates = [
         other
         for other in results
@@ -141,7 +140,7 @@ def counterpart(
 def _end(
     trial: Trial, artifacts: Mapping[str, Artifact]
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """The accuracy that the trial was after, and its network if it found one."""
+    """Return the trial's final accuracy, and the summary of its network if it searched for one."""
     stage = MEASURED_IN[trial.config.goal]
     if stage not in artifacts:
         return None, None

@@ -23,8 +23,8 @@ _MAX_TRIALS = 10_000
 class Trial:
     """One config of a study.
 
-    `x` is None where the figure's axis is the cost; `point` are the settings that tell the trial
-    from the others of its series; `panel` says in which part of the figure it is drawn.
+    `x` is None if the figure's axis is the cost; `point` are the settings that distinguish the
+    trial within its series; `panel` names the figure that it is drawn in.
     """
 
     series: str
@@ -41,22 +41,22 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's settings and all its trials, in the order in which they stand in the file."""
+    """A study's settings and all its trials, in the order of the file."""
 
     config: StudyConfig
     trials: tuple[Trial, ...]
 
     @property
     def goal(self) -> str:
-        """What every trial is after."""
+        """The goal of every trial."""
         return self.trials[0].config.goal
 
 
 def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
-    """Read a study; `overrides` (`KEY=VALUE`) win in every trial, `seeds` over the file's number.
+    """Read a study; `overrides` (`KEY=VALUE`) apply to every trial, `seeds` replaces the file's.
 
-    Raises ConfigError in one line that names file, line and key: an unknown key, a value that is
-    not allowed, a series without points, two trials that are the same.
+    Raises ConfigError in one line that names file, line and key for an unknown key, a value that
+    is not allowed, a series without points, or two identical trials.
     """
     document = Document.read(path)
     try:
@@ -82,8 +82,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = No
             if described in seen:
                 other, first = seen[described]
                 raise ConfigError(
-                    f"{where}: the trial {trial} is the same as {other} of {first}; allowed: each "
-                    "setting once"
+                    f"{where}: the trial {trial} has the same settings as {other} of {first}"
                 )
             seen[described] = (trial, where)
             trials.append(trial)
@@ -93,7 +92,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = No
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of a series: its settings, and where in the file they stand."""
+    """A point of a series: its settings, and their location in the file."""
 
     series: int
     settings: Settings
@@ -105,14 +104,12 @@ def _check_series(config: StudyConfig, document: Document) -> None:
     for index, series in enumerate(config.series):
         where = document.where("series", index)
         if names.index(series.name) != index:
-            raise ConfigError(
-                f"{where}: series.name: found {series.name!r} twice; allowed: each name once"
-            )
+            raise ConfigError(f"{where}: series.name: {series.name!r} is used twice")
         number = _num_points(config, index)
         if not number:
             raise ConfigError(
-                f"{where}: series {series.name!r} has no points; allowed: points or a grid, its "
-                "own or the study's, with at least one"
+                f"{where}: series {series.name!r} has no points; set points or grid in the series "
+                "or in the study"
             )
         if number > _MAX_TRIALS:
             raise ConfigError(
@@ -138,7 +135,7 @@ def _all_points(config: StudyConfig) -> list[_Point]:
 
 
 def _num_points(config: StudyConfig, index: int) -> int:
-    """How many points a series has, before the combinations of a grid are made."""
+    """Return a series' number of points without building the combinations of a grid."""
     owner = _owner(config, index)
     if owner.points is not None:
         return len(owner.points)
@@ -146,14 +143,14 @@ def _num_points(config: StudyConfig, index: int) -> int:
 
 
 def _owner(config: StudyConfig, index: int) -> SeriesConfig | StudyConfig:
-    """Who says what a series' points are."""
+    """Return the config that defines a series' points: the series or the study."""
     series = config.series[index]
     own = series.points is not None or series.grid is not None
     return series if own else config
 
 
 def _points(config: StudyConfig, index: int) -> tuple[list[Settings], tuple[str | int, ...]]:
-    """A series' points, its own or the study's, and where they stand."""
+    """Return a series' points, its own or the study's, and their location in the file."""
     owner = _owner(config, index)
     above: tuple[str | int, ...] = () if owner is config else ("series", index)
     if owner.points is not None:
@@ -194,7 +191,7 @@ def _trial(
 
 
 def _blame(message: str, config: StudyConfig, point: _Point, document: Document) -> str:
-    """Where the setting stands that a message is about: the innermost that names its key."""
+    """Return the place in the file of the setting that an error message names, innermost first."""
     series = ("series", point.series, "set")
     places: list[tuple[Mapping[str, Any], tuple[str | int, ...]]] = [
         (point.settings, point.location),
@@ -212,12 +209,12 @@ def _blame(message: str, config: StudyConfig, point: _Point, document: Document)
 
 
 def value_at(config: PipelineConfig, key: str) -> Any:
-    """What stands at a dotted key. Raises AttributeError if there is no such key."""
+    """Return the value at a dotted key. Raises AttributeError for an unknown key."""
     return reduce(getattr, key.split("."), config)
 
 
 def _number(config: PipelineConfig, use: str, key: str, document: Document) -> float:
-    """The value at a dotted key. Raises ConfigError unless it is a number."""
+    """Return the value at a dotted key. Raises ConfigError unless it is a number."""
     try:
         value = value_at(config, key)
     except AttributeError:
@@ -234,12 +231,12 @@ def _check_goals(trials: Sequence[Trial], path: Path) -> None:
     goals = sorted({trial.config.goal for trial in trials})
     if len(goals) > 1:
         raise ConfigError(
-            f"{path}: goal: found {' and '.join(goals)}; allowed: one for all trials, whose errors "
-            "are compared"
+            f"{path}: goal: found {' and '.join(goals)}; allowed: the same goal in all trials, "
+            "since their errors are compared"
         )
     if goals[0] == "ranking":
         raise ConfigError(
-            f"{path}: goal: found ranking, which ends in no single error; allowed: network, "
+            f"{path}: goal: found ranking, which has no single error to compare; allowed: network, "
             "subset, classifier (for rankings: python run_pipeline.py fidelity)"
         )
 

@@ -1,4 +1,4 @@
-"""Runs a study: every missing stage, in an order that respects their needs."""
+"""Runs a study: makes every missing stage, in dependency order."""
 
 import time
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def plan(study: Study, device: torch.device, artifacts: Path, console: Console) -> Tasks:
-    """All that the trials need, and what of it stands.
+    """Return the tasks of all trials, and which of them are done already.
 
-    Raises PipelineError, naming the trial, for what one of its stages could not do.
+    Raises PipelineError if a trial's data or device does not fit its config.
     """
     datasets, checked = [], set()
     for trial in study.trials:
         images = datasets_of(trial.config)
-        # Seeds differ in nothing that is checked.
+        # The checks do not depend on the seed.
         described = trial.config.model_copy(update={"seed": 0, "name": "-"}).model_dump_json()
         if described not in checked:
             check_inputs(trial.config, images, device)
@@ -47,11 +47,11 @@ def make_all(
     console: Console,
     ray_address: str | None = None,
 ) -> None:
-    """Make all open tasks, `jobs` at a time; how each ended stands in `tasks`.
+    """Make all open tasks, `jobs` at a time; their outcomes are recorded in `tasks`.
 
-    One at a time they are made in this process, several by a Ray that is started here and ends
-    with the sweep. `ray_address` joins a running one; without `jobs` it gets what it has room for.
-    Raises InterruptedRunError when the person stops it, ConfigError if Ray cannot be joined.
+    A single job runs in this process, several on a Ray cluster started for this sweep.
+    `ray_address` joins a running cluster, which without `jobs` gets as many as it can run.
+    Raises InterruptedRunError if the user interrupts it, ConfigError if Ray cannot be joined.
     """
     board = _Board(tasks, console)
     if not tasks.count("open"):
@@ -75,19 +75,19 @@ def make_all(
 
 
 class _Board:
-    """Says how far the grid has come."""
+    """Logs the sweep's progress."""
 
     def __init__(self, tasks: Tasks, console: Console) -> None:
         self._tasks, self._console = tasks, console
         self._begin, self._done = time.monotonic(), 0
         trials = len(tasks.of_trial)
         console.log(
-            f"{trials} trials, {len(tasks.tasks)} stages: {tasks.count('reused')} stand, "
-            f"{tasks.count('open')} to be made"
+            f"{trials} trials, {len(tasks.tasks)} stages: {tasks.count('reused')} done, "
+            f"{tasks.count('open')} to run"
         )
 
     def begin(self, task: Task) -> None:
-        self._console.log(f"{task.stage:8} begins   {task.fingerprint}  for {task.trial}")
+        self._console.log(f"{task.stage:8} starts   {task.fingerprint}  for {task.trial}")
 
     def end(self, task: Task, error: str | None) -> None:
         self._done += 1
@@ -95,7 +95,7 @@ class _Board:
         seconds = (time.monotonic() - self._begin) / self._done * left
         if error:
             self._console.log(f"{task.stage:8} FAILED   {task.fingerprint}  {error}")
-        self._console.log(f"{self.standing()}  left about {timedelta(seconds=round(seconds))}")
+        self._console.log(f"{self.standing()}  about {timedelta(seconds=round(seconds))} left")
 
     def standing(self) -> str:
         tasks = self._tasks
@@ -144,14 +144,13 @@ def _maker(
     console: Console,
     ray_address: str | None,
 ) -> Iterator["_Here | RayWorkers"]:
-    """What makes tasks; its processes have ended when the block has."""
+    """Provide what makes tasks, here or on Ray, and end its processes with the block."""
     if jobs == 1 and ray_address is None:
         yield _Here(device, artifacts, console)
         return
     threads, on_gpu = torch.get_num_threads(), device.type == "cuda"
     with connected(ray_address, jobs or 1):
-        # Takes a second to import, and not everyone has it.
-        import ray
+        import ray  # optional, and slow to import
 
         from pipeline.studies.ray_workers import RayWorkers
 
@@ -161,7 +160,7 @@ def _maker(
             share = share_of(ray.nodes(), on_gpu, threads)
         room = share.rooms(ray.nodes())
         if jobs is not None and room < jobs:
-            console.log(f"--jobs {jobs}: there is room for {room} at once now; the others wait")
+            console.log(f"--jobs {jobs}: the cluster can run {room} at once now; the others wait")
         workers = RayWorkers(jobs, share, str(device), artifacts, console)
         try:
             yield workers

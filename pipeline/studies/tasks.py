@@ -1,4 +1,4 @@
-"""The tasks of a study: every stage of every trial once, however many trials share it."""
+"""The tasks of a study: each stage of its trials once, even if several trials share it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ State = Literal["reused", "open", "done", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Task:
-    """A stage to be made, under the config of the first trial that needs it."""
+    """A stage to make, with the config of the first trial that needs it."""
 
     stage: str
     fingerprint: str
@@ -39,7 +39,7 @@ class Task:
 
 
 class Tasks:
-    """The tasks of all trials as a graph, each edge from what is needed to what needs it."""
+    """The tasks of all trials as a graph; edges go from a task to those that need it."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Tasks:
             self.states[key] = self._first_state(key, found)
 
     def ready(self) -> list[Task]:
-        """Open tasks all of whose needs stand, in the order of the trials."""
+        """Return the open tasks whose needs are done, in the order of the trials."""
         return [
             task
             for key, task in self.tasks.items()
@@ -79,7 +79,7 @@ class Tasks:
         ]
 
     def finish(self, key: StageKey, error: str | None) -> None:
-        """Note how a task ended; after a failure all that needed it is skipped."""
+        """Record a task's outcome; after a failure, mark the tasks that need it as skipped."""
         self.states[key] = "failed" if error else "done"
         if error:
             self.errors[key] = error
@@ -87,7 +87,7 @@ class Tasks:
                 self.states[other] = "skipped"
 
     def error_of(self, trial: int) -> str | None:
-        """Why a trial is not whole: the first of its stages that failed, and its message."""
+        """Return a trial's first failed stage and its message, or None."""
         failed = (key for key in self.of_trial[trial] if key in self.errors)
         return next((f"{key[0]}: {self.errors[key]}" for key in failed), None)
 
@@ -101,7 +101,7 @@ class Tasks:
         return self.states[key] in ("reused", "done")
 
     def _first_state(self, key: StageKey, found: Mapping[StageKey, Artifact | None]) -> State:
-        """Whether a stage's artifact stands; one made from other inputs does not."""
+        """Return `reused` if a stage's artifact exists and was made from the same inputs."""
         artifact = found[key]
         if artifact is None:
             return "open"
@@ -114,7 +114,7 @@ class Tasks:
 
 
 def _find(key: StageKey, store: Store) -> Artifact | None:
-    """What stands; a damaged artifact, which its stage will make again, does not."""
+    """Return the artifact, or None if it is missing or damaged and has to be made."""
     try:
         return store.find(*key)
     except ArtifactError:
@@ -123,19 +123,19 @@ def _find(key: StageKey, store: Store) -> Artifact | None:
 
 @cache
 def load_once(config: DataConfig, key: str) -> ImageDataset:
-    """The images of a config, read once a process: trials of a study share them."""
+    """Load the images of a config once per process, since trials of a study share them."""
     return load_dataset(config, key)
 
 
 def datasets_of(config: PipelineConfig) -> dict[str, ImageDataset]:
-    """What a trial's stages read."""
+    """Return the datasets that a trial's stages read."""
     return load_datasets(config, load_once)
 
 
 def make(task: Task, device: str, artifacts: Path, console: Console) -> str | None:
-    """Make a task's stage. Returns what went wrong, in a line, or None.
+    """Make a task's stage. Returns its error in one line, or None.
 
-    Raises InterruptedRunError when the person stops it; anything else ends this task alone.
+    Raises InterruptedRunError if the user interrupts it; other errors end only this task.
     """
     try:
         runner = Runner(
@@ -151,11 +151,11 @@ def make(task: Task, device: str, artifacts: Path, console: Console) -> str | No
         raise
     except PipelineError as error:
         return in_a_line(error)
-    except Exception as error:  # a bug, or a device that failed, must not end the other trials
+    except Exception as error:  # a bug or a failed device must not end the other trials
         return f"{type(error).__name__}: {in_a_line(error)}"
     return None
 
 
 def in_a_line(error: BaseException) -> str:
-    """An error's message without its line breaks."""
+    """Return an error's message without line breaks."""
     return " ".join(str(error).split())

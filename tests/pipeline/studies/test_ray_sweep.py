@@ -150,7 +150,7 @@ def test_a_node_that_dies_costs_nothing_that_was_made(study, cluster, capsys):
 
     once_begun(1, remove)
     assert sweep(study, cluster.address) == 0
-    assert "scorer   its node died; begins again (1 of 3)" in capsys.readouterr().out
+    assert "scorer   its node died; restarting (1 of 3)" in capsys.readouterr().out
     assert attempts() == STAGES
     assert attempts("killed") == {"scorer": 1}
     for metrics in Path("artifacts/scorer").glob("*/metrics.jsonl"):
@@ -190,7 +190,7 @@ def test_an_address_that_does_not_answer_is_refused_in_one_line(study, capsys):
         assert main(["sweep", str(study), "--ray", address, "--device", "cpu"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"error: --ray: found '{address}', where nothing answers (")
+    assert captured.err.startswith(f"error: --ray: nothing answers at '{address}' (")
     assert captured.err.count("\n") == 1
     assert not Path("runs").exists()
 
@@ -199,7 +199,7 @@ def test_a_port_that_is_not_rays_is_refused(monkeypatch):
     monkeypatch.setattr(ray_cluster, "_JOIN_SECONDS", 1.0)
     with closing(socket.create_server(("127.0.0.1", 0))) as mute:
         address = f"127.0.0.1:{mute.getsockname()[1]}"
-        with pytest.raises(ConfigError, match="does not answer as Ray does"):
+        with pytest.raises(ConfigError, match="no Ray cluster answers"):
             check_ray("--ray", address)
 
 

@@ -119,31 +119,33 @@ def test_a_value_that_is_not_allowed_is_named_with_its_line(write):
 def test_the_same_trial_twice_is_refused(write):
     old = "      - {subset.fraction: 0.3}"
     message = refusal(edited(write, old, f"{old}\n{old}"))
-    assert message.startswith("study.yaml:13: the trial random, fraction=0.3, seed 5 is the same")
+    assert message.startswith(
+        "study.yaml:13: the trial random, fraction=0.3, seed 5 has the same settings"
+    )
     assert "study.yaml:12" in message
 
 
 def test_the_same_trial_in_two_series_is_refused(write):
     text = STUDY.replace("subset.measure: random", "subset.measure: cv").replace("0.3", "0.2")
     message = refusal(write(text))
-    assert "the trial random, fraction=0.2, seed 5 is the same as high CV, fraction=0.2" in message
+    assert "the trial random, fraction=0.2, seed 5 has the same settings as high CV" in message
 
 
 @pytest.mark.parametrize("points", ["points: []", "grid: {}", "grid: {subset.fraction: []}"])
 def test_a_series_without_points_is_refused(write, points):
     text = STUDY.replace("    points:\n      - {subset.fraction: 0.3}", f"    {points}")
     message = refusal(write(text))
-    assert message.startswith("study.yaml:9: series 'random' has no points; allowed: ")
+    assert message.startswith("study.yaml:9: series 'random' has no points; set points or grid")
 
 
 def test_points_beside_a_grid_are_refused(write):
     message = refusal(edited(write, "    points:", "    grid: {search.epochs: [1]}\n    points:"))
-    assert message.startswith("study.yaml:9: series.1: points beside grid; allowed: one of the two")
+    assert message.startswith("study.yaml:9: series.1: points and grid cannot be used together")
 
 
 def test_two_series_of_one_name_are_refused(write):
     message = refusal(edited(write, "name: random", "name: high CV"))
-    assert message.startswith("study.yaml:9: series.name: found 'high CV' twice")
+    assert message.startswith("study.yaml:9: series.name: 'high CV' is used twice")
 
 
 @pytest.mark.parametrize("x", ["subset.measure", "subset.nothing", "subset", "goal"])
@@ -160,7 +162,7 @@ def test_a_reference_must_be_a_series(write):
 def test_trials_after_different_things_are_refused(write):
     old = "{subset.measure: random}"
     message = refusal(edited(write, old, "{subset.measure: random, goal: network}"))
-    assert "goal: found network and subset; allowed: one for all trials" in message
+    assert "goal: found network and subset; allowed: the same goal in all trials" in message
 
 
 def test_a_ranking_has_no_single_error(write):
