@@ -1,4 +1,4 @@
-"""A table of classifier runs: one row per setting, seeds gathered, as Markdown."""
+"""A Markdown table of classifier runs: one row per setting, averaged over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pipeline.reports.page import BEST_IS_OPTIMISTIC, markdown_table
 from pipeline.reports.seed_groups import group_by_setting, setting_key, spread, varied
 from pipeline.reports.training_time import VANILLA, vanilla
 
-# What has a column of its own, or is the same for all rows.
+# Settings with a separate column, or the same in all rows.
 _SHOWN = {"model", "weights", "epochs", *vars(VANILLA)}
 
 Results = dict[str, Any]
@@ -23,7 +23,7 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Row:
-    """The runs of one setting, which differ in their seeds."""
+    """The runs of one setting, which differ only in their seeds."""
 
     key: str
     runs: tuple[Results, ...]
@@ -42,25 +42,25 @@ class _Row:
 
     @property
     def others(self) -> dict[str, Any]:
-        """Settings without a column of their own."""
+        """Settings without a separate column."""
         kept = {k: v for k, v in self.runs[0]["scorer"].items() if k not in _SHOWN}
         return kept | self.augmentation
 
     def errors(self, which: str) -> list[float]:
-        """Top-1 errors in percent, one a seed."""
+        """Return the top-1 errors in percent, one per seed."""
         return [run["accuracy"][f"top1_error_{which}"] for run in self.runs]
 
     def times(self, which: str) -> list[float] | None:
-        """The time in each seed's report; None if one has none."""
+        """Return the time in each seed's report; None if one is missing."""
         times = [run["training_time"][which] for run in self.runs]
         return None if None in times else times
 
 
 def classification_table(runs: Sequence[Results]) -> str:
-    """Mean ± sample standard deviation over seeds, training times and published values.
+    """Tabulate the mean ± sample standard deviation over seeds, training times, published values.
 
-    `runs` are the results.json of classifier runs. Raises ConfigError for runs of different data
-    or epochs, and for a seed that comes twice.
+    `runs` are the results.json of classifier runs. Raises ConfigError if runs differ in data or
+    epochs, or if a setting has a seed twice.
     """
     _check_comparable(runs)
     columns = _columns(_group(runs))
@@ -85,8 +85,8 @@ def _check_comparable(runs: Sequence[Results]) -> None:
             )
         if run["scorer"]["epochs"] != first["scorer"]["epochs"]:
             raise ConfigError(
-                f"RUN: {first['name']} had {first['scorer']['epochs']} epochs and {run['name']} "
-                f"{run['scorer']['epochs']}; allowed: runs of the same budget"
+                f"RUN: {first['name']} has {first['scorer']['epochs']} epochs and {run['name']} "
+                f"{run['scorer']['epochs']}; allowed: runs of as many epochs"
             )
 
 
@@ -104,7 +104,7 @@ def _setting(scorer: dict[str, Any], augmentation: dict[str, Any]) -> list[dict[
 
 
 def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
-    """The columns by their titles; empty ones are left out."""
+    """Return the columns by title, without empty ones."""
     columns = {
         "model": [row.scorer.model for row in rows],
         "mixing and regularisers": [row.setting.describe() for row in rows],
@@ -130,8 +130,8 @@ def _columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
 
 
 def _ratio(row: _Row, rows: Sequence[_Row]) -> float | None:
-    """The row's training time over vanilla's: of the vanilla row if there is one on the same
-    device, else of the twins that the reports found."""
+    """Return the row's training time over vanilla's: the vanilla row's if it is of the same device,
+    else the one that each run's report compares with."""
     if row.setting.is_vanilla:
         return 1.0
     wanted = setting_key(_setting(effective_settings(vanilla(row.scorer)), row.augmentation))
@@ -152,12 +152,12 @@ def _notes(columns: dict[str, list[str]]) -> list[str]:
     notes = [
         "- Errors: mean ± sample standard deviation over n seeds. Best epoch: "
         f"{BEST_IS_OPTIMISTIC}.",
-        "- Training time: seconds of an epoch, its test included, over those of vanilla on the "
+        "- Training time: seconds per epoch, including its test, over those of vanilla on the "
         "same device, in separate runs; `python -m benchmarks.mixing` is less noisy.",
     ]
     if "published top-1 (%)" in columns:
         notes.append(
             "- Published: the paper's figures after 300 epochs, not measured here; for the methods "
-            "that it compares with often the best epoch's (Yun et al. 2019)."
+            "that it compares with, often those of the best epoch (Yun et al. 2019)."
         )
     return notes

@@ -1,8 +1,7 @@
-"""Comparison of runs' robustness or landscapes: which runs may be compared, and by what.
+"""Comparison of runs' robustness or landscapes: which runs are comparable, and how they differ.
 
-What may be compared is found in the artifacts themselves: the images, the settings of the stage,
-and the settings of all that the classifier was made from. Runs that differ in nothing but the seed
-are one contender.
+Both are determined from the artifacts: the images, the settings of the stage, and those of all
+stages that the classifier depends on. Runs that differ only in the seed form one contender.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,21 +20,21 @@ from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, store_of
 
-_BATCH = "batch_size"  # of the stage; how many images at once makes no other attack
+_BATCH = "batch_size"  # of the stage; it does not change what is measured
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """What one run's stage has found."""
+    """The result of one run's stage."""
 
     config: PipelineConfig
     result: Mapping[str, Any]
     settings: Mapping[str, Any]
-    """Of the stage, as its artifact names them."""
+    """Settings of the stage, from its artifact's manifest."""
     lineage: Mapping[str, Any]
-    """Of each stage that the classifier was made by its settings, without the seed."""
+    """Settings, without the seed, of each stage that the classifier depends on."""
     images: str
-    """Content hash of the images that it was trained and looked at on."""
+    """Content hash of the images that it was trained and measured on."""
     cost: Cost
 
     @property
@@ -49,7 +48,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Contender:
-    """The runs of one setting, which differ in their seeds."""
+    """The runs of one setting, which differ only in their seeds."""
 
     label: str
     entries: tuple[ComparedRun, ...]
@@ -65,26 +64,26 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Contenders in the order in which they were named."""
+    """Contenders in the order of the command line."""
 
     stage: str
     contenders: tuple[Contender, ...]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Of the stage, the same for all."""
+        """Settings of the stage, the same for all."""
         return _comparable_settings(self.stage, self._first)
 
     @property
     def title(self) -> str:
-        """What was trained on which images, where all have that in common."""
+        """Names of the models and of their common images."""
         what = {_model_of(e) for contender in self.contenders for e in contender.entries}
         return f"{', '.join(sorted(what))} on {_describe_images(self._first)}"
 
     @property
     def baseline(self) -> Contender | None:
-        """The one vanilla classifier, if all have one model and the paper's differences so make
-        sense."""
+        """The vanilla classifier from which differences are taken; None if there are several, or
+        several models."""
         models = {_model_of(contender.entries[0]) for contender in self.contenders}
         found = [contender for contender in self.contenders if contender.is_vanilla]
         return found[0] if len(found) == len(models) == 1 else None
@@ -97,11 +96,10 @@ class Comparison:
 def gather(
     stage: str, result: str, folders: Sequence[RunFolder], artifacts: Path | None
 ) -> Comparison:
-    """Bring together what `stage` has found in each of the runs, in its file called `result`.
+    """Collect the results of `stage` in each of the runs, from its file `result`.
 
-    `artifacts` is the store, or None for that of each run. Raises ConfigError for runs that cannot
-    stand side by side, and ArtifactError, with the command that mends it, for one whose stage is
-    not made.
+    `artifacts` is the store, or None for that of each run. Raises ConfigError if runs are not
+    comparable, and ArtifactError, with the command to run, if a run lacks the stage.
     """
     entries = [_read(stage, result, folder, artifacts) for folder in folders]
     _check_comparable(stage, entries)
@@ -119,7 +117,7 @@ def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) ->
     if artifact is None:
         wanted = [] if key else ["--set", f"{stage}={{}}"]
         raise ArtifactError(
-            f"RUN: {folder.path.name} has no {stage} yet; to make it: "
+            f"RUN: {folder.path.name} has no {stage} yet; run: "
             f"{folder.run_command(store.root, *wanted)}"
         )
     inputs = artifact.manifest["inputs"]
@@ -134,16 +132,16 @@ def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) ->
 
 
 def _lineage(store: Store, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of all stages behind an artifact's inputs."""
+    """Return the settings of all stages that an artifact with these inputs depends on."""
     found: dict[str, Any] = {}
     for stage, value in inputs.items():
         if "fingerprint" in value:
             manifest = store.manifest(stage, value["fingerprint"])
             found |= _lineage(store, manifest["inputs"])
-            # Not the seed, nor what a stage repeats of an earlier one's settings.
+            # Without the seed and an earlier stage's settings that this one repeats.
             repeated = {"seed", *manifest["inputs"]}
             settings = {k: v for k, v in manifest["settings"].items() if k not in repeated}
-            own = settings.pop(stage, {})  # a stage's own config, beside what else decides it
+            own = settings.pop(stage, {})  # the stage's own config
             found[stage] = own | settings
         else:
             found[f"images of {stage}"] = value["content_hash"]
@@ -168,8 +166,8 @@ def _check_comparable(stage: str, entries: Sequence[ComparedRun]) -> None:
 def _differences(
     stage: str, first: ComparedRun, other: ComparedRun
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Settings under which two results are not of one kind: key, and both values. Images from
-    elsewhere count where both have them."""
+    """Yield the settings that make two results incomparable: key, and both values. Settings of
+    shifted images count only if both have them."""
     mine, theirs = (_comparable_settings(stage, entry) for entry in (first, other))
     yield from ((key, v, theirs.get(key)) for key, v in mine.items() if v != theirs.get(key))
     mine, theirs = (entry.settings.get("shift", {}) for entry in (first, other))
@@ -183,8 +181,8 @@ def _comparable_settings(stage: str, entry: ComparedRun) -> dict[str, Any]:
 
 
 def _label(groups: Sequence[tuple[ComparedRun, ...]]) -> tuple[Contender, ...]:
-    """Contenders by what tells them apart: the model where they have several, then mixing or
-    subset, then other settings where these are the same."""
+    """Label contenders by their differences: the model if there are several, then mixing or
+    subset, then, if these are equal, other settings."""
     firsts = [group[0] for group in groups]
     several = len({_model_of(first) for first in firsts}) > 1
     names = [", ".join([_model_of(first)] * several + [_describe(first)]) for first in firsts]

@@ -23,7 +23,8 @@ _WIDTH: Key = ("line", "half-width (α)")
 
 
 def values_of(entry: ComparedRun) -> Values:
-    """By part and column; None where a loss is not finite, or the line ends too soon."""
+    """Return the values by part and column; None if a loss is not finite, or if the half-width is
+    beyond the end of the line."""
     result = entry.result
     found: dict[Key, float | None] = {
         _LOSS: result["trained"]["loss"],
@@ -41,7 +42,7 @@ def values_of(entry: ComparedRun) -> Values:
 
 
 def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
-    """The tables and pictures as Markdown, by the name of their file."""
+    """Return the tables and pictures as Markdown, by file name."""
     every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
     keys = list(dict.fromkeys(key for values in every for key in values if values[key] is not None))
     first = comparison.contenders[0].entries[0].result
@@ -63,18 +64,18 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
         markdown_table(losses),
         "",
         fill(
-            "Half-width: how far along a random filter-normalised direction the loss has risen by "
-            f"{RISE:g} nat, the mean of both sides; the wider the flatter (1: the norm of each "
-            f"filter; –: not within {comparison.settings['radius']:g} on both sides). A measure of "
-            "ours: the paper has pictures."
+            "Half-width: distance along a random filter-normalised direction at which the loss "
+            f"has risen by {RISE:g} nat, averaged over both sides; wider is flatter (1: the norm "
+            f"of each filter; –: beyond {comparison.settings['radius']:g} on a side). This measure "
+            "is ours: the paper has only pictures."
         ),
     ]
     if noise:
         columns = columns_of(comparison, values_of, noise, digits=3)
         text = (
-            "By how many nats the loss rises under Gaussian noise of σ on the weights, the mean "
-            f"over {first['noise']['draws']} draws (expected sharpness, Neyshabur et al. 2017); "
-            "the less the flatter."
+            "Rise of the loss in nats under Gaussian noise of σ on the weights, averaged over "
+            f"{first['noise']['draws']} draws (expected sharpness, Neyshabur et al. 2017); less is "
+            "flatter."
         )
         lines += ["", "## Measured here: noise", "", markdown_table(columns), "", fill(text)]
     if hessian:
@@ -83,18 +84,18 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
     lines += [line for name in pictures for line in ("", f"![{name}]({name})")]
     several = any(len(contender.entries) > 1 for contender in comparison.contenders)
     if several and first["plane"]:
-        lines += ["", "Surfaces are of the first seed of each."]
+        lines += ["", "Surfaces are those of each classifier's first seed."]
     lines += ["", "## The paper's", "", fill(FIGURE_3)]
     return {PAGE: "\n".join(lines) + "\n"}
 
 
 def figures(comparison: Comparison) -> dict[str, Figure]:
-    """The pictures, by the names of their files."""
+    """Return the pictures by file name."""
     return landscape_figures(
         {c.label: mean_landscape([e.result for e in c.entries]) for c in comparison.contenders}
     )
 
 
 def published() -> dict[str, Any]:
-    """What the paper says, as JSON values that say whose it is."""
+    """Return the paper's statement as JSON values, with its source."""
     return {"source": PAPER, "measured_here": False, "figure_3": FIGURE_3}

@@ -23,10 +23,10 @@ def columns_of(
     digits: int = 2,
     differences: bool = False,
 ) -> dict[str, list[str]]:
-    """A table's columns by their titles, which `keys` gives; a row a contender.
+    """Return a table's columns by the titles in `keys`, with a row per contender.
 
-    A cell is mean ± sample deviation over seeds, and with `differences` in parentheses the mean's
-    difference from the vanilla classifier's, if there is one.
+    A cell is the mean ± sample standard deviation over seeds and, with `differences`, in
+    parentheses the difference from the mean of the baseline, if there is one.
     """
     contenders, baseline = comparison.contenders, comparison.baseline
     columns = {
@@ -43,9 +43,8 @@ def columns_of(
 
 
 def measured(contender: Contender, values_of: ValuesOf, key: Key) -> dict[int, float]:
-    """The values under `key` by seed, of those seeds that asked for it. None at all where one has
-    no finite value: the mean of the others would make the contender look better than it is.
-    """
+    """Return the values of `key` by seed, for the seeds that measured it. Empty if one of them is
+    not finite, since the mean of the others would be too favourable."""
     every = {entry.seed: values_of(entry) for entry in contender.entries}
     found = {seed: values[key] for seed, values in every.items() if key in values}
     known = {seed: value for seed, value in found.items() if value is not None}
@@ -53,18 +52,18 @@ def measured(contender: Contender, values_of: ValuesOf, key: Key) -> dict[int, f
 
 
 def describe_means(comparison: Comparison, differences: bool = False) -> str:
-    """What a cell of `columns_of` is, in words; nothing where it is a value alone."""
+    """Return sentences that explain the cells of `columns_of`; empty if they are plain values."""
     sentences = []
     if any(len(contender.entries) > 1 for contender in comparison.contenders):
         sentences.append("Mean ± sample standard deviation over n seeds.")
     if differences and comparison.baseline and len(comparison.contenders) > 1:
         label = comparison.baseline.label
-        sentences.append(f"In parentheses the difference from that of: {label}.")
+        sentences.append(f"In parentheses: the difference from {label}.")
     return " ".join(sentences)
 
 
 def numbers(comparison: Comparison, values_of: ValuesOf) -> dict[str, Any]:
-    """All of it as JSON values. `differences` are from the vanilla classifier, paired by seed."""
+    """Return the comparison as JSON values; differences from the baseline are paired by seed."""
     baseline = comparison.baseline
     return {
         "stage": comparison.stage,

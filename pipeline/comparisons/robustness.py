@@ -1,4 +1,4 @@
-"""The paper's Tables 4 and 5 over several runs, with the curves behind them."""
+"""The paper's Tables 4 and 5 over several runs, with curves of accuracy under attack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -20,7 +20,7 @@ _NOT_MEASURED = "**Published figures**, the paper's, not measured here"
 
 
 def values_of(entry: ComparedRun) -> Values:
-    """Percent, by part of the tables and column."""
+    """Return percentages by part of the tables and column."""
     result, steps = entry.result, entry.settings["robustness"]["steps"]
     found: dict[Key, float | None] = {_CLEAN: 100 * result["clean"]["accuracy"]}
     for (source, name), attack in named_attacks(result).items():
@@ -34,8 +34,8 @@ def values_of(entry: ComparedRun) -> Values:
 
 
 def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
-    """The tables as Markdown, with the pictures, by the names of their files; Table 4 where a run
-    has an AUPR."""
+    """Return the tables and pictures as Markdown, by file name; Table 4 only if a run has an
+    AUPR."""
     every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
     keys = list(dict.fromkeys(key for values in every for key in values))
     parts = {part: [key for key in keys if key[0] == part] for part, _ in keys}
@@ -46,13 +46,13 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
 
 
 def figures(comparison: Comparison) -> dict[str, Figure]:
-    """The curves, by the name of their file."""
+    """Return the curves by file name."""
     results = {c.label: [entry.result for entry in c.entries] for c in comparison.contenders}
     return {"robustness": compared_curves(results)}
 
 
 def published() -> dict[str, Any]:
-    """The paper's rows, as JSON values that say whose they are."""
+    """Return the paper's rows as JSON values, with their source."""
     return {
         "source": PAPER,
         "measured_here": False,
@@ -89,7 +89,7 @@ def _table_5(
         "",
         fill(
             f"{_NOT_MEASURED}: {NETWORK} on {DATASET}, ε = 8/255, gray-box from a ResNet-50 of "
-            "another seed, black-box from a ResNet-152. In parentheses the difference from the "
+            "another seed, black-box from a ResNet-152. In parentheses: the difference from the "
             "baseline."
         ),
         "",
@@ -112,8 +112,8 @@ def _table_4(comparison: Comparison, parts: Mapping[str, Sequence[Key]]) -> str:
         f"# Table 4: {comparison.title}",
         "",
         fill(
-            "How well low confidence tells images of unknown classes from the test images: area "
-            f"under the precision-recall curve (AUPR). Chance has {chances}.",
+            "How well low confidence separates images of unknown classes from the test images: "
+            f"area under the precision-recall curve (AUPR). Chance level: {chances}.",
             describe_means(comparison, differences=True),
         ),
         "",
@@ -147,15 +147,15 @@ def _published_5() -> dict[str, list[str]]:
 
 
 def _substitutes(comparison: Comparison) -> list[str]:
-    """A line where gray-box and black-box attacks were not from the same models for all."""
+    """Return a remark if the runs' gray-box and black-box attacks used different models."""
     entries = [entry for contender in comparison.contenders for entry in contender.entries]
     weights = {str([s["weights"] for s in e.settings["substitutes"]]) for e in entries}
     if len(weights) == 1:
         return []
-    return ["", "Gray-box and black-box: the runs were not attacked from the same substitutes."]
+    return ["", "Gray-box and black-box: the runs were attacked from different substitutes."]
 
 
 def _images(comparison: Comparison) -> str:
-    """How many were attacked; of several numbers all."""
+    """Return the number of attacked images, or all such numbers if runs differ."""
     entries = [entry for contender in comparison.contenders for entry in contender.entries]
     return " or ".join(sorted({f"{entry.result['images']:,}" for entry in entries}))

@@ -22,22 +22,22 @@ _NAMES = frozenset({"name"})  # keys in which runs always differ
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Raise ConfigError unless a page can be written under this name without loss."""
+    """Raise ConfigError if a page cannot be written here, or would replace another file."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--output: found {path}; allowed: a file that ends in .html")
     if path.is_dir():
         raise ConfigError(f"--output: {path} is a folder; allowed: the name of a file")
     if path.exists() and not overwrite and not is_page(path):
         raise ConfigError(
-            f"--output: {path} is there and not a page of ours; allowed: another name, or "
+            f"--output: {path} exists and is not a report page; choose another name, or add "
             "--overwrite"
         )
 
 
 def write_comparison(path: Path, runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
-    """Write the page, from the results.json of each run and its config; return those results.
+    """Write the page from each run's results.json and config; return the results.
 
-    Raises ArtifactError if a run has no results yet, ConfigError if one searched for nothing.
+    Raises ArtifactError if a run has no results yet, ConfigError if one did not search.
     """
     results = [read_results(run.report / RESULTS) for run in runs]
     values = {
@@ -57,7 +57,7 @@ def write_comparison(path: Path, runs: Sequence[RunFolder]) -> list[dict[str, An
 def _cells(number: int, run: RunFolder, result: Mapping[str, Any]) -> tuple[str, Markup]:
     where = f"{run.report / RESULTS}: genotype"
     if "genotype" not in result:
-        raise ArtifactError(f"{where}: not there; python run_pipeline.py report writes it again")
+        raise ArtifactError(f"{where}: missing; python run_pipeline.py report writes it again")
     genotype = Genotype.from_dict(result["genotype"], where)
     title = f"{number} · {result['name']}"
     figure, words = draw_genotype(genotype), describe_genotype(genotype)
@@ -65,7 +65,7 @@ def _cells(number: int, run: RunFolder, result: Mapping[str, Any]) -> tuple[str,
 
 
 def _charts(results: Sequence[dict[str, Any]]) -> list[tuple[str, Markup]]:
-    """Accuracy against both costs, a figure for GPU-hours and one for CPU-hours."""
+    """Draw accuracy against both costs, with one figure for GPU-hours and one for CPU-hours."""
     charts = []
     for unit in dict.fromkeys(result["cost"]["unit"] for result in results):
         numbered = [(n, r) for n, r in enumerate(results, 1) if r["cost"]["unit"] == unit]
@@ -75,8 +75,8 @@ def _charts(results: Sequence[dict[str, Any]]) -> list[tuple[str, Markup]]:
         )
         figure = two_cost_axes(alone, total, unit, "top-1 accuracy (%)", joined=False)
         words = "; ".join(
-            f"run {a.label}, {a.series}: {a.y:.2f} % for {show_hours(a.x)}, with all that went "
-            f"before it for {show_hours(b.x)}"
+            f"run {a.label}, {a.series}: {a.y:.2f} % for {show_hours(a.x)}, with all earlier "
+            f"stages for {show_hours(b.x)}"
             for a, b in zip(alone, total, strict=True)
         )
         title = f"Top-1 accuracy against {unit}"
@@ -85,7 +85,7 @@ def _charts(results: Sequence[dict[str, Any]]) -> list[tuple[str, Markup]]:
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Keys whose values differ between configs, and each config's value."""
+    """Return the keys whose values differ between configs, and each config's value."""
     flat = [{k: str(v) for k, v in flatten(config).items()} for config in configs]
     keys = dict.fromkeys(key for each in flat for key in each)
     values = {key: [each.get(key, "–") for each in flat] for key in keys if key not in _NAMES}
@@ -107,7 +107,7 @@ _ROWS: dict[str, Any] = {
     "parameters": lambda r: f"{r['network']['parameters']:,}",
     "multiply-adds": lambda r: f"{r['network']['multiply_adds']:,}",
     "search alone": lambda r: f"{show_hours(r['cost']['search_alone'])} {r['cost']['unit']}",
-    "search and all before it": lambda r: f"{show_hours(r['cost']['total'])} {r['cost']['unit']}",
+    "search and its inputs": lambda r: f"{show_hours(r['cost']['total'])} {r['cost']['unit']}",
     "break-even (searches)": _break_even,
     "device": lambda r: r["device"],
     "seed": lambda r: str(r["seed"]),

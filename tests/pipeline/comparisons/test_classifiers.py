@@ -138,7 +138,7 @@ def test_runs_of_different_data_are_refused():
 
 
 def test_runs_of_different_budgets_are_refused():
-    assert "RUN: a had 300 epochs and b 3; allowed" in refusal(result("a"), result("b", epochs=3))
+    assert "RUN: a has 300 epochs and b 3; allowed" in refusal(result("a"), result("b", epochs=3))
 
 
 def test_a_seed_that_comes_twice_is_refused():

@@ -176,7 +176,7 @@ def test_table_4_has_the_aupr_and_what_chance_would_have(place):
     assert place.compare("v-0", "d-0") == 0
     rows = place.rows("table4.md", "Measured here")
     assert [row["other dataset AUPR (%)"] for row in rows] == ["42.00", "40.00 (-2.00)"]
-    assert "Chance has 30.00 % (other dataset)" in place.written("table4.md").replace("\n", " ")
+    assert "Chance level: 30.00 % (other dataset)" in place.written("table4.md").replace("\n", " ")
     assert "AUPR" not in place.written("table5.md")
 
 
@@ -207,7 +207,7 @@ def test_a_substitute_that_some_were_attacked_from_has_a_table_with_gaps(place):
     assert place.compare("v-0", "v-1", "d-0") == 0
     rows = place.rows("table5.md", "Measured here: gray-box from resnet8")
     assert [row["PGD-10 8/255"] for row in rows] == ["40.00 (n = 1)", "–"]
-    assert "not attacked from the same substitutes" in place.written("table5.md")
+    assert "attacked from different substitutes" in place.written("table5.md")
 
 
 def test_settings_that_the_mixer_does_not_tell_apart_are_told(place):
@@ -247,7 +247,7 @@ def test_an_artifact_that_is_not_made_is_named_with_the_command_that_makes_it(pl
     assert place.compare("v-0") == 2
     error = refusal(capsys)
     command = f"python run_pipeline.py run {place.runs}/v-0/config.yaml"
-    assert f"RUN: v-0 has no robustness yet; to make it: {command} --runs" in error
+    assert f"RUN: v-0 has no robustness yet; run: {command} --runs" in error
     place.add("v-1", None, seed=1, asked=0)
     assert place.compare("v-1") == 2
     assert f"{place.runs}/v-1/config.yaml --set 'robustness={{}}' --runs" in refusal(capsys)
