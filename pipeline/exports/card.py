@@ -1,4 +1,4 @@
-"""The model card of an exported network: what it is, its errors, its cost."""
+"""The model card of an exported network: its description, errors and cost."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ README = "README.md"
 def write_card(
     run: RecordedRun, trained: TrainedNetwork, folder: Path, form: str, values: Mapping[str, Any]
 ) -> None:
-    """Write README.md; `values` are those that the form's own part of the card needs."""
+    """Write README.md; `values` are those of the card's section for the export form."""
     text = fill_template("model_card.md.j2", _facts(run, trained) | {"form": form} | dict(values))
     (folder / README).write_text(text + "\n", encoding="utf-8")
 

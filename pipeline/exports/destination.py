@@ -1,4 +1,4 @@
-"""The destination of an export: written whole or not at all, replacing earlier exports only."""
+"""The destination of an export: written atomically, replacing earlier exports only."""
 
 import os
 import shutil
@@ -9,37 +9,36 @@ from pathlib import Path
 from classification.errors import ConfigError
 from classification.persistence.storage import writable
 
-_BY_PYTHON = "__pycache__"  # what importing an exported module leaves beside it
+_BY_PYTHON = "__pycache__"  # created by importing an exported module
 
 
 def check_destination(output: Path, overwrite: bool, files: Sequence[str] | None) -> None:
     """Raise ConfigError if `output` exists and may not be replaced.
 
-    `files` are those that a folder is going to hold, None if `output` is going to be a file. A
-    folder is replaced only if it holds no other names, so that no mistyped path costs more than
-    an export.
+    `files` are the names that the folder will hold, None if `output` will be a file. A folder is
+    replaced only if it holds no other names, so that a mistyped path can delete only an export.
     """
     if not os.path.lexists(output):
         return
     if not overwrite:
-        raise ConfigError(f"-o: {output} exists; allowed: another path, or --overwrite")
+        raise ConfigError(f"-o: {output} exists; choose another path, or add --overwrite")
     if output.is_symlink() or (files is None) != output.is_file():
         wanted = "a file" if files is None else "a folder"
-        raise ConfigError(f"-o: {output} is not {wanted}, which this form writes; allowed: another")
+        raise ConfigError(f"-o: {output} is not {wanted}, as this form writes; choose another path")
     others = [] if files is None else _others(output, files)
     if others:
         raise ConfigError(
-            f"-o: {output} holds {others[0]}, which is no part of such an export; allowed with "
-            "--overwrite: a folder that holds an earlier one and nothing else"
+            f"-o: {output} contains {others[0]}, which is not part of such an export; --overwrite "
+            "replaces only folders that contain nothing but an earlier export"
         )
 
 
 @contextmanager
 def published(output: Path) -> Iterator[Path]:
-    """A path to write a file or folder at, which is moved to `output` when all is written.
+    """Provide a path for a file or folder, which is moved to `output` at the end of the block.
 
-    Nothing is left of it if something goes wrong, and what stood at `output` stands there still.
-    Raises ArtifactError if it cannot be written, StorageError if the disk is full.
+    After an error it is removed, and `output` is unchanged. Raises ArtifactError if it cannot be
+    written, StorageError if the disk is full.
     """
     output = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow links
     work = output.with_name(f".{output.name}.{os.getpid()}.tmp")
@@ -70,10 +69,10 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(OSError):  # what it was in may not be a folder
+        with suppress(OSError):  # its parent may not be a folder
             path.unlink(missing_ok=True)
 
 
 def _others(folder: Path, files: Sequence[str]) -> list[str]:
-    """What a folder holds beside `files`."""
+    """Return the names in a folder other than `files`."""
     return sorted({p.name for p in folder.iterdir()} - {*files, _BY_PYTHON})

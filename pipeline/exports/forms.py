@@ -1,4 +1,4 @@
-"""The export forms by name: what each needs from a run, and what it writes."""
+"""The export forms by name: the stage that each needs, and the files that it writes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from pipeline.exports.recorded_run import RecordedRun
 
 @dataclass(frozen=True)
 class Form:
-    """`stage` is what a run of a config must have made, None if it never makes that.
+    """`stage` returns the stage that a run must have finished, None if its config has none.
 
-    `files` are those of the folder that `write` makes, of a run by name; None if it makes a file,
-    whose name then ends in `suffix`. `packages` are those of an extra.
+    `files` returns the names in the folder that `write` creates, given the run's name; it is None
+    if `write` creates a file, whose name ends in `suffix`. `packages` come with an extra.
     """
 
     stage: Callable[[PipelineConfig], str | None]
@@ -34,7 +34,7 @@ class Form:
 
 
 def write_safetensors(run: RecordedRun, folder: Path) -> None:
-    """model.safetensors, config.json and README.md, the model card."""
+    """Write model.safetensors, config.json and README.md, the model card."""
     trained = trained_network(run)
     folder.mkdir()
     save_network(trained, folder)

@@ -1,7 +1,7 @@
-"""Exports a genotype: JSON, and the tuple that DARTS-family repositories read.
+"""Exports a genotype as JSON and as the tuple that DARTS-family repositories read.
 
-Theirs is a namedtuple of four fields: of both kinds of cell the edges, two a node, and the states
-that are concatenated (Liu et al. 2019; Xu et al. 2020).
+The tuple has four fields: for both kinds of cell, the edges, two per node, and the states that are
+concatenated (Liu et al. 2019; Xu et al. 2020).
 """
 
 import re
@@ -26,7 +26,7 @@ Genotype = namedtuple("Genotype", "normal normal_concat reduce reduce_concat")
 
 
 def write_genotype(run: RecordedRun, folder: Path) -> None:
-    """genotype.json and genotypes.py."""
+    """Write genotype.json and genotypes.py."""
     genotype = Genotype.load(run.path("search", GENOTYPE))
     folder.mkdir()
     genotype.save(folder / GENOTYPE)
@@ -36,7 +36,7 @@ def write_genotype(run: RecordedRun, folder: Path) -> None:
 
 
 def darts_form(genotype: Genotype) -> str:
-    """The expression that makes the namedtuple; fields and edges stand a line each."""
+    """Return the expression that creates the namedtuple, with one field or edge per line."""
     lines = ["Genotype("]
     for kind, nodes in (("normal", genotype.normal), ("reduce", genotype.reduce)):
         lines += [f"    {kind}=[", *_edges(nodes), "    ],"]
@@ -45,7 +45,7 @@ def darts_form(genotype: Genotype) -> str:
 
 
 def constant_name(run: str) -> str:
-    """A run's name as that of a Python constant, which such repositories take as `--arch`."""
+    """Convert a run's name to a Python constant's, which such repositories take as `--arch`."""
     name = re.sub(r"\W", "_", run, flags=re.ASCII).upper()
     return f"_{name}" if name[0].isdigit() else name
 

@@ -1,4 +1,4 @@
-"""The trained network as exports carry it: weights, and a config.json that rebuilds it."""
+"""The trained network in an export: its weights, and a config.json that rebuilds it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ _CELLS: dict[str, Callable[..., CellNetwork]] = {
 
 
 class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
-    """config.json: what has to be known of a network beside its weights."""
+    """config.json: what is needed, in addition to the weights, to use a network."""
 
-    format: Literal[1] = Field(1, description="of this file")
+    format: Literal[1] = Field(1, description="version of this file's format")
     name: str = Field(description="of the run that trained the network")
     architecture: str = Field(
         description="cells_cifar or cells_imagenet, a stack of cells on a stem for small or large "
@@ -42,23 +42,23 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
     genotype: dict[str, Any] | None = Field(
         None, description="of the cells: cell → node → edge → [operation, source]"
     )
-    channels: int | None = Field(None, description="of the first cell")
-    cells: int | None = Field(None, description="in the stack")
-    class_names: tuple[str, ...] = Field(description="of the logits, in their order")
+    channels: int | None = Field(None, description="channels of the first cell")
+    cells: int | None = Field(None, description="number of cells")
+    class_names: tuple[str, ...] = Field(description="classes in the order of the logits")
     image_size: int = Field(description="side of the square RGB images, pixels")
     resize: int = Field(
-        description="pixels to which an image's shorter side is brought, bilinearly, before its "
-        "middle is cut out"
+        description="length in pixels to which the shorter side of an image is resized, "
+        "bilinearly, before the centre crop"
     )
-    mean: tuple[float, ...] = Field(description="taken from each channel of pixels in [0, 1]")
-    std: tuple[float, ...] = Field(description="by which what is left is then divided")
+    mean: tuple[float, ...] = Field(description="subtracted from each channel, in [0, 1]")
+    std: tuple[float, ...] = Field(description="divides each channel after the subtraction")
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
     def build(self) -> nn.Module:
-        """The untrained network, in eval mode. Raises ArtifactError if it cannot be built."""
+        """Build the untrained network, in eval mode. Raises ArtifactError for a bad genotype."""
         if self.architecture not in _CELLS:
             return build_classifier(self.architecture, self.num_classes).eval()
         genotype = Genotype.from_dict(self.genotype, CONFIG)
@@ -76,10 +76,10 @@ class NetworkConfig(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a run is after: in eval mode on the CPU, without what serves training alone.
+    """A run's final network, in eval mode on the CPU, without parts used only in training.
 
-    Called with normalised images [N, 3, H, W] a classifier gives its logits, and a stack of cells
-    the pair of its logits and None. `stage` is the one that trained it.
+    For normalised images [N, 3, H, W], a classifier returns its logits, and a stack of cells the
+    pair of its logits and None. `stage` is the stage that trained it.
     """
 
     network: nn.Module
@@ -89,12 +89,12 @@ class TrainedNetwork:
 
 
 def network_stage(config: PipelineConfig) -> str | None:
-    """The stage that trains what a run is after; None if that is no network."""
+    """Return the stage that trains a run's final network; None if the goal is not a network."""
     return {"network": "retrain", "classifier": "scorer"}.get(config.goal)
 
 
 def trained_network(run: RecordedRun) -> TrainedNetwork:
-    """The network found and retrained, or the classifier, with the weights that were tested."""
+    """Return the retrained network, or the classifier, with the weights that were tested."""
     return _retrained(run) if network_stage(run.config) == "retrain" else _classifier(run)
 
 
@@ -104,9 +104,9 @@ def save_network(trained: TrainedNetwork, folder: Path) -> None:
 
 
 def load_network(folder: Path) -> tuple[nn.Module, NetworkConfig]:
-    """The network that `export --as safetensors` wrote into `folder`, in eval mode on the CPU.
+    """Load what `export --as safetensors` wrote to `folder`, in eval mode on the CPU.
 
-    Raises ArtifactError if a file is missing, damaged or does not fit the other.
+    Raises ArtifactError if a file is missing or damaged, or if the two do not match.
     """
     path = folder / CONFIG
     try:
@@ -127,7 +127,7 @@ def _retrained(run: RecordedRun) -> TrainedNetwork:
     network = build_network(genotype, settings, dataset.num_classes)
     load_classifier_weights(network, artifact.path / NETWORK_WEIGHTS)
     assert isinstance(network, CellNetwork)
-    network.auxiliary_head = None  # it served the training
+    network.auxiliary_head = None  # used only in training
     config = _describe(run, dataset, f"cells_{settings.network}", run.config.target.in_files)
     cells = {
         "genotype": genotype.to_dict(),

@@ -1,7 +1,7 @@
 """Exports a network as one ONNX file that takes pixels, checked against torch.
 
-The input is what a decoder gives: uint8 RGB pixels [N, 3, S, S] with any N. Scaling and
-normalisation are inside, since a mistake there costs accuracy and shows nowhere else.
+The input is a decoder's output: uint8 RGB pixels [N, 3, S, S] with any N. The graph includes
+scaling and normalisation, since a mistake there would lower the accuracy without an error.
 """
 
 import json
@@ -21,14 +21,14 @@ from pipeline.exports.recorded_run import RecordedRun
 
 SUFFIX = ".onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4  # of a logit, or that share of the largest where logits exceed 1
+TOLERANCE = 1e-4  # absolute, or relative to the largest logit if that exceeds 1
 _INPUT, _OUTPUT = "pixels", "logits"
-_CHECKED = (1, 5)  # images in a batch; neither is what the graph is traced with
+_CHECKED = (1, 5)  # batch sizes, both different from the one used for tracing
 _TRACED = 2
 
 
 class FromPixels(nn.Module):
-    """A network that takes uint8 images [N, 3, H, W] and gives its logits [N, L] alone."""
+    """A network that takes uint8 images [N, 3, H, W] and returns only its logits [N, L]."""
 
     mean: Tensor
     std: Tensor
@@ -45,7 +45,7 @@ class FromPixels(nn.Module):
 
 
 def write_onnx(run: RecordedRun, path: Path) -> None:
-    """One file, the weights in it. Raises WorkError if onnxruntime and torch disagree."""
+    """Write one file, weights included. Raises WorkError if onnxruntime and torch disagree."""
     trained = trained_network(run)
     model = FromPixels(trained.network, trained.config).eval()
     side = trained.config.image_size
@@ -67,7 +67,7 @@ def write_onnx(run: RecordedRun, path: Path) -> None:
 
 
 def check_agreement(path: Path, model: nn.Module, side: int) -> None:
-    """Raise WorkError unless the file's logits are the model's, whatever the batch's size."""
+    """Raise WorkError unless the file and the model give the same logits for all batch sizes."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -81,19 +81,19 @@ def check_agreement(path: Path, model: nn.Module, side: int) -> None:
         difference = float((torch.from_numpy(found) - expected).abs().max()) / scale
         if not difference <= TOLERANCE:
             raise WorkError(
-                f"onnx: onnxruntime's logits differ from torch's by {difference:.2g}, allowed: "
-                f"{TOLERANCE:g}; nothing was written"
+                f"onnx: onnxruntime's logits differ from torch's by {difference:.2g} (allowed: "
+                f"{TOLERANCE:g}); nothing was written"
             )
 
 
 def _metadata(trained: TrainedNetwork) -> dict[str, str]:
-    """What the file says of itself; ONNX has strings alone."""
+    """Return the file's metadata; ONNX allows only strings."""
     config = trained.config
     return {
         "name": config.name,
         "class_names": json.dumps(config.class_names, ensure_ascii=False),
         "input": f"uint8 RGB pixels [N, 3, {config.image_size}, {config.image_size}], 0 to 255; "
-        "normalisation is inside",
+        "normalisation is included",
         "output": f"logits float32 [N, {config.num_classes}], in the order of class_names",
         "resize": str(config.resize),
     }
@@ -101,7 +101,7 @@ def _metadata(trained: TrainedNetwork) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch and onnxscript say of themselves at every export."""
+    """Suppress the log lines and warnings of torch and onnxscript at every export."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

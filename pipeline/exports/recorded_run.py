@@ -18,7 +18,7 @@ from pipeline.store.store import Artifact, Store
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run's folder beside the store that its artifacts lie in."""
+    """A run's folder, and the store of its artifacts."""
 
     folder: RunFolder
     store: Store
@@ -29,29 +29,29 @@ class RecordedRun:
 
     @cached_property
     def stages(self) -> dict[str, str]:
-        """The run's stages, each with the fingerprint of its artifact, made or not."""
+        """The fingerprint of each stage's artifact, made or not."""
         return dict(self.folder.manifest()["stages"])
 
     def stages_behind(self, stage: str) -> list[str]:
-        """The stages that `stage` was made by, itself the last."""
+        """Return the stages that `stage` depends on, in order, with itself last."""
         graph = build_graph(STAGES, self.config)
         needed = nx.ancestors(graph, stage) | {stage}
         return [name for name in stage_order(graph, STAGES) if name in needed]
 
     def artifact(self, stage: str) -> Artifact:
-        """What a stage has made, verified. Raises ArtifactError if it has not got that far."""
+        """Return a stage's verified artifact. Raises ArtifactError if it is not made yet."""
         artifact = self.store.find(stage, self.stages[stage])
         if artifact is None:
             raise ArtifactError(
                 f"{self.config.name}: the run has no {stage} yet, so there is nothing to export; "
-                f"to go on: python run_pipeline.py run {self.folder.config_path}"
+                f"resume with: python run_pipeline.py run {self.folder.config_path}"
             )
         return artifact
 
     def dataset(self, key: Literal["data", "target"], artifact: Artifact) -> ImageDataset:
-        """The images that `artifact` was made from, read again.
+        """Read the images that `artifact` was made from again.
 
-        Raises ArtifactError if they are others by now, DataError if they are gone.
+        Raises ArtifactError if they have changed, DataError if they are missing.
         """
         dataset = load_dataset(getattr(self.config, key), key)
         expected = artifact.manifest["inputs"][key]["content_hash"]

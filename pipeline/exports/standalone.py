@@ -1,4 +1,4 @@
-"""Extracts the source that given classes need, as one module without our imports."""
+"""Extracts the source of given classes and their dependencies as one module without our imports."""
 
 import ast
 import importlib
@@ -11,18 +11,18 @@ _OURS = {"classification", "subsample", "pcdarts", "evaluate", "pipeline"}
 
 @dataclass(frozen=True)
 class Source:
-    """Lines that import what is not ours, and definitions, each after what it needs."""
+    """Import lines of other packages, and our definitions in dependency order."""
 
     imports: tuple[str, ...]
     body: str
 
 
 def standalone_source(classes: Iterable[type]) -> Source:
-    """All that classes of ours need, from whichever of our modules it comes.
+    """Collect what our classes need from all of our modules.
 
     A definition brings along every name of its module that it mentions, and the comments above it.
-    Raises ValueError if two modules mean different things by one name, or if one imports a module
-    of ours whole or a name of ours under another.
+    Raises ValueError if two modules use one name for different things, or if a module imports one
+    of our modules, or one of our names under another name.
     """
     cutting = _Cutting()
     for each in classes:
@@ -32,7 +32,7 @@ def standalone_source(classes: Iterable[type]) -> Source:
 
 @dataclass
 class _Cutting:
-    """What has been taken so far; `homes` maps each name to the module that it comes from."""
+    """What has been extracted so far; `homes` maps each name to its module."""
 
     imports: list[str] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class _Cutting:
     modules: dict[str, "_Module"] = field(default_factory=dict)
 
     def take(self, home: str, name: str) -> None:
-        """What the module `home` means by `name`, if anything, after all that this needs."""
+        """Add what `name` means in the module `home`, if anything, after its dependencies."""
         module = self.modules.get(home) or self.modules.setdefault(home, _Module.read(home))
         if name in module.imports:
             source, original = module.imports[name]
@@ -49,7 +49,7 @@ class _Cutting:
             elif original == name:
                 self.take(source, name)
             else:
-                raise ValueError(f"{home}: imports {source} whole or under another name")
+                raise ValueError(f"{home}: imports {source} as a module or under another name")
         elif name in module.definitions and self.homes.get(name) != home:
             node = module.definitions[name]
             self._claim(name, home)
@@ -64,12 +64,12 @@ class _Cutting:
 
     def _claim(self, name: str, home: str) -> None:
         if self.homes.setdefault(name, home) != home:
-            raise ValueError(f"{name} is one thing in {self.homes[name]}, another in {home}")
+            raise ValueError(f"{name} has different meanings in {self.homes[name]} and {home}")
 
 
 @dataclass(frozen=True)
 class _Module:
-    """What a module's top level defines, and what it imports: name → (module, name there)."""
+    """A module's top-level definitions and imports: name → (module, name there)."""
 
     lines: list[str]
     definitions: dict[str, ast.stmt]
@@ -96,7 +96,7 @@ class _Module:
         return module
 
     def text_of(self, node: ast.stmt) -> str:
-        """A definition with its decorators and the comments above it."""
+        """Return a definition's source with its decorators and the comments above it."""
         decorators = getattr(node, "decorator_list", [])
         first = min(part.lineno for part in (node, *decorators)) - 1
         while first and self.lines[first - 1].startswith("#"):

@@ -1,7 +1,7 @@
 """Exports a network for timm: weights, and a module that registers it.
 
-The module holds our definitions of the network's parts, so it needs timm and torch but none of our
-packages.
+The module contains our definitions of the network's parts, so it needs timm and torch, but none of
+our packages.
 """
 
 import json
@@ -28,17 +28,17 @@ _IMPORTS = (  # of the template's own code
 
 
 def model_name(run: str) -> str:
-    """What timm is to call the network of a run, and what the module is called."""
+    """Return the name of a run's network in timm, and of the exported module."""
     return "nas_" + re.sub(r"\W", "_", run, flags=re.ASCII).lower()
 
 
 def files_of(run: str) -> tuple[str, ...]:
-    """The names of the files that the folder holds."""
+    """Return the names of the files in the folder."""
     return f"{model_name(run)}.py", WEIGHTS, CONFIG, README
 
 
 def write_timm(run: RecordedRun, folder: Path) -> None:
-    """The module, model.safetensors, timm's config.json and README.md, the model card."""
+    """Write the module, model.safetensors, timm's config.json and README.md, the model card."""
     trained = trained_network(run)
     name = model_name(run.config.name)
     module = _module(trained, name)
@@ -74,14 +74,14 @@ def _module(trained: TrainedNetwork, name: str) -> str:
 
 
 def _arguments(architecture: str) -> str:
-    """What a classifier is built with before the number of classes."""
+    """Return the arguments of a classifier that precede its number of classes."""
     build = MODELS[architecture].build if architecture in MODELS else None
     arguments = build.args if isinstance(build, partial) else ()
     return "".join(f"{argument!r}, " for argument in arguments)
 
 
 def _pretrained_config(trained: TrainedNetwork) -> dict[str, Any]:
-    """The images that the network was tested on, in timm's words."""
+    """Return timm's description of the images that the network was tested on."""
     config = trained.config
     layers = dict(trained.network.named_modules())
     (first,) = (n for n, m in layers.items() if isinstance(m, nn.Conv2d) and m.in_channels == 3)

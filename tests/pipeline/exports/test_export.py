@@ -115,11 +115,13 @@ def test_what_exists_is_replaced_only_if_asked_and_only_an_export(
     (output / "genotype.json").write_text("older")
     capsys.readouterr()
     assert place.export("genotype", output) == 2
-    assert f"-o: {output} exists; allowed: another path, or --overwrite" in refusal(capsys)
+    assert f"-o: {output} exists; choose another path, or add --overwrite" in refusal(capsys)
     assert (output / "genotype.json").read_text() == "older"
     (output / "thesis.tex").write_text("years of work")
     assert place.export("genotype", output, "--overwrite") == 2
-    assert f"-o: {output} holds thesis.tex, which is no part of such an export" in refusal(capsys)
+    assert f"-o: {output} contains thesis.tex, which is not part of such an export" in refusal(
+        capsys
+    )
     assert (output / "genotype.json").read_text() == "older"
     (output / "thesis.tex").unlink()
     assert place.export("genotype", output, "--overwrite") == 0
@@ -132,7 +134,7 @@ def test_a_file_is_not_taken_for_a_folder(
 ) -> None:
     (tmp_path / "out").write_text("a file")
     assert place.export("genotype", tmp_path / "out", "--overwrite") == 2
-    assert "is not a folder, which this form writes" in refusal(capsys)
+    assert "is not a folder, as this form writes" in refusal(capsys)
     assert place.export("genotype", tmp_path / "out" / "deeper") == 2
     assert "cannot be written" in refusal(capsys)
     assert (tmp_path / "out").read_text() == "a file"

@@ -82,5 +82,5 @@ def test_one_name_with_two_meanings_is_refused(
     import cut_first  # type: ignore[import-not-found]
     import cut_second  # type: ignore[import-not-found]
 
-    with pytest.raises(ValueError, match="SIZE is one thing in cut_first, another in cut_second"):
+    with pytest.raises(ValueError, match="SIZE has different meanings in cut_first and cut_second"):
         standalone_source([cut_first.First, cut_second.Second])

@@ -106,9 +106,7 @@ def test_compare_sets_the_runs_numbers_beside_the_papers(finished, tmp_path, cap
     }
     elsewhere = str(tmp_path / "elsewhere")
     assert main(["compare", "deep", "--stage", "robustness", "-o", elsewhere, *runs]) == 2
-    assert (
-        "has no robustness yet; run: python run_pipeline.py run" in capsys.readouterr().err
-    )
+    assert "has no robustness yet; run: python run_pipeline.py run" in capsys.readouterr().err
 
 
 def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
