@@ -1,7 +1,7 @@
 """Datasets whose epochs end early and are timed, so that a stage can be run briefly.
 
-A loader here is the one that training and evaluation take, on all images; its passes alone are
-shorter. So the steps, their batches and their memory are those of the real work.
+The loaders are those of training and evaluation on all images, with shorter passes. So steps,
+batches and memory are the same as in the real run.
 """
 
 import time
@@ -20,15 +20,15 @@ from classification.distributed import ALONE, World
 
 T = TypeVar("T")
 
-_SETTLING = {"cpu": 1, "cuda": 5}  # batches, by the last of which a step has its CUDA graph
+_SETTLING = {"cpu": 1, "cuda": 5}  # batches; after the last, a step has its CUDA graph
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What was seen of a pass over `of` images.
+    """Timings of a pass over `of` images.
 
-    `elapsed` seconds went by over `seen` images, `seconds` of them over the last `images`, when the
-    workers that decode had found their pace.
+    The first `seen` images took `elapsed` seconds; the last `images` of these, with the decoding
+    workers at a steady rate, took `seconds`.
     """
 
     training: bool
@@ -41,20 +41,20 @@ class Pass:
 
     @property
     def seconds_per_image(self) -> float:
-        """Of the work at its pace."""
+        """Seconds per image at the steady rate."""
         return self.seconds / self.images
 
     @property
     def all_seconds(self) -> float:
-        """How long the whole pass takes."""
+        """Seconds of the complete pass, extrapolated if it ended early."""
         return self.elapsed if self.whole else self.seconds_per_image * self.of
 
 
 class Meter:
     """Ends passes after `seconds`, or after the first batches while `settling`, and times them.
 
-    A pass that begins within another, as those over a search's architecture part do, belongs to it.
-    `clock` gives seconds.
+    A pass that starts within another, such as over a search's architecture images, counts as part
+    of it. `clock` returns seconds.
     """
 
     def __init__(
@@ -69,20 +69,20 @@ class Meter:
         self._within = False
 
     def now(self) -> float:
-        """The time at which all that was asked of the device is done."""
+        """Return the time after waiting for the device to finish its work."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return self._clock()
 
     def take(self) -> tuple[Pass, ...]:
-        """The passes since the last call."""
+        """Return the passes since the last call."""
         passes, self._passes = tuple(self._passes), []
         return passes
 
     def watch(self, batches: Iterator[T], loader: Loader, skipped: int = 0) -> Iterator[T]:
-        """The batches of a pass of `loader`, until it has been seen enough of.
+        """Yield the batches of a pass of `loader` until it has been measured long enough.
 
-        Its pace counts from after the first `skipped` batches.
+        The steady rate is measured after the first `skipped` batches.
         """
         if self._within:
             yield from batches
@@ -128,39 +128,39 @@ class Meter:
 
 @dataclass(frozen=True, eq=False)
 class BriefSet(ImageSet):
-    """Images in memory whose loaders' passes a meter ends."""
+    """Images in memory, with loaders whose passes a meter ends."""
 
     meter: Meter
 
     def take(self, indices: Tensor) -> "BriefSet":
-        """The images at `indices`, int64 [n], in that order."""
+        """Return the images at `indices`, int64 [n], in that order."""
         part = super().take(indices)
         return BriefSet(part.images, part.labels, self.meter)
 
     def loader(
         self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
     ) -> DeviceLoader:
-        """As those of ImageSet, but for their passes."""
+        """Return a loader like that of ImageSet, with shorter passes."""
         return _BriefDeviceLoader(self.meter, self, batch_size, device, training, world)
 
 
 @dataclass(frozen=True, eq=False)
 class BriefFiles(ImageFiles):
-    """Images in files whose loaders' passes a meter ends."""
+    """Images in files, with loaders whose passes a meter ends."""
 
     meter: Meter = field(kw_only=True)
 
     def loader(
         self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
     ) -> FileLoader:
-        """As those of ImageFiles, but for their passes."""
+        """Return a loader like that of ImageFiles, with shorter passes."""
         return _BriefFileLoader(self.meter, self, batch_size, device, training, world)
 
 
 def brief_dataset(dataset: ImageDataset, meter: Meter) -> ImageDataset:
-    """The dataset, the passes over either split ended by `meter`."""
+    """Return the dataset with passes over both splits that `meter` ends."""
     brief = replace(dataset, train=_brief(dataset.train, meter), test=_brief(dataset.test, meter))
-    vars(brief)["content_hash"] = dataset.content_hash  # of the same images; no need to read them
+    vars(brief)["content_hash"] = dataset.content_hash  # same images: do not read them again
     return brief
 
 
@@ -191,6 +191,6 @@ class _BriefFileLoader(FileLoader):
     def index_batches(
         self, generator: torch.Generator | None = None, first: int = 0
     ) -> Iterator[Batch]:
-        # The workers' first batches arrive together: the pace shows after them.
+        # The workers' first batches arrive together, so the rate is measured after them.
         skipped = min(self._workers, len(self) - 1)
         return self._meter.watch(super().index_batches(generator, first), self, skipped)

@@ -1,9 +1,9 @@
 """Estimates the hours and memory of a run on the current device.
 
-A stage gets what it needs from the store or, where that is not made yet, a stand-in of the same
-size: a scorer of a trial, losses and networks drawn by chance. Networks differ in what they cost,
-so the retraining is tried with a light, a middling and a heavy one. All of it lies in a temporary
-folder: the store, its ledger and the runs are read at most.
+The inputs of a stage come from the store or, if not made yet, are placeholders of the same size: a
+briefly trained scorer, random losses and random networks. As networks differ in cost, retraining
+is tried with a light, a medium and a heavy one. All files are written to a temporary folder: the
+store, its ledger and the runs are only read.
 """
 
 import time
@@ -48,8 +48,8 @@ from pipeline.store.stopwatch import peak_memory
 from pipeline.store.store import Artifact
 
 SECONDS = 6.0  # of measuring, for each kind of step
-_NETWORKS = 101  # drawn by chance, of which three stand in for the one that is not yet found
-_PATIENCE = 10  # times as long as is to be measured, after which one network has to do
+_NETWORKS = 101  # drawn at random, three of which replace the network not yet found
+_PATIENCE = 10  # multiple of the measuring time after which no further network is tried
 _LAYERS = {
     "max_pool_3x3": 1,
     "avg_pool_3x3": 1,
@@ -61,16 +61,16 @@ _LAYERS = {
 }
 _BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", "search")
 _NOT_TRIED = {
-    "ranking": "it trains many networks, each of another cost",
-    "robustness": "what an attack costs hangs on the trained weights",
-    "landscape": "how many steps it takes hangs on the trained weights",
+    "ranking": "it trains many networks of different cost",
+    "robustness": "the cost of an attack depends on the trained weights",
+    "landscape": "the number of steps depends on the trained weights",
 }
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What a stage is going to cost: device-hours, `low` to `high` if the networks that stood in
-    for the one to be found differ; None where that is not estimated."""
+    """The expected cost of a stage in device-hours, None if not estimated; `low` and `high` are
+    the range over the networks tried, if there are several."""
 
     stage: str
     action: Action
@@ -94,17 +94,17 @@ class RunEstimate:
 
     @property
     def before_retraining(self) -> float:
-        """Of all that a genotype costs: the search and what comes before it."""
+        """Device-hours of the search and the stages before it."""
         return self._sum(_BEFORE_RETRAINING)
 
     @property
     def search_alone(self) -> float:
-        """Of the search, which is what papers report."""
+        """Device-hours of the search, which is what papers report."""
         return self._sum(["search"])
 
     @property
     def not_estimated(self) -> list[str]:
-        """Stages whose hours are in no sum."""
+        """Stages that are not estimated and so not in the totals."""
         return [each.stage for each in self.stages if each.hours is None]
 
     def _sum(self, stages: Sequence[str]) -> float:
@@ -114,9 +114,9 @@ class RunEstimate:
 def estimate(
     runner: Runner, seconds: float = SECONDS, clock: Callable[[], float] = time.perf_counter
 ) -> RunEstimate:
-    """Try every stage that the runner would run, about `seconds` of `clock` for each kind of step.
+    """Try every stage that the runner would run, for about `seconds` of `clock` per kind of step.
 
-    Raises PipelineError for what would end the run too, such as a device with too little memory.
+    Raises PipelineError for failures that would end the run too, such as too little GPU memory.
     """
     with TemporaryDirectory(prefix="estimate-") as folder:
         trials = _Trials(runner, Path(folder), seconds, clock)
@@ -124,7 +124,7 @@ def estimate(
 
 
 class _Trials:
-    """The stages of a run, tried one after the other in folders below `root`."""
+    """Tries the stages of a run one after the other in folders below `root`."""
 
     def __init__(
         self, runner: Runner, root: Path, seconds: float, clock: Callable[[], float]
@@ -134,14 +134,14 @@ class _Trials:
         self._artifacts: dict[str, Artifact] = {}
 
     def estimate(self, step: Step) -> StageEstimate:
-        """What the stage of `step` is going to cost; leaves what later stages need of it."""
+        """Return the expected cost of the step's stage; keeps its output for later stages."""
         name, runner = step.stage, self._runner
         if step.action == "reuse":
-            standing = runner.store.find(name, step.fingerprint)
-            assert standing is not None  # the plan has just found it
-            self._artifacts[name] = standing
+            artifact = runner.store.find(name, step.fingerprint)
+            assert artifact is not None  # the plan has just found it
+            self._artifacts[name] = artifact
             cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
-            return StageEstimate(name, step.action, 0.0, note=f"{cost} when it was made")
+            return StageEstimate(name, step.action, 0.0, note=f"made for {cost}")
         if name in _NOT_TRIED:
             return StageEstimate(name, step.action, None, note=_NOT_TRIED[name])
         runner.console.log(f"{name:8} measuring")
@@ -164,18 +164,18 @@ class _Trials:
             hours[0] if several else None,
             hours[-1] if several else None,
             self._peak_memory(name),
-            "by what is found" if several else "",
+            "depends on the network found" if several else "",
         )
 
     def _peak_memory(self, stage: str) -> int:
         kind = device_kind(self._runner.device)
         peak = peak_memory(kind)
         if kind == "gpu" and stage in ("scores", "baseline"):
-            peak += self._data.in_memory().images.nbytes  # all of which lie there in the run
+            peak += self._data.in_memory().images.nbytes  # the run keeps all images on the GPU
         return peak
 
     def _try(self, step: Step) -> list[float]:
-        """Seconds of the stage, once for each network that it may be about."""
+        """Return the seconds of the stage for each network tried."""
         name = step.stage
         if name == "retrain" and "search" not in self._artifacts:
             seconds, begun = [], self._clock()
@@ -184,7 +184,7 @@ class _Trials:
                 genotype.save(self._artifacts["search"].path / GENOTYPE)
                 seconds.append(self._train(step, f"retrain-{number}"))
                 if self._clock() - begun > _PATIENCE * self._seconds:
-                    break  # its steps alone take longer than measuring should
+                    break  # single steps take longer than the time for measuring
             return seconds
         if trains(name, self._config):
             return [self._train(step, name)]
@@ -200,7 +200,7 @@ class _Trials:
             self._context(name, self._data, folder),
             Meter(self._runner.device, self._seconds / MEASURED, self._clock),
         )
-        if name != "retrain":  # what is found in a few steps is chance
+        if name != "retrain":  # the result of a few steps of search is arbitrary
             self._artifacts |= {} if name == "search" else {name: self._stand_in(name, folder)}
         if name == "scorer" and config.scores.source == "training":
             shape = (len(self._data.train), config.scorer.trained_epochs)
@@ -211,7 +211,7 @@ class _Trials:
         return trial.seconds(remaining(kinds, done))
 
     def _num_trained(self, stage: str) -> int:
-        """Images of one of its epochs; without images of their own for α and β half of them."""
+        """Return the images per epoch: half if α and β have no separate images."""
         if stage not in ("search", "probe"):
             return len(self._images_of(stage))
         kept = num_kept(self._config, self._data)
@@ -222,9 +222,9 @@ class _Trials:
         return self._runner.datasets["target" if stage == "retrain" else "data"].train.labels
 
     def _pass_over_images(self, name: str) -> float:
-        """A stage whose cost is in proportion to the images: on some of them."""
+        """Time a stage whose cost is proportional to the images, on some of them."""
         labels, measure = self._data.train.labels, self._config.subset.measure
-        by_class = name == "baseline" and measure == "k_center"  # in proportion to whole classes
+        by_class = name == "baseline" and measure == "k_center"  # proportional to whole classes
 
         def run(number: int) -> float:
             part = _portion(labels, number, by_class)
@@ -239,7 +239,7 @@ class _Trials:
         return seconds
 
     def _run(self, name: str, data: ImageDataset, folder: str) -> float:
-        """Seconds of the stage as it is, on these images."""
+        """Run the complete stage on these images and return its seconds."""
         context = self._context(name, data, folder)
         begun = self._clock()
         self._runner.stages[name].run(context)
@@ -263,7 +263,7 @@ class _Trials:
         )
 
     def _stand_in(self, name: str, folder: str) -> Artifact:
-        """What lies in `folder` below the root, in the place of a stage's artifact."""
+        """Return the contents of `folder` below the root as a stage's artifact."""
         path, key = self._root / folder, self._runner.keys[name]
         path.mkdir(exist_ok=True)
         made_by = {"scorer": {"fingerprint": self._runner.keys.get("scorer", "")}}
@@ -274,7 +274,7 @@ class _Trials:
 
 
 def _middling_light_heavy(seed: int) -> list[Genotype]:
-    """Networks such as a search may find: at half, a tenth and nine tenths of those drawn."""
+    """Draw random networks; return the median, 10th and 90th percentile by number of layers."""
     generator = make_generator(seed, "estimate-networks")
     drawn = [random_genotype(generator) for _ in range(_NETWORKS)]
     ranked = sorted(drawn, key=_layers)
@@ -282,7 +282,7 @@ def _middling_light_heavy(seed: int) -> list[Genotype]:
 
 
 def _layers(genotype: Genotype) -> int:
-    """Convolutions and poolings of a network of eight cells, two of them reductions."""
+    """Count the convolutions and poolings of a network of eight cells, two of them reductions."""
     return sum(
         times * _LAYERS[edge.operation]
         for cell, times in ((genotype.normal, 6), (genotype.reduce, 2))
@@ -292,7 +292,7 @@ def _layers(genotype: Genotype) -> int:
 
 
 def _portion(labels: Tensor, number: int, by_class: bool) -> Tensor:
-    """Indices of `number` images spread over all; or of the first classes that hold so many."""
+    """Return indices of `number` images spread over all, or of the first classes with as many."""
     if not by_class:
         return torch.linspace(0, len(labels) - 1, number, dtype=torch.float64).round().long()
     ends = labels.bincount().cumsum(0)

@@ -1,8 +1,8 @@
 """Runs one stage briefly, and extrapolates its full time.
 
-Training stages run for a few epochs whose passes end early (see `brief_images`): of each kind of
-epoch one that settles and some that are measured. Stages that go through the images once run on
-more and more of them. Whatever else a stage does, it does as always, in a folder of its own.
+Training stages run for a few epochs whose passes end early (see `brief_images`): for each kind of
+epoch, one to warm up and some to measure. Stages that pass over the images once run on increasing
+numbers of them. Everything else in a stage runs as usual, in a separate folder.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
 from pipeline.graph import Context, Stage
 
-MEASURED = 3  # epochs of each kind, after one that settles
+MEASURED = 3  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
-_RATE = 1e-6  # so that no weight leaves the finite numbers; costs as much as any other
+_RATE = 1e-6  # keeps weights finite, at the same cost as any other rate
 _FIRST_IMAGES, _GROWTH = 16, 4
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """How many epochs of a kind a stage has, after how many of them it is tested, and how many
-    checkpoints it writes within one."""
+    """A stage's number of epochs of a kind, how many of them are followed by a test, and the number
+    of checkpoints written within one."""
 
     number: int
     tested: int = 0
@@ -34,7 +34,7 @@ class Epochs:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch with brief passes; `seconds` are since the end of the one before."""
+    """An epoch with brief passes; `seconds` count from the end of the previous one."""
 
     seconds: float
     passes: tuple[Pass, ...]
@@ -42,22 +42,22 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Trial:
-    """The epochs of a trial, `MEASURED` of each kind after one that settles, and what followed."""
+    """The epochs of a trial, `MEASURED` of each kind after one to warm up."""
 
     epochs: tuple[Epoch, ...]
     finish: float  # seconds from the last epoch to the stage's end
 
     def seconds(self, kinds: Sequence[Epochs]) -> float:
-        """How long a stage of these kinds of epochs takes, in the order of the trial."""
+        """Return the seconds of a stage with these kinds of epochs, in the trial's order."""
         groups = [self.epochs[i : i + _GROUP] for i in range(0, len(self.epochs), _GROUP)]
         pairs = zip(groups, kinds, strict=True)
         return self.finish + sum(_seconds_of(group, kind) for group, kind in pairs)
 
 
 def _seconds_of(group: Sequence[Epoch], kind: Epochs) -> float:
-    """All epochs of a kind, and what comes before the first of them.
+    """Return the seconds of all epochs of a kind, and of the work before the first of them.
 
-    Means rather than medians, since what other work takes from the device is part of the sum too.
+    Uses means rather than medians, since other processes slow down the real run too.
     """
     settling, *measured = group
     training = mean(_all_seconds(epoch, True) for epoch in measured)
@@ -77,7 +77,7 @@ def _all_seconds(epoch: Epoch, training: bool) -> float:
 
 
 class Timer:
-    """A stage's progress that notes its epochs, and tells the meter which of them settle."""
+    """A stage's progress callback that times its epochs, and tells the meter which warm up."""
 
     def __init__(self, meter: Meter) -> None:
         self.epochs: list[Epoch] = []
@@ -96,7 +96,7 @@ class Timer:
 def try_training(
     stage: Stage[Any], config: PipelineConfig, context: Context[Any], meter: Meter
 ) -> Trial:
-    """Run a training stage briefly in the context's folder, for as long as `meter` says."""
+    """Run a training stage briefly in the context's folder, for as long as `meter` allows."""
     timer = Timer(meter)
     brief = replace(
         context,
@@ -109,8 +109,8 @@ def try_training(
 
 
 def try_images(run: Callable[[int], float], images: int, seconds: float) -> float:
-    """Seconds that work on `images` takes, by `run` on more and more of them, which returns its
-    seconds, until one of them takes a good part of `seconds`."""
+    """Extrapolate the seconds for all `images`. `run` takes a number of images and returns its
+    seconds; it runs on increasing numbers until one takes a quarter of `seconds`."""
     number, before = min(_FIRST_IMAGES, images), (0, 0.0)
     while True:
         elapsed = run(number)
@@ -123,7 +123,7 @@ def try_images(run: Callable[[int], float], images: int, seconds: float) -> floa
 
 
 def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:
-    """What is left of them after the first `done` epochs."""
+    """Return the epochs that remain after the first `done`."""
     left = []
     for kind in kinds:
         number = max(0, kind.number - done)
@@ -133,14 +133,14 @@ def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:
 
 
 def trains(stage: str, config: PipelineConfig) -> bool:
-    """Whether a stage goes through epochs."""
+    """Whether a stage trains in epochs."""
     return stage in ("search", "retrain", "probe") or (
         stage == "scorer" and config.scorer.weights is None
     )
 
 
 def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epochs]:
-    """What a training stage of `steps` steps an epoch goes through, in its order."""
+    """Return the kinds of epochs, in order, of a training stage with `steps` steps per epoch."""
     search = config.search
     if stage == "search":
         within = _within(steps, search.checkpoint_steps)
@@ -161,10 +161,9 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
 
 
 def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
-    """The config of a trial: a group of epochs of each kind, and a rate that changes no weight.
+    """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate.
 
-    A scorer that records its losses does not: the record needs whole epochs and costs next to
-    nothing.
+    A scorer does not record its losses, since that needs complete epochs and costs very little.
     """
     rate = {"learning_rate": _RATE}
     of_warm_up = stage == "scorer" and config.scorer.model == SUPERNET
@@ -189,7 +188,7 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
 
 
 def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
-    """Steps of an epoch on `images`."""
+    """Return the steps of an epoch on `images` images."""
     of_warm_up = config.scorer.model == SUPERNET
     batches = {
         "search": config.search.batch_size,
@@ -215,10 +214,10 @@ def _brief_classifier(config: ClassifierConfig) -> ClassifierConfig:
 
 
 def _warms_up(config: PipelineConfig) -> bool:
-    """Whether the search has a warm-up of its own."""
+    """Whether the search does its own warm-up."""
     return config.search.warmup_epochs > 0 and config.scorer.model != SUPERNET
 
 
 def _within(steps: int, every: int | None) -> int:
-    """Checkpoints within an epoch."""
+    """Return the number of checkpoints within an epoch, excluding its end."""
     return 0 if every is None else (steps - 1) // every
