@@ -116,7 +116,7 @@ def test_what_cannot_be_told_is_said_to_be_missing(folder, capsys):
     settings = ["--set", "goal=classifier", "--set", "landscape={}"]
     assert estimate(*settings) == 0
     shown = capsys.readouterr().out
-    assert "landscape  not estimated: how many steps" in shown
+    assert "landscape  not estimated: the number of steps" in shown
     assert "without landscape" in shown
 
 
