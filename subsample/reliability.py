@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from classification.seeding import make_generator
 from subsample.config import LossesConfig, ScoresConfig
@@ -30,6 +30,8 @@ class Reliability:
 
     correlation: float | None
     spearman_brown: float | None
+    interval: tuple[float, float] | None = None
+    """Of `spearman_brown`: 95 % over images as independent samples, these draws given."""
 
 
 def split_half_reliability(
@@ -59,7 +61,18 @@ def split_half_reliability(
     if not correlations:
         return Reliability(None, None)
     correlation = sum(correlations) / len(correlations)
-    return Reliability(correlation, spearman_brown(correlation))
+    bounds = correlation_interval(correlation, num_images)
+    interval = None if bounds is None else (spearman_brown(bounds[0]), spearman_brown(bounds[1]))
+    return Reliability(correlation, spearman_brown(correlation), interval)
+
+
+def correlation_interval(correlation: float, number: int) -> tuple[float, float] | None:
+    """Fisher's 95 % interval of a correlation of `number` pairs (Fisher 1921); None under four."""
+    if number < 4:
+        return None
+    middle = math.atanh(min(max(correlation, -1 + 1e-12), 1 - 1e-12))
+    half = float(norm.ppf(0.975)) / math.sqrt(number - 3)
+    return math.tanh(middle - half), math.tanh(middle + half)
 
 
 def spearman_brown(correlation: float, factor: float = 2.0) -> float:
@@ -86,8 +99,8 @@ def draws_for(target: float, reliability: float, draws: int) -> int | None:
 def reliability_warning(reliability: Reliability, config: LossesConfig) -> str | None:
     """One line if the ranking by all draws agrees with itself less than ENOUGH, or None.
 
-    It says what would raise the agreement, and that a more repeatable ranking need not be a more
-    useful one.
+    It says what would raise the agreement (a number of draws only with its interval), and that a
+    more repeatable ranking need not be a more useful one.
     """
     value = reliability.spearman_brown
     if value is None:
@@ -98,9 +111,14 @@ def reliability_warning(reliability: Reliability, config: LossesConfig) -> str |
     if value >= ENOUGH:
         return None
     advice = []
-    needed = draws_for(ENOUGH, value, config.draws)
-    if needed is not None and needed <= _MAX_DRAWS:
-        advice.append(f"scores.draws: {needed} (by the Spearman-Brown formula)")
+    if (needed := _advised_draws(reliability, config.draws)) is not None:
+        least, middle, most = needed
+        advice.append(
+            f"scores.draws: {middle} (by the Spearman-Brown formula; 95 % interval {least} to "
+            f"{most})"
+        )
+    known = reliability.interval
+    interval = "" if known is None else f" (95 % interval {known[0]:.2f} to {known[1]:.2f})"
     measured = config.source == "pass"  # a record has neither anchor_ce nor common draws
     if config.loss == "ce":
         advice.append("scores.loss: kl or anchor_ce" if measured else "scores.loss: kl")
@@ -110,10 +128,25 @@ def reliability_warning(reliability: Reliability, config: LossesConfig) -> str |
         advice.append("scores.common_draws: true")
     raised = f"; {', '.join(advice)} would raise it" if advice else ""
     return (
-        f"scores: the ranking's reliability is {value:.2f} with {config.draws} draws, under "
-        f"{ENOUGH}, so it is mostly chance{raised}; a more repeatable ranking is not by itself a "
-        "more useful one: compare networks trained on the subsets"
+        f"scores: the ranking's reliability is {value:.2f}{interval} with {config.draws} draws, "
+        f"under {ENOUGH}, so it is mostly chance{raised}; a more repeatable ranking is not by "
+        "itself a more useful one: compare networks trained on the subsets"
     )
+
+
+def _advised_draws(reliability: Reliability, draws: int) -> tuple[int, int, int] | None:
+    """Draws that reach ENOUGH: the fewest, the expected and the most by the interval.
+
+    None where the interval bounds them by nothing, or by too many draws to advise.
+    """
+    if reliability.interval is None or reliability.spearman_brown is None:
+        return None
+    low, high = reliability.interval
+    most = draws_for(ENOUGH, low, draws)
+    middle, least = (draws_for(ENOUGH, each, draws) for each in (reliability.spearman_brown, high))
+    if most is None or middle is None or least is None or most > _MAX_DRAWS:
+        return None
+    return least, middle, most
 
 
 def _measure(losses: np.ndarray, config: LossesConfig, measure: str) -> np.ndarray:

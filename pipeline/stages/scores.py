@@ -66,6 +66,7 @@ def run(context: Context[ScoresSettings]) -> None:
     record = {
         "correlation": reliability.correlation,
         "spearman_brown": reliability.spearman_brown,
+        "interval": reliability.interval,
         "warning": warning,
     }
     write_atomically(context.workspace.path(RELIABILITY), json.dumps(record, indent=1) + "\n")

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 
 from subsample.config import ScoresConfig
 from subsample.reliability import (
     Reliability,
+    correlation_interval,
     draws_for,
     reliability_warning,
     spearman_brown,
@@ -80,10 +82,11 @@ def test_draws_for_inverts_spearman_brown() -> None:
 
 
 def test_the_warning_names_only_what_is_not_set_yet() -> None:
-    low = Reliability(0.11, 0.2)
+    low = Reliability(0.11, 0.2, (0.1, 0.3))
     faithful = str(reliability_warning(low, CONFIG))
-    for advice in ("scores.draws: 40", "kl or anchor_ce", "scores.common_draws: true", "0.20"):
+    for advice in ("scores.draws: 40", "95 % interval 24 to 90", "kl or anchor_ce", "0.20"):
         assert advice in faithful
+    assert "scores.common_draws: true" in faithful
     other = ScoresConfig(loss="anchor_ce", common_draws=True)
     changed = str(reliability_warning(low, other))
     assert "scores.loss" not in changed
@@ -91,6 +94,44 @@ def test_the_warning_names_only_what_is_not_set_yet() -> None:
     assert "scores.draws: 40" in changed
 
 
-def test_the_warning_does_not_promise_what_no_number_of_draws_gives() -> None:
-    for value in (-0.1, 0.0, 0.001):
-        assert "scores.draws" not in str(reliability_warning(Reliability(value, value), CONFIG))
+@pytest.mark.parametrize("correlation", [-0.3, 0.02, 0.6])
+@pytest.mark.parametrize("number", [4, 100, 5000])
+def test_the_interval_is_that_of_scipy(correlation: float, number: int) -> None:
+    values = np.random.default_rng(2).standard_normal((2, number))
+    both = np.linalg.qr((values - values.mean(1, keepdims=True)).T)[0].T  # uncorrelated, centred
+    other = correlation * both[0] + math.sqrt(1 - correlation**2) * both[1]
+    expected = pearsonr(both[0], other).confidence_interval()
+    found = correlation_interval(correlation, number)
+    assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_holds_what_many_samples_of_images_give() -> None:
+    """Images of unlike spread, ten draws: 95 % of 100 samples; 89 or more, but for 1 in 100."""
+    random = np.random.default_rng(3)
+
+    def sample(images: int) -> Reliability:
+        spread = 1 + 0.3 * random.random((images, 1))
+        losses = 10 + spread * random.standard_normal((images, 10))
+        return split_half_reliability(losses, CONFIG)
+
+    truth = sample(100_000).spearman_brown
+    assert truth is not None
+    found = [sample(300).interval for _ in range(100)]
+    assert sum(bounds is not None and bounds[0] <= truth <= bounds[1] for bounds in found) >= 89
+
+
+@pytest.mark.parametrize(
+    ("value", "interval"),
+    [
+        (-0.1, (-0.2, 0.0)),
+        (0.04, (-0.02, 0.1)),  # 240 draws, or 90, or any number
+        (0.04, (0.005, 0.075)),  # up to 1990 draws
+        (0.04, None),
+    ],
+)
+def test_the_warning_gives_no_number_of_draws_that_the_interval_does_not_bound(
+    value: float, interval: tuple[float, float] | None
+) -> None:
+    warning = str(reliability_warning(Reliability(value, value, interval), CONFIG))
+    assert "scores.draws" not in warning
+    assert ("95 % interval" in warning) == (interval is not None)
