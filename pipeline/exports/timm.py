@@ -84,7 +84,8 @@ def _pretrained_config(trained: TrainedNetwork) -> dict[str, Any]:
     """Return timm's description of the images that the network was tested on."""
     config = trained.config
     layers = dict(trained.network.named_modules())
-    (first,) = (n for n, m in layers.items() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
+    # The stem comes first; a cell of 6 initial channels has convolutions of 3 channels too.
+    first = next(n for n, m in layers.items() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
     (last,) = (n for n, m in layers.items() if isinstance(m, nn.Linear))
     return {
         "num_classes": config.num_classes,
