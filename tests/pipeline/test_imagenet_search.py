@@ -137,8 +137,14 @@ def test_alpha_moves_on_images_in_files(finished: Place) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("subset.fraction=0.9", "subset.architecture_fraction: found 0.25; with fraction 0.9"),
-        ("subset.measure=full", "subset.architecture_fraction: found 0.25; measure full keeps"),
+        (
+            "subset.fraction=0.9",
+            "subset.architecture_fraction: found 0.25; its sum with fraction 0.9",
+        ),
+        (
+            "subset.measure=full",
+            "subset.architecture_fraction: found 0.25; cannot be used with measure: full",
+        ),
         (
             "data.image_size=63",
             "data.image_size: 63 pixels are too few for the supernet's imagenet",

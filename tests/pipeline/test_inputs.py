@@ -81,5 +81,5 @@ def test_an_image_that_no_epoch_sees_is_known_ahead(tmp_path):
             continue
         with pytest.raises(PipelineError, match=f"training image {row} is in none of the"):
             check_inputs(chosen, load_datasets(chosen), CPU)
-        with pytest.raises(PipelineError, match=f"training image {row} sat out every"):
+        with pytest.raises(PipelineError, match=f"training image {row} is in no recorded epoch"):
             recorded_losses(*record, LossesConfig(draws=2))

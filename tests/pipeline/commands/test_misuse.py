@@ -217,7 +217,7 @@ def test_a_config_edited_under_a_run_counts_from_the_next_run_on(folder, start, 
     shown = capsys.readouterr().out
     assert "changed since the last run of this name: scorer.epochs 12 → 2\n" in shown
     assert "scorer   made anew" in shown
-    assert f"kept in {folder / 'runs' / '.history'}" in shown
+    assert f"was moved to {folder / 'runs' / '.history'}" in shown
 
 
 @pytest.mark.long
