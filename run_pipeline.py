@@ -54,7 +54,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="PC-DARTS on a scored subset of your training images, with the cost counted.",
+    help="Run PC-DARTS on a scored subset of your training images, and record the cost.",
     epilog="Exit status: 0 done, 1 work failed, 2 bad input, 130 stopped by you.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -5,7 +5,7 @@
     ├── DataError        a folder, image or label
     ├── ArtifactError    a checkpoint, genotype, subset or other file
     ├── DeviceError      a device that is absent or too small
-    ├── WorkError        work that failed through nothing in its input
+    ├── WorkError        a failure not caused by the input
     │   ├── StorageError     a disk that is full, read-only or gone
     │   └── LostDeviceError  a device that stopped answering
     ├── InterruptedRunError   no mistake: the person stopped the run

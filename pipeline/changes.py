@@ -1,4 +1,4 @@
-"""What changed since the last run of the same name, and which stages that makes run again."""
+"""Lists what changed since the last run of the same name, and which stages run again."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _SHOWN = 6  # changes in a line
 
 
 def changes_since(last: LastRun, runner: Runner) -> list[str]:
-    """Lines on what differs from `last` and which stages run again; empty if nothing differs."""
+    """List what differs from `last` and which stages run again; empty if nothing differs."""
     if last.stages == runner.keys:
         return []
     if not last.stages:
@@ -28,12 +28,12 @@ def changes_since(last: LastRun, runner: Runner) -> list[str]:
         settings = changed_settings(before, runner.config.model_dump(mode="json"))
     except (yaml.YAMLError, AttributeError):
         settings = ""
-    what = settings or "the images or the code, no setting"
+    what = settings or "the images or the code, not the settings"
     return [f"changed since the last run of this name: {what}", *_remade(runner, last.stages)]
 
 
 def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Every setting that differs, by dotted key: `search.epochs 2 → 3`."""
+    """List every setting that differs, by dotted key: `search.epochs 2 → 3`."""
     old, new = flatten(before), flatten(after)
     keys = [key for key in (old | new) if old.get(key) != new.get(key)]
     shown = [f"{key} {_value(old, key)} → {_value(new, key)}" for key in keys[:_SHOWN]]
@@ -42,8 +42,8 @@ def changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> str
 
 
 def _remade(runner: Runner, before: Mapping[str, str]) -> list[str]:
-    """A line for each stage with an artifact under `before` but not under its present fingerprint,
-    with the reason."""
+    """Return a line with the reason for each stage with an artifact under its fingerprint in
+    `before` but none under its present one."""
     lines = []
     for stage in runner.order:
         old, new = before.get(stage), runner.keys[stage]
@@ -54,12 +54,12 @@ def _remade(runner: Runner, before: Mapping[str, str]) -> list[str]:
             reasons = _reasons(runner, stage, made)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # no existing artifact is affected
-        lines.append(f"{stage:8} made anew {new}  ({'; '.join(reasons)})")
+        lines.append(f"{stage:8} made again {new}  ({'; '.join(reasons)})")
     return lines
 
 
 def _reasons(runner: Runner, stage: str, made: Mapping[str, Any]) -> list[str]:
-    """Why a stage differs from its artifact with the manifest `made`."""
+    """Return why a stage differs from its artifact with the manifest `made`."""
     recipe = runner.stages[stage]
     reasons = []
     if made["version"] != recipe.version:

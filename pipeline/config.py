@@ -1,6 +1,6 @@
 """PipelineConfig: every stage's settings in one model; YAML files, base files, overrides.
 
-A mapping may name another file with `base:`, relative to its own; the keys beside it win.
+A mapping can extend another file with `base:`, a path relative to its own file; its keys win.
 """
 
 import reprlib
@@ -28,38 +28,39 @@ _MAX_BASES = 8
 
 
 class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
-    """Everything one run needs to know."""
+    """All settings of a run."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="of the folder under runs/"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="name of the folder in runs/"
     )
     goal: Goal = Field(
         "network",
-        description="what the run is after: a network, searched for and retrained; a classifier: "
-        "the scorer alone, with a report of its own; a subset, and what a classifier trained on it "
-        "alone reaches; or a ranking of random architectures trained on the subset, which the "
-        "fidelity command sets beside that on all images",
+        description="what the run produces: network, found by the search and retrained; "
+        "classifier, only the scorer, with a separate report; subset, with a classifier trained "
+        "only on it; or ranking, of random architectures trained on the subset, which the fidelity "
+        "command compares with the ranking on all images",
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="from which all randomness is derived")
-    data: DataConfig = Field(description="what is scored and searched on")
-    target: DataConfig = Field(description="what the found network is retrained on; data if absent")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of all random numbers")
+    data: DataConfig = Field(description="images to score and to search on")
+    target: DataConfig = Field(description="images to retrain the found network on; data if absent")
     scorer: ClassifierConfig = Field(default_factory=ClassifierConfig)
     scores: ScoresConfig = Field(default_factory=ScoresConfig)
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
     probe: ClassifierConfig | None = Field(
-        None, description="what is trained on a subset to tell its worth; the scorer's if absent"
+        None, description="classifier to evaluate a subset with; like the scorer if absent"
     )
     fidelity: FidelityConfig = Field(
         default_factory=FidelityConfig,
-        description="the architectures that are ranked, and their training",
+        description="architectures to rank, and their training",
     )
     robustness: RobustnessConfig | None = Field(
-        None, description="attacks on the trained classifier, and images from elsewhere, if any"
+        None,
+        description="attacks and distribution shift on the trained classifier; skipped if absent",
     )
     landscape: LandscapeConfig | None = Field(
-        None, description="the loss around the trained classifier's weights, if it is asked for"
+        None, description="loss around the trained classifier's weights; skipped if absent"
     )
 
     @model_validator(mode="before")
@@ -71,12 +72,12 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def goal_alone(self) -> "PipelineConfig":
-        """The same config with its goal alone: neither robustness nor landscape."""
+        """The same config without robustness and landscape."""
         return self.model_copy(update={"robustness": None, "landscape": None})
 
     @property
     def probed(self) -> ClassifierConfig:
-        """The classifier that is trained on a subset to evaluate it."""
+        """The classifier to evaluate a subset with."""
         if self.probe is not None:
             return self.probe
         return self.scorer.model_copy(update={"record_losses": False})
@@ -107,12 +108,12 @@ def load_config(
 
 
 def dump_config(config: PipelineConfig) -> str:
-    """The resolved config as YAML that `load_config` reads back to the same value."""
+    """Return the resolved config as YAML that `load_config` reads back to the same value."""
     return dump_values(config.model_dump(mode="json"))
 
 
 def flatten(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
-    """Nested values by their keys, joined."""
+    """Flatten nested values; their keys are joined by `separator`."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -125,7 +126,7 @@ def flatten(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
 
 def _read(path: Path, depth: int) -> dict[str, Any]:
     if depth > _MAX_BASES:
-        raise ConfigError(f"{path}: `base` leads through more than {_MAX_BASES} files; a circle?")
+        raise ConfigError(f"{path}: `base` links more than {_MAX_BASES} files; is there a cycle?")
     return _resolve_bases(Document.read(path).values, path, depth)
 
 
@@ -177,7 +178,7 @@ def _set(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
 
 
 def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem of values that are no `model`: key, what was found, what is allowed."""
+    """Return the first problem of invalid values: key, what was found, what is allowed."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     location = [str(part) for part in first["loc"]]
@@ -196,7 +197,7 @@ def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _fields(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys allowed at a place in the config."""
+    """Return the keys allowed at a location in the config."""
     for part in (part for part in location if not part.isdigit()):
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]

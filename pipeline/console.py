@@ -1,4 +1,4 @@
-"""Progress and messages: a live line in a terminal, plain lines elsewhere, JSON for scripts."""
+"""Progress and messages: a live line in a terminal, otherwise plain lines; JSON for scripts."""
 
 import io
 import json
@@ -39,7 +39,7 @@ class Console:
 
     @classmethod
     def choose(cls, quiet: bool, as_json: bool) -> "Console":
-        """No messages, messages on standard error next to JSON, or messages on standard output."""
+        """Log nothing if `quiet`, to standard error if `as_json`, else to standard output."""
         return cls(io.StringIO() if quiet else sys.stderr if as_json else sys.stdout)
 
     def log(self, message: str) -> None:
@@ -49,7 +49,7 @@ class Console:
 
     @contextmanager
     def progress(self, stage: str, device: str) -> Iterator[Progress]:
-        """A callable that shows the progress of `stage` until the block ends."""
+        """Provide a callable that shows the progress of `stage` until the block ends."""
         if not self._rich.is_terminal:
             yield _Reporter(stage, device, self._plain)
             return
@@ -80,7 +80,7 @@ class Console:
         except OSError as error:
             lost, self.log_file = self.log_file, None
             reason = refusal_of(error, lost) or f"{lost}: {error}"
-            self.log(f"warning: no log from here on ({reason})")
+            self.log(f"warning: the log ends here ({reason})")
 
 
 class _Unbreakable:

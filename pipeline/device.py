@@ -21,7 +21,7 @@ _KEPT_BYTES, _MAPPED_BYTES = 2**31 - 1, 64 * 2**20
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA if available, else the CPU. Raises DeviceError for a missing device."""
+    """Resolve `auto` to CUDA if available, else to CPU. Raises DeviceError for a missing device."""
     kind, _, index = name.partition(":")
     if kind not in CHOICES or (index and not (kind == "cuda" and index.isdigit())):
         raise DeviceError(f"--device: found {name!r}; allowed: {', '.join(CHOICES)}, cuda:N")
@@ -38,12 +38,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def device_kind(device: torch.device) -> Literal["cpu", "gpu"]:
-    """The unit of its hours."""
+    """Return the kind of hours in which the cost is counted."""
     return "gpu" if device.type == "cuda" else "cpu"
 
 
 def device_name(device: torch.device) -> str:
-    """The vendor's model name; for a CPU with torch's number of threads."""
+    """Return the vendor's model name; for a CPU also torch's number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_model()}, {torch.get_num_threads()} threads"
@@ -79,13 +79,13 @@ _PATIENCE = 10  # seconds, for a repository on a slow network
 
 @cache
 def software() -> str:
-    """`torch 2.12.1, code 1a2b3c4`: the commit, with `-dirty` if files differ from it."""
+    """Return `torch 2.12.1, code 1a2b3c4`: the commit, with `-dirty` if files differ from it."""
     code = _commit()
     return f"torch {torch.__version__}" + (f", code {code}" if code else "")
 
 
 def _commit() -> str:
-    """The commit of this repository; empty without a repository or git."""
+    """Return the commit of this repository; empty without a repository or git."""
     if not (_ROOT / ".git").exists():
         return ""
     command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--exclude=*"]

@@ -27,7 +27,7 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """Raises ConfigError, naming the file, if it cannot be read or holds something else."""
+        """Read a file. Raises ConfigError, naming it, if it is unreadable or not a mapping."""
         try:
             text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
         except OSError as error:
@@ -52,7 +52,7 @@ class Document:
         return cls(path, values, root)
 
     def line(self, *location: str | int) -> int:
-        """The line, from 1, of the value at these keys and positions, or of its nearest parent."""
+        """Return the line, from 1, of the value at these keys and positions, or of its parent."""
         node, line = self._root, 1
         for part in location:
             if isinstance(node, yaml.MappingNode):
@@ -71,17 +71,17 @@ class Document:
         return line
 
     def where(self, *location: str | int) -> str:
-        """`file:line` of that value, as the start of a message."""
+        """Return `file:line` of that value, to start a message with."""
         return f"{self.path}:{self.line(*location)}"
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value. Raises yaml.YAMLError."""
+    """Parse one YAML value. Raises yaml.YAMLError."""
     return _parse(text)[1]
 
 
 def dump_values(values: Mapping[str, Any]) -> str:
-    """YAML that `Document.read` reads back to the same values."""
+    """Return YAML that `Document.read` reads back to the same values."""
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -107,12 +107,12 @@ def check_values(value: Any, key: str = "") -> None:
 
 
 def kind_of(value: Any) -> str:
-    """The name of a value's type in messages."""
+    """Return the name of a value's type for messages."""
     return "nothing" if value is None else type(value).__name__
 
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """A text's node and value, both None if it is empty. Raises yaml.YAMLError."""
+    """Parse a text to node and value, both None if it is empty. Raises yaml.YAMLError."""
     try:
         loader = _StrictLoader(text)
         try:

@@ -1,4 +1,4 @@
-"""Why a stage failed, where a person can act on it: full disk, memory, lost device."""
+"""Messages with advice for failures of a stage: full disk, memory, lost device."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def failure_of(
     config: PipelineConfig,
     work: Path,
 ) -> PipelineError | None:
-    """The error to report for a stage that worked in `work`; None for a bug.
+    """Return the error to report for a stage that worked in `work`; None for a bug.
 
     `section` is the dotted key of the settings that decide how much memory the stage takes.
     """
@@ -59,7 +59,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _out_of_memory(
     error: BaseException, stage: str, section: str, attempt: Attempt, config: PipelineConfig
 ) -> DeviceError:
-    """Names every setting of the stage that would lower its memory, with its value."""
+    """Name every setting of the stage that would lower its memory, with its value."""
     where = "device" if attempt.device_kind == "gpu" else "machine"
     ways = _lower_memory(section, config, attempt.device_kind == "gpu")
     ways.append("choose another --device" if where == "device" else "free some of it")

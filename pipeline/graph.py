@@ -15,7 +15,7 @@ from classification.settings import effective_settings
 from pipeline.config import Goal, PipelineConfig
 from pipeline.store.store import Artifact, fingerprint
 
-SOURCES = ("data", "target")  # the two datasets, which the graph shows beside the stages
+SOURCES = ("data", "target")  # the two datasets, which are nodes of the graph too
 
 
 class StageSettings(BaseModel, frozen=True, extra="forbid"):
@@ -41,7 +41,7 @@ class Context(Generic[Settings]):
     log: Callable[[str], None]
 
     def input(self, stage: str, name: str) -> Path:
-        """The file called `name` in an earlier stage's artifact."""
+        """Return the path of the file `name` in an earlier stage's artifact."""
         return self.inputs[stage].path / name
 
 
@@ -78,7 +78,7 @@ class Stage(Generic[Settings]):
 
 
 def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> "nx.DiGraph[str]":
-    """The stages that this config runs and the datasets they read; edges follow the data."""
+    """Build the graph of a config's stages and the datasets they read; edges follow the data."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     for name in _required(stages, config):
         for need in stages[name].needs(config):
@@ -88,7 +88,7 @@ def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> "nx
 
 
 def stage_order(graph: "nx.DiGraph[str]", stages: Mapping[str, Stage[Any]]) -> list[str]:
-    """The graph's stages, each after all it needs."""
+    """Return the graph's stages, each after all that it needs."""
     order = {name: rank for rank, name in enumerate(stages)}
     ranked = nx.lexicographical_topological_sort(graph, key=lambda n: order.get(n, -1))
     return [name for name in ranked if name in stages]
@@ -97,7 +97,7 @@ def stage_order(graph: "nx.DiGraph[str]", stages: Mapping[str, Stage[Any]]) -> l
 def fingerprints(
     stages: Mapping[str, Stage[Any]], config: PipelineConfig, content: Mapping[str, str]
 ) -> dict[str, str]:
-    """The fingerprint of every stage, from its settings and the fingerprints of all it needs.
+    """Compute each stage's fingerprint from its settings and the fingerprints of its needs.
 
     `content` maps dataset names to content hashes.
     """
@@ -121,7 +121,7 @@ def _ends(stage: Stage[Any], config: PipelineConfig) -> bool:
 
 
 def _required(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> list[str]:
-    """The final stages of a config and all that they need, in the order of `stages`."""
+    """Return the final stages of a config and all that they need, in the order of `stages`."""
     wanted, open_ = set(), [name for name, stage in stages.items() if _ends(stage, config)]
     while open_:
         name = open_.pop()

@@ -1,4 +1,4 @@
-"""The processes of one run under torchrun: their devices, and their agreement.
+"""Processes of a run under torchrun: their devices, and checks that they do the same work.
 
 `torchrun --nproc-per-node=N run_pipeline.py run CONFIG` starts N processes per machine. All of
 them must see the store.
@@ -23,11 +23,11 @@ from pipeline.device import resolve_device
 # The others may wait long for a stage that one process runs alone, or for a lock; a dead process
 # is detected by its closed connection, not by this timeout.
 _PATIENCE = timedelta(days=7)
-_ARRIVAL = timedelta(minutes=10)  # of all processes, from the first on
+_ARRIVAL = timedelta(minutes=10)  # for all processes to connect
 
 
 def launched_processes() -> int:
-    """How many processes torchrun started for this run; 1 without it."""
+    """Return the number of processes that torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -41,9 +41,9 @@ def check_command(name: str) -> None:
 
 @contextmanager
 def joined(device_choice: str) -> Iterator[tuple[World, torch.device]]:
-    """The world of this run, and this process's device; alone without torchrun.
+    """Provide the world of this run and this process's device; one process without torchrun.
 
-    Raises DeviceError if there is no such device for each process.
+    Raises DeviceError if a process has no such device.
     """
     size = launched_processes()
     if size == 1:
@@ -80,12 +80,12 @@ def check_agreement(
 
 
 def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None:
-    """Raise ConfigError, naming the key, for what several processes cannot share."""
+    """Raise ConfigError, naming the key, for a setting that several processes cannot use."""
     if world.alone:
         return
     trained = {"scorer": config.scorer, "probe": config.probed}
     if config.scorer.model == SUPERNET:
-        del trained["scorer"]  # whose training is set by the search
+        del trained["scorer"]  # the search's settings define its training
     shared: dict[str, ClassifierConfig | SearchConfig | RetrainConfig] = {
         **trained,
         "search": config.search,
@@ -117,7 +117,7 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
 
 
 def _meeting_point(rank: int) -> dist.Store:
-    """The store through which the processes exchange their addresses.
+    """Return the store through which the processes exchange their addresses.
 
     Torchrun keeps one store for all restarts, with the addresses of dead processes in it; so every
     attempt has a prefix.
@@ -129,11 +129,11 @@ def _meeting_point(rank: int) -> dist.Store:
 
 
 def _own_device(choice: str) -> torch.device:
-    """With CUDA, the device with the process's local rank."""
+    """Return the process's device; with CUDA, the one of its local rank."""
     if ":" in choice:
         raise DeviceError(
-            f"--device: found {choice!r} for several processes; allowed: auto, cpu, cuda: each "
-            "takes its own"
+            f"--device: found {choice!r} for several processes; allowed: auto, cpu, cuda; "
+            "each process gets a device"
         )
     device = resolve_device(choice)
     if device.type == "cpu":

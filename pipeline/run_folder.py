@@ -55,12 +55,12 @@ class RunFolder:
 
     @classmethod
     def open(cls, root: Path, run: str) -> "RunFolder":
-        """An existing run, by name or by path. Raises ArtifactError if there is none."""
+        """Open an existing run by name or path. Raises ArtifactError if there is none."""
         for path in (root / run, Path(run)):
             if (path / _CONFIG).is_file():
                 return cls(path)
-        names = ", ".join(sorted(p.parent.name for p in root.glob(f"*/{_CONFIG}"))) or "none yet"
-        raise ArtifactError(f"{root}: no run called {run!r}; there are: {names}")
+        names = ", ".join(sorted(p.parent.name for p in root.glob(f"*/{_CONFIG}"))) or "none"
+        raise ArtifactError(f"{root}: no run called {run!r}; existing runs: {names}")
 
     @classmethod
     def record(
@@ -99,7 +99,7 @@ class RunFolder:
         return folder
 
     def last(self) -> "LastRun | None":
-        """The run that was recorded last in this folder, if any."""
+        """Return the run that was recorded last in this folder, if any."""
         try:
             text = (self.path / _CONFIG).read_text(errors="replace")
         except FileNotFoundError:
@@ -141,12 +141,12 @@ class RunFolder:
             lock.release()
 
     def config(self) -> PipelineConfig:
-        """The resolved config of the run. Raises ArtifactError if its file is damaged."""
+        """Return the resolved config. Raises ArtifactError if its file is damaged."""
         self.config_text()
         return load_config(self.config_path)
 
     def config_text(self) -> str:
-        """The resolved config as it was written. Raises ArtifactError if its file is damaged."""
+        """Return the resolved config as written. Raises ArtifactError if its file is damaged."""
         try:
             text = self.config_path.read_bytes()
         except OSError as error:
@@ -158,7 +158,7 @@ class RunFolder:
         return text.decode(errors="replace")
 
     def manifest(self) -> dict[str, Any]:
-        """Name, seed, device, artifact store and the fingerprint of each stage.
+        """Return name, seed, device, artifact store and the fingerprint of each stage.
 
         Raises ArtifactError, naming the file, if it is damaged.
         """
@@ -188,7 +188,7 @@ class RunFolder:
         return self.path.parent / _HISTORY
 
     def run_command(self, artifacts: Path, *options: str) -> str:
-        """The command that resumes this run with that store and `options`."""
+        """Return the command that resumes this run with that store and `options`."""
         words = ["python", "run_pipeline.py", "run", str(self.config_path), *options]
         runs = self.path.parent
         words += [] if str(runs) == "runs" else ["--runs", str(runs)]

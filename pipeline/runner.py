@@ -97,7 +97,7 @@ class Runner:
         self._damaged: set[str] = set()
 
     def plan(self, selection: Selection) -> list[Step]:
-        """The steps of `run`, in order; nothing is started."""
+        """Return the steps of `run`, in order, without starting any."""
         selection.check(self.order)
         standing: dict[str, Artifact] = {}
         steps = []
@@ -136,17 +136,17 @@ class Runner:
         if forced:
             return Step(name, key, "run", "forced")
         if missing:
-            return Step(name, key, "run", f"needs {' and '.join(missing)}, to be made first")
+            return Step(name, key, "run", f"needs {' and '.join(missing)}, not made yet")
         if self._find(name, standing) is not None:
             return Step(name, key, "reuse", str(self.store.path(name, key)))
         if name in self._damaged:
-            return Step(name, key, "run", "the artifact that stands is damaged")
+            return Step(name, key, "run", "the existing artifact is damaged")
         if any(work.glob("checkpoint-*")):
-            return Step(name, key, "resume", f"begun in {work}")
-        return Step(name, key, "run", "not made yet under these settings")
+            return Step(name, key, "resume", f"unfinished work in {work}")
+        return Step(name, key, "run", "not made yet with these settings")
 
     def _find(self, name: str, inputs: Mapping[str, Artifact]) -> Artifact | None:
-        """The stage's artifact if it exists, is intact, and was made from these inputs."""
+        """Return the stage's artifact if it exists, is intact, and was made from these inputs."""
         try:
             artifact = self.store.find(name, self.keys[name])
         except FormatError:
@@ -172,7 +172,7 @@ class Runner:
         return artifact
 
     def _standing(self, name: str) -> dict[str, Artifact]:
-        """The artifacts that `name` needs; all must exist."""
+        """Return the artifacts that `name` needs; all must exist."""
         return {need: self._require(need) for need in self._stage_needs(name)}
 
     def _obtain(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
@@ -186,7 +186,7 @@ class Runner:
             return self._agree(name, artifacts, forced) or self._make(name, artifacts, forced)
 
     def _agree(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact | None:
-        """The artifact that the first process finds, if the stage need not run again."""
+        """Return the artifact that the first process finds, unless the stage has to run."""
         find = partial(self._find, name, artifacts)
         return self.world.from_first(lambda: None if forced else find())
 
@@ -201,7 +201,7 @@ class Runner:
 
     @contextmanager
     def _together(self, name: str) -> Iterator[None]:
-        """Turns the exception of a broken connection into a one-line error."""
+        """Turn the exception of a broken connection into a one-line error."""
         try:
             yield
         except RuntimeError as error:
@@ -209,8 +209,8 @@ class Runner:
                 raise
             reason = str(error).partition("\n")[0]
             raise DeviceError(
-                f"{name}: process {self.world.rank} of {self.world.size} cannot go on without the "
-                f"others ({reason}); run the same command to resume from the last checkpoint"
+                f"{name}: process {self.world.rank} of {self.world.size} cannot continue without "
+                f"the others ({reason}); run the same command to resume from the last checkpoint"
             ) from error
 
     def _context(

@@ -95,11 +95,11 @@ def test_images_that_changed_are_found_and_what_was_made_of_them_is_made_anew(
     assert UNCHANGED in planned(finished, capsys)
     change(images)
     shown = planned(finished, capsys)
-    assert "changed since the last run of this name: the images or the code, no setting" in shown
+    assert "since the last run of this name: the images or the code, not the settings" in shown
     assert "(the images of data changed)" in shown
     assert UNCHANGED not in shown
     assert main(["report", "own", "--runs", str(finished / "runs")]) == 2
-    assert "data: the images are not those that scorer was made of" in capsys.readouterr().err
+    assert "data: the images differ from those of scorer" in capsys.readouterr().err
 
 
 def test_images_brought_back_are_known_again(finished, images, capsys):

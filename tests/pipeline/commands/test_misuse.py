@@ -216,7 +216,7 @@ def test_a_config_edited_under_a_run_counts_from_the_next_run_on(folder, start, 
     assert main(run(folder)) == 0
     shown = capsys.readouterr().out
     assert "changed since the last run of this name: scorer.epochs 12 → 2\n" in shown
-    assert "scorer   made anew" in shown
+    assert "scorer   made again" in shown
     assert f"was moved to {folder / 'runs' / '.history'}" in shown
 
 

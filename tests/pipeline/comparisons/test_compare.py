@@ -303,4 +303,4 @@ def test_a_stage_that_nothing_is_compared_of_and_a_run_that_is_none_are_named(pl
     assert place.compare("v-0", stage="scorer") == 2
     assert "--stage: found 'scorer'; allowed: robustness, landscape" in refusal(capsys)
     assert place.compare("absent") == 2
-    assert "no run called 'absent'; there are: v-0" in refusal(capsys)
+    assert "no run called 'absent'; existing runs: v-0" in refusal(capsys)

@@ -224,7 +224,7 @@ def test_a_log_that_cannot_be_written_is_told_once_and_ends_nothing(tmp_path, ca
     command = run(tmp_path, tmp_path / "artifacts", tmp_path / "runs")
     (tmp_path / "runs" / "tiny" / "log.txt").mkdir(parents=True)
     assert main(command) == 0
-    assert capsys.readouterr().out.count("warning: no log from here on") == 1
+    assert capsys.readouterr().out.count("warning: the log ends here") == 1
     assert (tmp_path / "runs" / "tiny" / "report" / "report.md").exists()
 
 
