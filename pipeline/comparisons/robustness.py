@@ -15,7 +15,7 @@ from pipeline.comparisons.numbers import Values, columns_of, describe_means
 from pipeline.reports.page import fill, markdown_table
 from pipeline.reports.robustness_sections import AUPR, SHIFT, Key, chance_aupr
 
-_CLEAN: Key = ("white-box", "clean")  # shown beside the white-box attacks
+_CLEAN: Key = ("white-box", "clean")  # shown with the white-box attacks
 _NOT_MEASURED = "**Published figures**, the paper's, not measured here"
 
 

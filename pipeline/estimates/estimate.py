@@ -224,7 +224,7 @@ class _Trials:
     def _pass_over_images(self, name: str) -> float:
         """Time a stage whose cost is proportional to the images, on some of them."""
         labels, measure = self._data.train.labels, self._config.subset.measure
-        by_class = name == "baseline" and measure == "k_center"  # proportional to whole classes
+        by_class = name == "baseline" and measure == "k_center"  # proportional to complete classes
 
         def run(number: int) -> float:
             part = _portion(labels, number, by_class)

@@ -77,7 +77,7 @@ def _all_seconds(epoch: Epoch, training: bool) -> float:
 
 
 class Timer:
-    """A stage's progress callback that times its epochs, and tells the meter which warm up."""
+    """A stage's progress callback that times its epochs, and marks warm-up epochs for the meter."""
 
     def __init__(self, meter: Meter) -> None:
         self.epochs: list[Epoch] = []

@@ -28,7 +28,7 @@ _CLOCK_SECONDS = 0.02  # between two clock readings: at most this much of an att
 class Stopwatch:
     """A running attempt.
 
-    A thread writes the record twice a second and, in between, the seconds alone, in place and
+    A thread writes the record twice a second and, in between, only the seconds, in place and
     without flushing: these survive a kill, though not a power cut. `begin`, in monotonic seconds,
     is the start of an attempt that started before `folder` was ready.
     """

@@ -198,7 +198,7 @@ def _blame(message: str, config: StudyConfig, point: _Point, document: Document)
         (config.series[point.series].set, series),
         (config.set, ("set",)),
     ]
-    # A validator of a whole section names the field without its section.
+    # A validator of a section names the field without its section.
     for pattern in (r"(^|\s){}\b", r"\b{}\b"):
         for settings, location in places:
             for key in settings:
