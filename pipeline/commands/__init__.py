@@ -1,4 +1,4 @@
-"""The commands, one module each, in the order of the help; imported when called."""
+"""The commands, one per module, in the order of the help; imported when called."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ COMMANDS = (
 
 
 def load_command(name: str) -> Any:
-    """The click command made of the function `name` in the module `name`."""
+    """Return the click command made from the function `name` in the module `name`."""
     module = importlib.import_module(f"pipeline.commands.{name}")
     own = typer.Typer(add_completion=False, rich_markup_mode=None)
     own.command(name)(getattr(module, name))
@@ -36,7 +36,7 @@ def load_command(name: str) -> Any:
 
 
 def summary_of(name: str) -> str:
-    """The first line of a command's help, read from its source without importing it."""
+    """Return the first line of a command's help, read from its source without importing it."""
     tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
     found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
     return (ast.get_docstring(found) or "").partition("\n")[0]

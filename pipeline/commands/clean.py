@@ -74,7 +74,7 @@ def _list(console: Console, found: Sequence[Removable]) -> None:
 
 
 def _sum_of(found: Sequence[Removable]) -> str:
-    """Number, size and cost; the cost of a stage counts once."""
+    """Return number, size and cost; the cost of a stage counts once."""
     costs = {each.entry.key: each.cost for each in found if each.cost.hours != 0}
     total = sum(costs.values(), Cost())
     locks = sum(each.entry.kind == "lock" for each in found)
@@ -97,4 +97,4 @@ def _tell_of_history(
     if kept:
         where = " and ".join(str(folder / ".history") for folder in runs)
         size = decimal(sum(entry.size for entry in kept))
-        console.log(f"kept        {len(kept)}, {size}, for {where} alone; remove that to free it")
+        console.log(f"kept        {len(kept)}, {size}, only for {where}; delete it to free that")

@@ -63,7 +63,7 @@ def estimate(
 
 
 def _line(stage: StageEstimate, unit: str) -> str:
-    """The line of a stage: hours, memory, notes."""
+    """Return the line of a stage: hours, memory, notes."""
     if stage.hours is None:
         return f"{stage.stage:10} not estimated: {stage.note}"
     if stage.action == "reuse":
@@ -72,7 +72,7 @@ def _line(stage: StageEstimate, unit: str) -> str:
     if stage.low is not None and stage.high is not None:
         notes.append(f"{format_hours(stage.low)} to {format_hours(stage.high)}, {stage.note}")
     if stage.action == "resume":
-        notes.append("what is left of it")
+        notes.append("remaining work only")
     return f"{stage.stage:10} {format_hours(stage.hours):>8} {unit}  {'  '.join(notes)}"
 
 
@@ -82,7 +82,7 @@ def _sums(found: RunEstimate, unit: str) -> list[str]:
     if any(each.stage == "search" for each in found.stages):
         before = format_hours(found.before_retraining)
         alone = format_hours(found.search_alone)
-        lines.append(f"{'of it':10} {before:>8} {unit}  scorer + scores + subset + search")
+        lines.append(f"{'of which':10} {before:>8} {unit}  scorer + scores + subset + search")
         lines.append(f"{'':10} {alone:>8} {unit}  search alone")
     return lines
 

@@ -87,6 +87,6 @@ def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artif
             source = artifact.manifest["inputs"].get(name)
             if source is not None and source["content_hash"] != dataset.content_hash:
                 raise DataError(
-                    f"{name}: the images are not those that {stage} was made of; allowed: the same "
-                    "ones, or `run`, which makes it of these"
+                    f"{name}: the images differ from those of {stage}; allowed: the same images, "
+                    "or `run`, which makes it again from these"
                 )

@@ -37,7 +37,7 @@ from pipeline.tracking import Tracker, check_tensorboard
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
-    str | None, typer.Option(metavar="STAGE", help="run this stage alone, from existing artifacts")
+    str | None, typer.Option(metavar="STAGE", help="run only this stage, from existing artifacts")
 ]
 Force = Annotated[str | None, typer.Option(metavar="STAGE", help="run this stage again")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print what would run, and why")]
@@ -109,7 +109,7 @@ def _prepare(
     selection: Selection,
     place: tuple[World, torch.device, Store, Console],
 ) -> Runner:
-    """The runner, after all processes have passed the checks."""
+    """Return the runner after all processes have passed the checks."""
     world, device, store, console = place
     keep_freed_memory()
 

@@ -36,7 +36,7 @@ def show(
         ),
     ] = None,
     set_: Overrides = None,
-    columns: Annotated[int, typer.Option(help="mixes to draw of each, 1 to 6")] = 4,
+    columns: Annotated[int, typer.Option(help="examples of each kind, 1 to 6")] = 4,
     artifacts: Artifacts = Path("artifacts"),
 ) -> None:
     """Draw examples of image mixing: boxes, saliency and soft labels.
@@ -59,7 +59,7 @@ def show(
 
 
 def _choose(config: PipelineConfig, kind: str) -> MixingConfig:
-    """The config's mixer if it is of this kind, else that kind with the config's K and α."""
+    """Return the config's mixer if it is of this kind, else that kind with the config's K and α."""
     shown = [name for name in get_args(Kind) if name not in _UNSEEN]
     if kind not in shown:
         raise ConfigError(f"--mixer: found {kind!r}; allowed: {', '.join(shown)}")
@@ -98,7 +98,7 @@ def _mix(
 def _trained(
     config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
 ) -> torch.nn.Module:
-    """The config's scorer, whose gradients give the saliency."""
+    """Load the config's scorer, whose gradients give the saliency."""
     scorer = config.scorer
     if scorer.weights is not None:
         return load_scorer(scorer.model, dataset.num_classes, scorer.weights)
@@ -107,7 +107,7 @@ def _trained(
     artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
     if artifact is None:
         raise ArtifactError(
-            f"--mixer {mixing.kind}: takes its saliency from the trained scorer, which is not made "
+            f"--mixer {mixing.kind}: uses the trained scorer for saliency, which does not exist "
             "yet; run the config with --until scorer, or set scorer.weights"
         )
     return load_scorer(scorer.model, dataset.num_classes, artifact.path / WEIGHTS)

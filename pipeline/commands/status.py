@@ -56,12 +56,12 @@ class StageState:
 
 
 def stage_state(store: Store, stage: str, key: str, run: str) -> StageState:
-    """The state (reused, done, running, interrupted at n of m, pending) and the cost so far."""
+    """Return the state (reused, done, running, interrupted at n of m, pending) and its cost."""
     attempts = store.ledger.attempts([key])
     work = store.workspace(stage, key)
-    unbooked = open_attempt(store.path(stage, key)) or open_attempt(work)
-    if unbooked and not any(unbooked.is_same_as(attempt) for attempt in attempts):
-        attempts.append(unbooked)
+    unrecorded = open_attempt(store.path(stage, key)) or open_attempt(work)
+    if unrecorded and not any(unrecorded.is_same_as(attempt) for attempt in attempts):
+        attempts.append(unrecorded)
     cost = Cost.of(attempts)
     if store.path(stage, key).exists():
         makers = [attempt.run for attempt in attempts if attempt.outcome == "done"]

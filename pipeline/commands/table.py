@@ -11,7 +11,7 @@ from pipeline.run_folder import RESULTS, RunFolder
 def table(names: RunNames, runs: Runs = Path("runs")) -> None:
     """Print a table of classifier runs.
 
-    One row per setting, with mean ± std over its seeds and the paper's figure beside it.
+    One row per setting, with mean ± std over its seeds and the paper's value.
 
     \b
     Example:

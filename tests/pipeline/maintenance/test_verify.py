@@ -55,7 +55,7 @@ def test_a_store_as_it_should_be_is_told_line_by_line_and_left_as_it_is(store, t
     assert f"scores     {BEGUN}  partial  interrupted at epoch 2 of 3" in said
     assert "ledger  intact   2 attempts, 0.02 CPU-hours" in said
     assert "1 of 3 stages made" in said
-    assert "4 of 4 as they should be, 0 damaged" in said
+    assert "4 checked, 0 damaged" in said
     assert tree() == before
 
 
@@ -68,7 +68,7 @@ def test_damage_is_named_and_the_status_is_1(store, tmp_path, capsys, stage):
     assert verify(tmp_path) == 1
     said = capsys.readouterr().out
     assert str(path) in said
-    assert "3 of 4 as they should be, 1 damaged" in said
+    assert "4 checked, 1 damaged" in said
 
 
 def test_a_torn_line_of_the_ledger_is_numbered(store, tmp_path, capsys):
