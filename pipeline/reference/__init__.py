@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def generated_pages() -> dict[Path, str]:
-    """Path and text of every generated page; of architecture.md only the tree is generated."""
+    """Return every generated page by path; in architecture.md only the tree is generated."""
     docs = ROOT / "docs"
     architecture = docs / "architecture.md"
     return {

@@ -1,4 +1,4 @@
-"""`make docs`: write the generated pages."""
+"""Writes the generated pages; run by `make docs`."""
 
 from pipeline.reference import generated_pages
 

@@ -13,7 +13,7 @@ Every command is called as `python run_pipeline.py COMMAND`, from any folder, wi
 _NOTES = """
 **Stages.** `--until`, `--only` and `--force` take the name of a stage: `scorer`, `scores` or
 `baseline`, `subset`, `search`, `retrain`; `probe` with `goal: subset`, which trains a classifier on
-the subset instead of searching; `robustness` and `landscape` where the config asks for them.
+the subset instead of searching; `robustness` and `landscape` if the config sets them.
 
 **Stopping and resuming.** Run the same command again. Ctrl-C, SIGTERM, a closed terminal, a full
 disk and SIGKILL cost the epoch in progress at most; on a CPU a resumed run ends with the same bytes
@@ -30,7 +30,7 @@ This page is generated from the commands' own help by `make docs`; a test compar
 
 
 def commands_reference() -> str:
-    """The page, Markdown."""
+    """Return the page as Markdown."""
     table = [f"| [`{name}`](#{name}) | {summary_of(name)} |\n" for name in COMMANDS]
     helps = [f"\n## {name}\n\n```text\n{_help(name)}\n```\n" for name in COMMANDS]
     head = ["| command | what it does |\n", "| --- | --- |\n"]

@@ -1,4 +1,4 @@
-"""docs/configuration.md, from the schema: every key with its default, its values, its meaning."""
+"""docs/configuration.md, from the schema: every key with default, values and meaning."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,38 +8,38 @@ from pipeline.config import PipelineConfig
 
 _HEAD = """# Configuration
 
-A config is a YAML file, a mapping of the keys below; `configs/` has one for every purpose, each of
-which opens with what to expect of it. A file may begin from another with `base: FILE`, relative to
-itself: the keys beside it win. `--set KEY=VALUE` wins over both, with dots between keys
-(`--set search.epochs=10`) and YAML as the value (`--set 'scorer.mixing={kind: none}'`). A key that
-does not exist, or a value that is not allowed, is named before anything starts.
+A config is a YAML file with the keys below. `configs/` has one for every purpose; its header states
+what to expect. A file can extend another with `base: FILE`, relative to itself; its own keys take
+precedence, and `--set KEY=VALUE` overrides both, with dots between keys (`--set search.epochs=10`)
+and YAML as the value (`--set 'scorer.mixing={kind: none}'`). Unknown keys and values that are not
+allowed are reported before anything starts.
 
-A changed setting makes the stages that depend on it again, and those that follow from them. No
-stage depends on a key marked *without effect on results*: artifacts are reused whatever its value.
+After a change of a setting, the stages that depend on it, directly or through another stage, run
+again. No stage depends on a key marked *without effect on results*.
 
 ```sh
 python run_pipeline.py config configs/quickstart.yaml            # all keys, resolved
 python run_pipeline.py config configs/quickstart.yaml --schema   # the JSON schema, for editors
 ```
 
-This page is generated from that schema by `make docs`; a test holds it to it.
+This page is generated from that schema by `make docs`; a test compares the two.
 """
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _WITHOUT_EFFECT = "*Without effect on results.*"
-_INT64 = 2**63  # a bound of the machine, that tells a person nothing
+_INT64 = 2**63  # bounds of the integer type, which are not shown
 
 
 def config_reference() -> str:
-    """The page, Markdown."""
+    """Return the page as Markdown."""
     schema = PipelineConfig.model_json_schema()
     parts = [_HEAD]
     for path, model in _sections(schema):
-        title = "The whole" if path is None else f"`{path}`"
+        title = "Top level" if path is None else f"`{path}`"
         parts.append(f"\n## {title}\n")
         if path is not None:
             parts.append(f"\n{' '.join(model['description'].split())}\n")
         parts.append("\n| key | default | values | meaning |\n| --- | --- | --- | --- |\n")
-        required = set(model.get("required", [])) - {"target"}  # for which `data` stands in
+        required = set(model.get("required", [])) - {"target"}  # defaults to `data`
         for name, field in model["properties"].items():
             default = "required" if name in required else _default(field)
             meaning = field.get("description") or schema["$defs"][_reference(field)]["description"]
@@ -50,7 +50,7 @@ def config_reference() -> str:
 
 
 def _sections(schema: Mapping[str, Any]) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
-    """(dotted key, its schema), each model once, at the first key that holds it."""
+    """Yield dotted key and schema of each model once, at the first key that holds it."""
     waiting: list[tuple[str | None, Mapping[str, Any]]] = [(None, schema)]
     seen: set[str] = set()
     while waiting:
@@ -65,7 +65,7 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[tuple[str | None, Mapping[s
 
 
 def _reference(field: Mapping[str, Any]) -> str | None:
-    """The model that a key holds, or a list or an option of it."""
+    """Return the name of the model that a key holds, directly, in a list or as an option."""
     for each in (field, field.get("items", {}), *field.get("anyOf", [])):
         if "$ref" in each:
             return str(each["$ref"]).rpartition("/")[2]
@@ -82,7 +82,7 @@ def _default(field: Mapping[str, Any]) -> str:
 
 
 def _values(field: Mapping[str, Any]) -> str:
-    """What the schema allows, in words."""
+    """Describe in words what the schema allows."""
     if "anyOf" in field:
         return " or ".join(_values(each) for each in field["anyOf"])
     if "enum" in field:
