@@ -1,4 +1,4 @@
-"""What reports show of attacks and landscapes, and that their cost stands apart."""
+"""What reports show of attacks and landscapes, and that their cost is reported separately."""
 
 import json
 
