@@ -107,7 +107,7 @@ def _trained(
     artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
     if artifact is None:
         raise ArtifactError(
-            f"--mixer {mixing.kind}: uses the trained scorer for saliency, which does not exist "
-            "yet; run the config with --until scorer, or set scorer.weights"
+            f"--mixer {mixing.kind}: needs the trained scorer for its saliency, but it does not "
+            "exist yet; run the config with --until scorer, or set scorer.weights"
         )
     return load_scorer(scorer.model, dataset.num_classes, artifact.path / WEIGHTS)

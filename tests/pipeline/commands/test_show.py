@@ -62,12 +62,12 @@ def test_a_name_that_is_no_picture_is_refused(config):
 
 
 def test_a_mixer_of_the_networks_gradients_asks_for_the_trained_scorer(config):
-    with pytest.raises(ArtifactError, match="takes its saliency from the trained scorer"):
+    with pytest.raises(ArtifactError, match="needs the trained scorer for its saliency"):
         draw(config, "puzzlemix")
 
 
 def test_the_scorer_is_asked_for_where_the_subset_needs_none(config):
-    with pytest.raises(ArtifactError, match="takes its saliency from the trained scorer"):
+    with pytest.raises(ArtifactError, match="needs the trained scorer for its saliency"):
         draw(config, "puzzlemix", overrides=["subset.measure=random"])
 
 
