@@ -1,14 +1,18 @@
 """CUDA acceleration: bf16 arithmetic, and training steps captured as CUDA graphs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-import torch
 from pydantic import BeforeValidator
-from torch import Tensor
 
 from classification.errors import ConfigError, DeviceError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Precision = Literal["fp32", "bf16"]
 
@@ -25,6 +29,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """Run convolutions and matrix products in `precision`; sums and losses stay in fp32."""
     if precision == "fp32":
         return nullcontext()
+    import torch  # slow to import, and the settings above need none of it
+
     return torch.autocast(device.type, torch.bfloat16)
 
 
@@ -119,11 +125,15 @@ class CudaRecorder:
     """
 
     def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
+        import torch
+
         self._generators = generators
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, step: Step, inputs: Sequence[Tensor]) -> None:
+        import torch
+
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -131,6 +141,8 @@ class CudaRecorder:
         current.wait_stream(self._stream)
 
     def capture(self, step: Step, inputs: Sequence[Tensor]) -> Callable[[], None]:
+        import torch
+
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)

@@ -12,56 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator, model_validator
 
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.persistence.workspace import Workspace
 from classification.progress import Progress
 from classification.seeding import derive_seed, make_generator
-from evaluate.retrain import RetrainConfig, network_complexity, retrain, summarise_accuracy
+from evaluate.fidelity_config import FidelityConfig
+from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype, random_genotype
-from pcdarts.network import smallest_network_input
+from pcdarts.network_kind import smallest_network_input
 
-# A short training, identical for all, so that only the architectures differ.
-_BRIEF: dict[str, Any] = {
-    "channels": 16,
-    "cells": 8,
-    "epochs": 20,
-    "batch_size": 96,
-    "auxiliary_weight": 0.0,
-    "drop_path": 0.0,
-    "cutout": 0,
-}
 _INTERVAL = (2.5, 97.5)  # percentiles
 _FOLDER = "network-"
-
-
-class FidelityConfig(BaseModel, frozen=True, extra="forbid"):
-    """The number of architectures to rank, and their training."""
-
-    architectures: int = Field(24, ge=3, description="drawn at random from the search space")
-    training: RetrainConfig = Field(
-        default_factory=lambda: RetrainConfig.model_validate(_BRIEF),
-        description="of each architecture; defaults: 16 channels, 8 cells, 20 epochs, batches of "
-        "96, no auxiliary head, path dropout or Cutout",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _brief(cls, values: Any) -> Any:
-        given = values.get("training", {}) if isinstance(values, dict) else None
-        return values | {"training": _BRIEF | given} if isinstance(given, dict) else values
-
-    @field_validator("training")
-    @classmethod
-    def _holds_nothing_out(cls, training: RetrainConfig) -> RetrainConfig:
-        if training.validation_fraction:
-            raise ValueError(
-                f"validation_fraction {training.validation_fraction} has no effect, because the "
-                "last epoch is ranked; allowed: 0"
-            )
-        return training
 
 
 @dataclass(frozen=True)

@@ -1,134 +1,31 @@
 """Training of the found network from scratch (Xu et al. 2020; Liu et al. 2019)."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from classification.acceleration import Precision
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
 from classification.data.strata import count_validation, split_validation
 from classification.distributed import World
 from classification.errors import ConfigError, DataError
-from classification.mixing import MixingConfig, MixingContext
+from classification.mixing import MixingContext
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
-from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import cosine_decay, linear_decay
 from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from evaluate.complexity import Complexity, measure_complexity
+from evaluate.retrain_config import RetrainConfig
 from pcdarts.genotype import Genotype
-from pcdarts.network import CifarNetwork, ImageNetNetwork, smallest_network_input
+from pcdarts.network import CifarNetwork, ImageNetNetwork
+from pcdarts.network_kind import smallest_network_input
 
 _EVALUATION_BATCH = 256
-# Defaults by network kind: section 4 of the method's specification.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "cifar": {
-        "channels": 36,
-        "cells": 20,
-        "epochs": 600,
-        "batch_size": 128,
-        "learning_rate": 0.025,
-        "schedule": "cosine",
-        "warmup_epochs": 0,
-        "weight_decay": 3e-4,
-        "label_smoothing": 0.0,
-        "drop_path": 0.3,
-    },
-    "imagenet": {
-        "channels": 48,
-        "cells": 14,
-        "epochs": 250,
-        "batch_size": 1024,
-        "learning_rate": 0.5,
-        "schedule": "linear",
-        "warmup_epochs": 5,
-        "weight_decay": 3e-5,
-        "label_smoothing": 0.1,
-        "drop_path": 0.0,
-        "cutout": 0,
-        "checkpoint_steps": 500,
-    },
-}
-
-
-class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
-    """The network built from the genotype, and its training. Defaults follow `network`."""
-
-    network: Literal["cifar", "imagenet"] = Field("cifar", description="stem and stage layout")
-    channels: int = Field(gt=0, multiple_of=2, description="initial channels; 36 or 48")
-    cells: int = Field(ge=3, description="20 or 14")
-    epochs: int = Field(gt=0, description="passes over the target's training images; 600 or 250")
-    batch_size: int = Field(gt=1, description="images; 128 or 1024")
-    learning_rate: float = Field(gt=0, description="of SGD; 0.025 or 0.5")
-    schedule: Literal["cosine", "linear"] = Field(description="decay to zero")
-    warmup_epochs: int = Field(ge=0, description="linear warm-up before a linear decay; 0 or 5")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
-    weight_decay: float = Field(ge=0, description="of SGD; 3e-4 or 3e-5")
-    gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
-    auxiliary_weight: float = Field(0.4, ge=0, description="of the auxiliary head's loss; 0: none")
-    drop_path: float = Field(ge=0, lt=1, description="path dropout at the last epoch; 0.3 or 0")
-    cutout: int | None = Field(
-        None, ge=0, description="side of the blanked square, pixels; half the image (16 at 32×32)"
-    )
-    label_smoothing: float = Field(ge=0, lt=1, description="0 or 0.1")
-    mixing: MixingConfig = Field(MixingConfig(kind="none"), description="image mixing, if any")
-    validation_fraction: float = Field(
-        0.0, ge=0, lt=1, description="of train, held out to choose the best epoch; 0: none chosen"
-    )
-    precision: Precision = Field("fp32", description="of training; bf16 only on a CUDA device")
-    device_batch_size: int | None = Field(
-        None,
-        gt=1,
-        description="images per forward pass of a device: a larger local batch is split and its "
-        "gradients are accumulated; BatchNorm then sees one part at a time, and no part has a "
-        "single image: with 2, an odd batch has one part of 3. none: no split",
-    )
-    average_decay: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="of an exponential moving average of the weights, which is then tested and "
-        "saved; none: the weights themselves",
-    )
-    checkpoint_steps: int | None = Field(
-        None,
-        gt=0,
-        description="steps between checkpoints within an epoch; none: only after each epoch. "
-        "imagenet: 500",
-        json_schema_extra=WITHOUT_EFFECT,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return _DEFAULTS.get(str(values.get("network", "cifar")), {}) | values
-
-    @field_validator("mixing")
-    @classmethod
-    def _mixes_images(cls, mixing: MixingConfig) -> MixingConfig:
-        if mixing.kind == "manifold_mixup":
-            raise ValueError(
-                "kind manifold_mixup mixes between the stages of a classifier, which a network of "
-                "cells does not have; allowed: the other kinds"
-            )
-        return mixing
-
-    @model_validator(mode="after")
-    def _decays(self) -> "RetrainConfig":
-        if self.schedule == "linear" and self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"epochs must exceed warmup_epochs ({self.warmup_epochs}), got {self.epochs}"
-            )
-        return self
 
 
 def build_network(genotype: Genotype, config: RetrainConfig, num_classes: int) -> nn.Module:

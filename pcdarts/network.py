@@ -1,7 +1,6 @@
 """The network built from a genotype, for CIFAR- and ImageNet-sized images (Liu et al. 2019)."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +15,7 @@ from pcdarts.operations import (
     imagenet_stem,
 )
 
-NetworkKind = Literal["cifar", "imagenet"]
 _AUXILIARY_CHANNELS = (128, 768)
-
-
-def smallest_network_input(kind: NetworkKind) -> int:
-    """Return the smallest image size, pixels, for a network or a supernet: the maps after the stem
-    and two reductions are then 2×2.
-    """
-    return {"cifar": 8, "imagenet": 64}[kind]
 
 
 class CellNetwork(nn.Module, ABC):

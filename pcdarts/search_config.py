@@ -1,16 +1,19 @@
 """Settings of the search, their defaults, and their demands on the images."""
 
-from typing import Any, Self
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Any, Self
+
 from pydantic import BaseModel, Field, model_validator
-from torch import Tensor
 
 from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError
 from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay
-from pcdarts.network import NetworkKind, smallest_network_input
+from pcdarts.network_kind import NetworkKind, smallest_network_input
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Defaults of a search on ImageNet: Xu et al. 2020, Section 4.3; rate_warmup_epochs is only in their
 # public code.
@@ -150,7 +153,7 @@ def check_image_size(config: SupernetConfig, image_size: int) -> None:
 
 
 def _check_halves(labels: Tensor, config: SearchConfig) -> None:
-    for label, count in enumerate(torch.bincount(labels).tolist()):
+    for label, count in enumerate(labels.bincount().tolist()):
         if count < 2:
             raise ConfigError(
                 f"subset.fraction: leaves class {label} with {count} image{'s' * (count != 1)}; "

@@ -22,7 +22,7 @@ from pcdarts.genotype import (
     normalize_edges,
 )
 from pcdarts.mixed_edges import MixedEdges, ReluReduction, Size, to_maps, to_pixels
-from pcdarts.network import NetworkKind
+from pcdarts.network_kind import NetworkKind
 from pcdarts.operations import OPERATIONS, STEM_MULTIPLIER, ReluConvBn, cifar_stem, imagenet_stem
 
 # Groups of edges computed together, by their sources, and the number of target nodes: both inputs,

@@ -12,13 +12,13 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from classification.config import ClassifierConfig
-from classification.data.datasets import DataConfig
+from classification.data.config import DataConfig
 from classification.errors import ConfigError, did_you_mean
-from evaluate.fidelity import FidelityConfig
+from evaluate.fidelity_config import FidelityConfig
 from evaluate.landscape.config import LandscapeConfig
-from evaluate.retrain import RetrainConfig
-from evaluate.robustness.measure import RobustnessConfig
-from pcdarts.search import SearchConfig
+from evaluate.retrain_config import RetrainConfig
+from evaluate.robustness.config import RobustnessConfig
+from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
 from subsample.config import ScoresConfig, SubsetConfig
 

@@ -24,7 +24,7 @@ from classification.data.folder_survey import FolderSurvey
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Normalization
 from classification.persistence.storage import write_atomically
-from pcdarts.network import smallest_network_input
+from pcdarts.network_kind import smallest_network_input
 from pipeline.config import load_config
 from pipeline.inputs import check_inputs, load_datasets
 from subsample.selection import MIN_PER_CLASS

@@ -7,11 +7,10 @@ uncertainty or EL2N; `coreset` selects by features.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from classification.data.transforms import Normalization
@@ -21,31 +20,9 @@ from classification.progress import Progress, silent
 from classification.seeding import make_generator
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
+from subsample.config import DropoutConfig, Uncertainty
 
 BATCH_SIZE = 256  # images
-
-Uncertainty = Literal["mutual_information", "entropy"]
-
-
-class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
-    """Monte-Carlo dropout (Gal & Ghahramani 2016; Gal, Islam & Ghahramani 2017).
-
-    Jeong et al. 2023 call their baseline an uncertainty derived by weight dropout, cite the second
-    paper and give no details. The default is mutual information (BALD): of the uncertainties
-    compared there, it measures the effect of dropout and is zero without it.
-    """
-
-    uncertainty: Uncertainty = Field(
-        "mutual_information",
-        description="mutual information of an image's class and the weights (BALD); or the entropy "
-        "of its mean prediction, which is also high if all weights agree that the class is unclear",
-    )
-    rate: float = Field(
-        0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
-    )
-    passes: int = Field(
-        100, ge=1, le=10_000, description="draws of the weights (T); the paper gives none"
-    )
 
 
 @torch.inference_mode()

@@ -1,25 +1,24 @@
 """Settings of mixing: the kinds of mixers, their defaults, and their construction."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field, model_validator
-from torch import nn
 
 from classification.acceleration import Precision
-from classification.data.transforms import Normalization
 from classification.errors import ConfigError
-from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
-from classification.mixing.manifold import ManifoldMixup
-from classification.mixing.mixer import MAX_IMAGES, BatchMixer
-from classification.mixing.pairwise import CutMix, Cutout, Mixup
-from classification.mixing.puzzlemix import PuzzleMix
-from classification.mixing.saliency import GradientSaliency, PixelSaliency
 
 if TYPE_CHECKING:
-    from classification.mixing.comixup import CoMixup
+    from torch import nn
 
+    from classification.data.transforms import Normalization
+    from classification.mixing.comixup import CoMixup
+    from classification.mixing.mixer import BatchMixer
+
+MAX_IMAGES = 255  # in a mix: an owner map is uint8
 _DEFAULT_NUM_IMAGES = 5
 _DEFAULT_SIDE = 16
 _ANY_NUMBER = ("dmixup", "dcutmix", "saliency_dcutmix")  # of images in a mix
@@ -110,7 +109,7 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
     )
 
     @model_validator(mode="after")
-    def _applicable(self) -> "MixingConfig":
+    def _applicable(self) -> MixingConfig:
         if self.num_images is not None and self.kind not in _ANY_NUMBER:
             raise ValueError(
                 f"num_images {self.num_images} cannot be used with kind {self.kind}; "
@@ -177,6 +176,9 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
         Without `mixing_context` images are taken as pixels in [0, 255]; raises ValueError if the
         mixer needs a model.
         """
+        from classification.mixing.manifold import ManifoldMixup  # slow to import: torch
+        from classification.mixing.pairwise import CutMix, Cutout, Mixup
+
         if self.kind == "none":
             return None
         if self.kind == "cutout":
@@ -190,24 +192,32 @@ class MixingConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"mixing.kind {self.kind} needs the model that is trained")
         if self.kind == "manifold_mixup":
             return ManifoldMixup(mixing_context.stages, self._alpha, self.prob, num_classes)
+        from classification.mixing.saliency import GradientSaliency
+
         saliency = GradientSaliency(mixing_context.model, mixing_context.precision)
         if self.kind == "comixup":
             return _comixup()(saliency, self._alpha, self.prob, num_classes)
+        from classification.mixing.puzzlemix import PuzzleMix  # slow to import: scipy
+
         pixels = mixing_context.normalization.invert
         return PuzzleMix(saliency, pixels, self._alpha, self.prob, num_classes)
 
     def _build_for_any_number(
         self, num_classes: int, mixing_context: MixingContext | None
     ) -> BatchMixer:
+        from classification.mixing.dirichlet import DCutMix, DMixup, SaliencyDCutMix
+
         settings = (self._number, self._alpha, self.prob, num_classes)
         if self.kind != "saliency_dcutmix":
             return (DMixup if self.kind == "dmixup" else DCutMix)(*settings)
         if mixing_context is None:
             return SaliencyDCutMix(*settings)
+        from classification.mixing.saliency import PixelSaliency
+
         return SaliencyDCutMix(*settings, saliency=PixelSaliency(mixing_context.normalization))
 
 
-def _comixup() -> "type[CoMixup]":
+def _comixup() -> type[CoMixup]:
     """Return Co-Mixup's class. Raises ConfigError without PyMaxflow (optional: it is GPL)."""
     try:
         from classification.mixing.comixup import CoMixup

@@ -10,8 +10,7 @@ from torch.utils.data import default_collate, get_worker_info
 
 from classification.errors import ConfigError
 from classification.mixing.boxes import Boxes
-
-MAX_IMAGES = 255  # an owner map is uint8
+from classification.mixing.config import MAX_IMAGES
 
 
 class Mixer(Protocol):

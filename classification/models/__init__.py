@@ -1,41 +1,44 @@
 """Classifier networks by their name in a config."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import importlib
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 from classification.errors import ConfigError
-from classification.models.network import Classifier
-from classification.models.pyramidnet import PyramidNet
-from classification.models.resnet import PreActResNet18, ResNet, WideResNet
-from classification.models.resnet9 import ResNet9
-from classification.models.resnext import ResNeXt
+
+if TYPE_CHECKING:
+    from classification.models.network import Classifier
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`build` takes the number of classes; `reductions` counts how often maps are halved."""
+    """A class of this package, the arguments before its number of classes, and how often it halves
+    its maps. Its module is imported when it is built, because torch is slow to import."""
 
-    build: Callable[[int], Classifier]
+    module: str
+    name: str
     reductions: int
+    arguments: tuple[int, ...] = ()
 
-
-def _build_resnet50(num_classes: int) -> Classifier:
-    from classification.models.resnet50 import ResNet50  # slow to import, needed only here
-
-    return ResNet50(num_classes)
+    def build(self, num_classes: int) -> Classifier:
+        """Build the untrained network."""
+        module = importlib.import_module(f"classification.models.{self.module}")
+        network: Classifier = getattr(module, self.name)(*self.arguments, num_classes)
+        return network
 
 
 MODELS: dict[str, Architecture] = {
-    "resnet8": Architecture(partial(ResNet, 8), 2),
-    "resnet20": Architecture(partial(ResNet, 20), 2),
-    "resnet9": Architecture(ResNet9, 3),
-    "preact_resnet18": Architecture(PreActResNet18, 3),
-    "pyramidnet110": Architecture(partial(PyramidNet, 110, 64), 2),
-    "pyramidnet200": Architecture(partial(PyramidNet, 200, 240), 2),
-    "wrn16_8": Architecture(partial(WideResNet, 16, 8), 2),
-    "resnext29_4_24": Architecture(partial(ResNeXt, 29, 4, 24), 2),
-    "resnet50": Architecture(_build_resnet50, 5),
+    "resnet8": Architecture("resnet", "ResNet", 2, (8,)),
+    "resnet20": Architecture("resnet", "ResNet", 2, (20,)),
+    "resnet9": Architecture("resnet9", "ResNet9", 3),
+    "preact_resnet18": Architecture("resnet", "PreActResNet18", 3),
+    "pyramidnet110": Architecture("pyramidnet", "PyramidNet", 2, (110, 64)),
+    "pyramidnet200": Architecture("pyramidnet", "PyramidNet", 2, (200, 240)),
+    "wrn16_8": Architecture("resnet", "WideResNet", 2, (16, 8)),
+    "resnext29_4_24": Architecture("resnext", "ResNeXt", 2, (29, 4, 24)),
+    "resnet50": Architecture("resnet50", "ResNet50", 5),
 }
 
 

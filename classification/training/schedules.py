@@ -3,12 +3,15 @@
 A schedule has no state, so a resumed run needs nothing but the epoch.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Schedule = Callable[[float], float]
 
@@ -52,6 +55,8 @@ def make_sgd(
 
     So a captured step follows `set_learning_rate` without being captured again.
     """
+    import torch  # slow to import, and a schedule needs none of it
+
     parameters = list(parameters)
     return torch.optim.SGD(
         parameters,
@@ -68,17 +73,21 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
 
     A checkpoint keeps values, not strides, and an update in one call takes all by address.
     """
+    import torch
+
     optimizer.load_state_dict(dict(state))
     for parameter, entry in optimizer.state.items():
         for name, value in entry.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 entry[name] = torch.empty_like(parameter).copy_(value)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Give every parameter group the same learning rate, in place where it is a tensor."""
+    import torch
+
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
+        if isinstance(group["lr"], torch.Tensor):
             # A loaded state brings a tensor that lies on the CPU.
             group["lr"] = group["lr"].to(group["params"][0].device)
             group["lr"].fill_(learning_rate)

@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator
 
 from classification.extras import require
-from evaluate.landscape.directions import NoiseScale
+
+NoiseScale = Literal["filter", "absolute"]
 
 PLANE_VECTORS = 2
 _OF_HESSIAN = ("eigenvalues", "plane_points", "trace_draws")

@@ -9,13 +9,13 @@ their code, random directions are zero for biases and BatchNorm's scales and shi
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from evaluate.landscape.config import NoiseScale
+
 Weights = Mapping[str, Tensor]
-NoiseScale = Literal["filter", "absolute"]
 
 _SMALLEST = 1e-10  # as in the code of Li et al.: avoids division by the norm of a zero filter
 

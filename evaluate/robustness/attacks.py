@@ -9,8 +9,7 @@ ART keeps images as numpy arrays between attacks; the steps of an attack stay on
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,22 +20,7 @@ from classification.data.transforms import Normalization
 from classification.seeding import derive_seed, seeded
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
-
-AttackName = Literal["fgsm", "pgd"]
-
-
-@dataclass(frozen=True)
-class Attack:
-    """Settings of one attack; `epsilon` and `step` are fractions of the pixel range [0, 1].
-
-    FGSM ignores steps and restarts. A step longer than ε is reduced to ε.
-    """
-
-    name: AttackName
-    epsilon: float
-    step: float = 2 / 255
-    steps: int = 10
-    restarts: int = 1
+from evaluate.robustness.config import Attack
 
 
 class PixelModel(nn.Module):

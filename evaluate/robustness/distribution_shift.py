@@ -30,6 +30,7 @@ from classification.data.loaders import Batch, Images
 from classification.errors import ConfigError, DataError
 from classification.settings import WITHOUT_EFFECT, effective_settings
 from evaluate.robustness.attacks import PixelModel
+from evaluate.robustness.config import ShiftConfig
 
 NUM_CLASSES = 200  # of ImageNet-A, and of ImageNet-O
 
@@ -38,22 +39,6 @@ Measure = Callable[[], dict[str, Any]]
 _KEY = "robustness.shift"
 _OTHER = f"{_KEY}.out_of_distribution"
 _CPU = torch.device("cpu")  # batches are made here, so that a device holds only one of them
-
-
-class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
-    """Images from outside the classifier's dataset; each kind is measured if it is given."""
-
-    imagenet_a: Path | None = Field(
-        None, description="ImageNet-A: a folder of 200 folders named by WordNet IDs"
-    )
-    imagenet_o: Path | None = Field(
-        None, description="ImageNet-O: a folder of 200 folders named by WordNet IDs"
-    )
-    out_of_distribution: DataConfig | None = Field(
-        None,
-        description="another dataset, with test images of other classes than the classifier's; "
-        "they are resized to the classifier's image size",
-    )
 
 
 class OtherImages(BaseModel, frozen=True, extra="forbid"):

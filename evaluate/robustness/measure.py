@@ -9,81 +9,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from classification.data.loaders import Images
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
-from evaluate.robustness.attacks import Attack, Attacker, AttackName, PixelModel, untouched
-from evaluate.robustness.distribution_shift import Measure, ShiftConfig
-from evaluate.robustness.substitute import Kind, SubstituteConfig
+from evaluate.robustness.attacks import Attacker, PixelModel, untouched
+from evaluate.robustness.config import AttackConfig, Kind
+from evaluate.robustness.distribution_shift import Measure
 
 _CPU = torch.device("cpu")  # ART takes images from here
-
-
-def _fraction(value: Any) -> Any:
-    """Convert a text such as 8/255 to a number."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return float(Fraction(value))
-    except ZeroDivisionError as error:
-        raise ValueError("division by zero; allowed: a fraction such as 8/255") from error
-
-
-Share = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
-
-
-class AttackConfig(BaseModel, frozen=True, extra="forbid"):
-    """The attacks on a trained classifier."""
-
-    attacks: tuple[AttackName, ...] = Field(
-        ("fgsm", "pgd"), min_length=1, description="FGSM alone can reflect masked gradients"
-    )
-    epsilons: tuple[Share, ...] = Field(
-        (2 / 255, 4 / 255, 8 / 255),
-        min_length=1,
-        description="largest change of a pixel, as a fraction of its range, such as 8/255",
-    )
-    step: Share = Field(2 / 255, description="of PGD, in the same unit; limited to ε")
-    steps: int = Field(10, gt=0, le=10_000, description="of PGD")
-    restarts: int = Field(
-        1, gt=0, le=1000, description="random starts of PGD; each attacks the images still correct"
-    )
-    images: int | None = Field(
-        None, gt=0, description="number of test images to attack, drawn at random; none: all"
-    )
-    batch_size: int = Field(250, gt=0, description="images per batch of an attack")
-
-    @field_validator("attacks", "epsilons")
-    @classmethod
-    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("a value occurs twice; allowed: each once")
-        return tuple(sorted(values))
-
-    def attack(self, name: AttackName, epsilon: float) -> Attack:
-        return Attack(name, epsilon, self.step, self.steps, self.restarts)
-
-
-class RobustnessConfig(AttackConfig, frozen=True, extra="forbid"):
-    """The attacks on a trained classifier, and the images of its distribution shift.
-
-    The defaults are FGSM and PGD-10 under L∞ up to 8/255, in steps of 2/255.
-    """
-
-    of: Literal["scorer", "network"] | None = Field(
-        None, description="the classifier; none: network if the goal is network, else scorer"
-    )
-    substitutes: tuple[SubstituteConfig, ...] = Field(
-        (), description="other classifiers on which adversarial images are made"
-    )
-    shift: ShiftConfig = Field(ShiftConfig(), description="images from other distributions")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ our packages.
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,7 @@ def _module(trained: TrainedNetwork, name: str) -> str:
 
 def _arguments(architecture: str) -> str:
     """Return the arguments of a classifier that precede its number of classes."""
-    build = MODELS[architecture].build if architecture in MODELS else None
-    arguments = build.args if isinstance(build, partial) else ()
+    arguments = MODELS[architecture].arguments if architecture in MODELS else ()
     return "".join(f"{argument!r}, " for argument in arguments)
 
 

@@ -13,8 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from classification.errors import ArtifactError, StorageError
 from classification.persistence.storage import write_atomically
 from pipeline.store.ledger import Attempt, Ledger, Outcome
@@ -43,6 +41,8 @@ class Stopwatch:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         folder.mkdir(parents=True, exist_ok=True)
         if attempt.device_kind == "gpu":
+            import torch  # slow to import, and needed for a GPU alone
+
             torch.cuda.reset_peak_memory_stats()
         # Before the record, which must not be read with the previous attempt's seconds.
         (folder / _CLOCK).write_bytes(b"")
@@ -150,5 +150,7 @@ def _read_clock(folder: Path) -> float:
 def peak_memory(kind: str) -> int:
     """Return the peak bytes allocated on the GPU in this attempt, or resident in this process."""
     if kind == "gpu":
+        import torch
+
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -9,8 +9,8 @@ from pcdarts.network import (
     CifarNetwork,
     ImageNetNetwork,
     drop_path,
-    smallest_network_input,
 )
+from pcdarts.network_kind import smallest_network_input
 
 # Parameters for CIFAR-10, CIFAR-100 and ImageNet without auxiliary head, then multiply-adds
 # (convolutions and classifier, millions) at 224×224: read off the public reference.

@@ -9,7 +9,7 @@ from benchmarks.search import OperationCounter
 from classification.training.schedules import make_sgd
 from pcdarts.architect import Architect
 from pcdarts.conversion import to_merged, to_plain
-from pcdarts.network import NetworkKind
+from pcdarts.network_kind import NetworkKind
 from pcdarts.plain_supernet import PlainSupernet
 from pcdarts.steps import weight_step
 from pcdarts.supernet import Supernet

@@ -30,7 +30,7 @@ def test_every_classifier_stands_alone(name: str, monkeypatch: pytest.MonkeyPatc
     with torch.device("meta"):
         ours = build_classifier(name, 10)
         defined = run([type(ours)], f"alone_{name}", monkeypatch)
-        arguments = getattr(MODELS[name].build, "args", ())
+        arguments = MODELS[name].arguments
         alone = defined[type(ours).__name__](*arguments, 10)
         shapes = {key: value.shape for key, value in ours.state_dict().items()}
         assert {key: value.shape for key, value in alone.state_dict().items()} == shapes
