@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from scipy.stats import t as student_t
-
 CONFIDENCE = 0.95
 
 
@@ -45,8 +43,10 @@ def summarise_seeds(values: Sequence[float]) -> Summary:
     centre = float(mean(values))
     if n == 1:
         return Summary(n, centre, None, None, None)
+    from scipy.special import stdtrit  # Student's quantile, at a fraction of scipy.stats' import
+
     std = float(stdev(values))
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return Summary(n, centre, std, centre - half, centre + half)
 
 

@@ -1,19 +1,24 @@
 """The stage graph: what each stage needs, its fingerprints, the order of execution."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import networkx as nx
-import torch
 from pydantic import BaseModel
 
-from classification.data.datasets import ImageDataset
-from classification.persistence.workspace import Workspace
 from classification.settings import effective_settings
 from pipeline.config import Goal, PipelineConfig
 from pipeline.store.store import Artifact, fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
+    from classification.persistence.workspace import Workspace
 
 SOURCES = ("data", "target")  # the two datasets, which are nodes of the graph too
 
@@ -77,7 +82,7 @@ class Stage(Generic[Settings]):
         return self.name if self.section is None else self.section(config)
 
 
-def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> "nx.DiGraph[str]":
+def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> nx.DiGraph[str]:
     """Build the graph of a config's stages and the datasets they read; edges follow the data."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     for name in _required(stages, config):
@@ -87,7 +92,7 @@ def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> "nx
     return graph
 
 
-def stage_order(graph: "nx.DiGraph[str]", stages: Mapping[str, Stage[Any]]) -> list[str]:
+def stage_order(graph: nx.DiGraph[str], stages: Mapping[str, Stage[Any]]) -> list[str]:
     """Return the graph's stages, each after all that it needs."""
     order = {name: rank for rank, name in enumerate(stages)}
     ranked = nx.lexicographical_topological_sort(graph, key=lambda n: order.get(n, -1))

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 from torch import Tensor
 
 from classification.data.config import DataConfig
@@ -28,7 +27,6 @@ from classification.data.folders import images_in, list_images
 from classification.data.layout import Boundary, folders_in
 from classification.data.loaders import Batch, Images
 from classification.errors import ConfigError, DataError
-from classification.settings import WITHOUT_EFFECT, effective_settings
 from evaluate.robustness.attacks import PixelModel
 from evaluate.robustness.config import ShiftConfig
 
@@ -39,46 +37,6 @@ Measure = Callable[[], dict[str, Any]]
 _KEY = "robustness.shift"
 _OTHER = f"{_KEY}.out_of_distribution"
 _CPU = torch.device("cpu")  # batches are made here, so that a device holds only one of them
-
-
-class OtherImages(BaseModel, frozen=True, extra="forbid"):
-    """Another dataset: its settings without the folder, and the digest of its test images."""
-
-    settings: dict[str, Any]
-    digest: str | None
-
-    @classmethod
-    def of(cls, data: DataConfig) -> "OtherImages":
-        """Read the folder. Raises DataError or ConfigError if it cannot be used."""
-        digest = None
-        if data.root is not None and data.kind == "folder":
-            digest = _digest(list_images(data, _OTHER).test)
-        settings = {k: v for k, v in effective_settings(data).items() if k != "root"}
-        return cls(settings=settings, digest=digest)
-
-
-class ShiftImages(BaseModel, frozen=True, extra="forbid"):
-    """The images of a config, identified independently of their location.
-
-    A digest covers file names, sizes in bytes and classes; downloaded datasets are identified by
-    their config.
-    """
-
-    config: ShiftConfig = Field(json_schema_extra=WITHOUT_EFFECT)
-    imagenet_a: str | None
-    imagenet_o: str | None
-    out_of_distribution: OtherImages | None
-
-    @classmethod
-    def of(cls, config: ShiftConfig) -> "ShiftImages":
-        """Read the folders. Raises DataError or ConfigError if one cannot be used."""
-        other = config.out_of_distribution
-        return cls(
-            config=config,
-            imagenet_a=_digest_of_classes(config.imagenet_a, "imagenet_a"),
-            imagenet_o=_digest_of_classes(config.imagenet_o, "imagenet_o"),
-            out_of_distribution=None if other is None else OtherImages.of(other),
-        )
 
 
 def shift_measures(
@@ -251,8 +209,14 @@ def _images_of(folder: Path, root: Path, key: str) -> FolderFiles:
     return files
 
 
-def _digest_of_classes(root: Path | None, name: str) -> str | None:
-    return None if root is None else _digest(_list_classes(root, f"{_KEY}.{name}")[1])
+def digest_of_classes(root: Path, name: str) -> str:
+    """Return the digest of the 200 class folders of `name`: imagenet_a or imagenet_o."""
+    return _digest(_list_classes(root, f"{_KEY}.{name}")[1])
+
+
+def digest_of_other(data: DataConfig) -> str:
+    """Return the digest of a folder's test images."""
+    return _digest(list_images(data, _OTHER).test)
 
 
 def _digest(files: FileIndex) -> str:

@@ -1,30 +1,22 @@
 """The `compare` command."""
 
+import importlib
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from classification.errors import ConfigError, did_you_mean
 from classification.persistence.storage import writable, write_atomically
-from evaluate.figures.style import save_figure
 from pipeline.commands.options import RunNames, Runs, StoreOf
-from pipeline.comparisons import landscape as compared_landscape
-from pipeline.comparisons import robustness as compared_robustness
-from pipeline.comparisons.comparison import gather
-from pipeline.comparisons.numbers import numbers
 from pipeline.run_folder import RunFolder
 from pipeline.stages import landscape, robustness
 
 NUMBERS = "comparison.json"
 
-# The results file of each stage, and the module of its tables and figures.
-_COMPARED: dict[str, tuple[str, ModuleType]] = {
-    "robustness": (robustness.RESULT, compared_robustness),
-    "landscape": (landscape.RESULT, compared_landscape),
-}
+# The results file of each stage, whose tables and figures are made in pipeline.comparisons.
+_COMPARED = {"robustness": robustness.RESULT, "landscape": landscape.RESULT}
 
 
 def compare(
@@ -52,9 +44,13 @@ def compare(
         hint = did_you_mean(stage, _COMPARED)
         raise ConfigError(f"--stage: found {stage!r}; {hint}allowed: {', '.join(_COMPARED)}")
     _check_folder(output, overwrite)
-    result, compared = _COMPARED[stage]
+    from evaluate.figures.style import save_figure  # slow to import
+    from pipeline.comparisons.comparison import gather
+    from pipeline.comparisons.numbers import numbers
+
+    compared = importlib.import_module(f"pipeline.comparisons.{stage}")
     folders = [RunFolder.open(runs, name) for name in names]
-    comparison = gather(stage, result, folders, artifacts)
+    comparison = gather(stage, _COMPARED[stage], folders, artifacts)
     figures = {f"{name}.png": figure for name, figure in compared.figures(comparison).items()}
     pages = compared.pages(comparison, list(figures))
     found = numbers(comparison, compared.values_of) | {"published": compared.published()}

@@ -1,24 +1,26 @@
 """The `estimate` command."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
-from pipeline.device import device_kind, device_name, keep_freed_memory, resolve_device
-from pipeline.estimates.estimate import SECONDS, RunEstimate, StageEstimate
-from pipeline.estimates.estimate import estimate as estimate_run
-from pipeline.inputs import check_inputs, load_datasets
-from pipeline.runner import Runner
+from pipeline.estimates import SECONDS
 from pipeline.stages import STAGES
 from pipeline.store.ledger import format_hours
 from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.estimates.estimate import RunEstimate, StageEstimate
 
 _UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
 
@@ -41,6 +43,16 @@ def estimate(
     Example:
       python run_pipeline.py estimate configs/quickstart.yaml --set search.epochs=100
     """
+    from pipeline.device import (  # slow to import, and `--help` needs none of it
+        device_kind,
+        device_name,
+        keep_freed_memory,
+        resolve_device,
+    )
+    from pipeline.estimates.estimate import estimate as estimate_run
+    from pipeline.inputs import check_inputs, load_datasets
+    from pipeline.runner import Runner
+
     if not 0 < seconds <= 3600:
         raise ConfigError(f"--seconds: found {seconds:g}; allowed: above 0, up to 3600")
     resolved, own_device = load_config(config, set_ or []), resolve_device(device)
@@ -88,6 +100,8 @@ def _sums(found: RunEstimate, unit: str) -> list[str]:
 
 
 def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:
+    from pipeline.device import device_kind, device_name
+
     return {
         "device": device_name(device),
         "unit": _UNITS[device_kind(device)],

@@ -1,23 +1,28 @@
 """The `export` command."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from classification.errors import ConfigError, did_you_mean
 from classification.extras import require
 from pipeline.commands.options import RunName, Runs, StoreOf
-from pipeline.exports.destination import check_destination, published
-from pipeline.exports.forms import FORMS, Form
-from pipeline.exports.recorded_run import RecordedRun
 from pipeline.run_folder import RunFolder
 from pipeline.store.store import store_of
+
+if TYPE_CHECKING:
+    from pipeline.exports.forms import Form
+    from pipeline.exports.recorded_run import RecordedRun
+
+NAMES = ("subset", "genotype", "onnx", "safetensors", "timm")  # of FORMS, slow to import
 
 
 def export(
     run: RunName,
-    as_: Annotated[str, typer.Option("--as", metavar="FORM", help=", ".join(FORMS))],
+    as_: Annotated[str, typer.Option("--as", metavar="FORM", help=", ".join(NAMES))],
     output: Annotated[Path, typer.Option("-o", "--output", help="a folder; for onnx a file")],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace an earlier export")
@@ -32,6 +37,9 @@ def export(
       python run_pipeline.py export quickstart --as timm -o exported/quickstart
       python run_pipeline.py export quickstart --as onnx -o quickstart.onnx
     """
+    from pipeline.exports.destination import check_destination, published
+    from pipeline.exports.recorded_run import RecordedRun
+
     form = _form(as_)
     folder = RunFolder.open(runs, run)
     recorded = RecordedRun(folder, store_of(folder.manifest(), artifacts))
@@ -47,6 +55,8 @@ def export(
 
 
 def _form(name: str) -> Form:
+    from pipeline.exports.forms import FORMS
+
     if name not in FORMS:
         hint = did_you_mean(name, FORMS)
         raise ConfigError(f"--as: found {name!r}; {hint}allowed: {', '.join(FORMS)}")
@@ -55,6 +65,8 @@ def _form(name: str) -> Form:
 
 def _check_goal(run: RecordedRun, form: Form) -> None:
     """Raise ConfigError if runs of this goal do not make what the form exports."""
+
+    from pipeline.exports.forms import FORMS
 
     def makes(form: Form) -> bool:
         return form.stage(run.config) in run.stages

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from evaluate.fidelity import RankCorrelation
 from pipeline.commands.options import (
     Artifacts,
     ConfigPath,
@@ -15,18 +14,7 @@ from pipeline.commands.options import (
 )
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
-from pipeline.device import device_name, keep_freed_memory, resolve_device
-from pipeline.inputs import check_inputs, load_datasets
-from pipeline.reports.fidelity import (
-    Ranking,
-    collect_fidelity,
-    series_title,
-    variants,
-    write_fidelity,
-)
-from pipeline.reports.page import describe_dataset
 from pipeline.run_folder import REPORT, RunFolder
-from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
 
@@ -49,6 +37,19 @@ def fidelity(
     Example:
       python run_pipeline.py fidelity configs/quickstart.yaml --set fidelity.architectures=8
     """
+    from evaluate.fidelity import RankCorrelation  # slow to import, and `--help` needs none of it
+    from pipeline.device import device_name, keep_freed_memory, resolve_device
+    from pipeline.inputs import check_inputs, load_datasets
+    from pipeline.reports.fidelity import (
+        Ranking,
+        collect_fidelity,
+        series_title,
+        variants,
+        write_fidelity,
+    )
+    from pipeline.reports.page import describe_dataset
+    from pipeline.runner import Runner, Selection
+
     overrides = set_ or []
     own = load_config(config, [*overrides, "goal=ranking"], name)
     configs = [load_config(config, *changes) for changes in variants(own, overrides)]

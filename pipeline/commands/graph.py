@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from evaluate.figures.stages import stage_graph
-from evaluate.figures.style import save_figure
 from pipeline.commands.options import ConfigPath, Overrides
 from pipeline.config import load_config
 from pipeline.graph import build_graph, stage_order
@@ -30,5 +28,8 @@ def graph(
     for stage in [*stage_order(drawn, STAGES), "report"]:
         print(f"{stage:8} ← {', '.join(sorted(drawn.predecessors(stage)))}")
     if output is not None:
+        from evaluate.figures.stages import stage_graph  # slow to import
+        from evaluate.figures.style import save_figure
+
         save_figure(stage_graph(drawn, None), output)
         print(output)

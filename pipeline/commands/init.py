@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from classification.data.folder_survey import survey_folder
 from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Quiet
 from pipeline.console import Console
-from pipeline.initial_config import initial_config
 
 _LONGEST = 100  # characters of a run's name
 
@@ -41,6 +39,9 @@ def init(
     Example:
       python run_pipeline.py init photos -o photos.yaml
     """
+    from classification.data.folder_survey import survey_folder  # slow to import: torch
+    from pipeline.initial_config import initial_config
+
     console = Console.choose(quiet, as_json=False)
     name = _name_of(folder)
     path = Path(f"{name}.yaml") if output is None else output

@@ -6,10 +6,7 @@ from typing import Annotated
 import typer
 
 from classification.errors import ConfigError
-from evaluate.figures.study import curves
-from evaluate.figures.style import check_figure_path, needs_log_axis, save_figure
 from pipeline.commands.options import Picture, RunNames, Runs
-from pipeline.reports.results import cost_point, read_results
 from pipeline.run_folder import RESULTS, RunFolder
 
 
@@ -29,6 +26,10 @@ def plot(
     Example:
       python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
     """
+    from evaluate.figures.study import curves  # slow to import: matplotlib
+    from evaluate.figures.style import check_figure_path, needs_log_axis, save_figure
+    from pipeline.reports.results import cost_point, read_results
+
     if x not in ("search", "total"):
         raise ConfigError(f"--x: found {x!r}; allowed: search, total")
     check_figure_path(output)

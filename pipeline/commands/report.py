@@ -1,20 +1,21 @@
 """The `report` command."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
-from pipeline.comparisons.searches import COMPARISON, check_output, write_comparison
 from pipeline.console import Console, print_json
-from pipeline.inputs import load_datasets
-from pipeline.reports.run import write_run_report
 from pipeline.run_folder import RunFolder
 from pipeline.store.store import Artifact, store_of
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
 
 Page = Annotated[
     Path | None,
@@ -43,6 +44,12 @@ def report(
       python run_pipeline.py report quickstart
       python run_pipeline.py report quickstart quickstart-1 -o comparison.html
     """
+    from pipeline.comparisons.searches import (  # slow to import
+        COMPARISON,
+        check_output,
+        write_comparison,
+    )
+
     folders = [RunFolder.open(runs, name) for name in names]
     console = Console.choose(quiet, json_)
     if len(folders) > 1:
@@ -65,6 +72,9 @@ def report(
 def _write_again(
     folder: RunFolder, name: str, artifacts: Path | None, console: Console
 ) -> Mapping[str, object] | None:
+    from pipeline.inputs import load_datasets
+    from pipeline.reports.run import write_run_report
+
     config, manifest = folder.config(), folder.manifest()
     store = store_of(manifest, artifacts)
     made: dict[str, Artifact] = {}

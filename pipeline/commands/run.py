@@ -1,17 +1,15 @@
 """The `run` command."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from classification.data.datasets import ImageDataset
-from classification.distributed import World
-from pipeline.changes import changes_since
 from pipeline.commands.options import (
     Artifacts,
     ConfigPath,
@@ -24,16 +22,17 @@ from pipeline.commands.options import (
 )
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console, print_json
-from pipeline.device import device_name, keep_freed_memory
 from pipeline.graph import build_graph, stage_order
-from pipeline.inputs import check_inputs, load_datasets
-from pipeline.launch import check_agreement, check_shares, joined
-from pipeline.reports.run import write_run_report
 from pipeline.run_folder import RunFolder
-from pipeline.runner import Runner, Selection
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
-from pipeline.tracking import Tracker, check_tensorboard
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
+    from classification.distributed import World
+    from pipeline.runner import Runner, Selection
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
@@ -67,6 +66,11 @@ def run(
       python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
       python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
+    from pipeline.launch import joined  # slow to import, and `--help` needs none of it
+    from pipeline.reports.run import write_run_report
+    from pipeline.runner import Selection
+    from pipeline.tracking import Tracker, check_tensorboard
+
     selection = Selection(until, only, force)
     if tensorboard:
         check_tensorboard()
@@ -110,6 +114,11 @@ def _prepare(
     place: tuple[World, torch.device, Store, Console],
 ) -> Runner:
     """Return the runner after all processes have passed the checks."""
+    from pipeline.device import keep_freed_memory
+    from pipeline.inputs import check_inputs, load_datasets
+    from pipeline.launch import check_agreement, check_shares
+    from pipeline.runner import Runner
+
     world, device, store, console = place
     keep_freed_memory()
 
@@ -150,6 +159,8 @@ def _print_plan(runner: Runner, selection: Selection, folder: RunFolder, as_json
 
 def _record(folder: RunFolder, runner: Runner) -> None:
     """Record the run, and print what changed since the last one."""
+    from pipeline.device import device_name
+
     changes, device = _changes(runner, folder), device_name(runner.device)
     RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
     runner.console.log_file = folder.log
@@ -166,5 +177,7 @@ def _record(folder: RunFolder, runner: Runner) -> None:
 
 
 def _changes(runner: Runner, folder: RunFolder) -> list[str]:
+    from pipeline.changes import changes_since
+
     last = folder.last()
     return [] if last is None else changes_since(last, runner)

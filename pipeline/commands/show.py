@@ -1,25 +1,27 @@
 """The `show` command."""
 
-from pathlib import Path
-from typing import Annotated, get_args
+from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
 import typer
 
-from classification.classifier import load_scorer
-from classification.data.datasets import ImageDataset, load_dataset
 from classification.errors import ArtifactError, ConfigError
 from classification.mixing import MixingConfig, MixingContext
 from classification.mixing.config import Kind
-from classification.seeding import make_generator
-from evaluate.figures.mixing import MixedBatch, mixing_sheet
-from evaluate.figures.style import check_figure_path, save_figure
 from pipeline.commands.options import Artifacts, ConfigPath, Overrides, Picture
 from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from pipeline.stages.scorer import WEIGHTS
 from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
+    from evaluate.figures.mixing import MixedBatch
 
 _UNSEEN = ("none", "manifold_mixup")  # they change no image
 _MOST_COLUMNS = 6
@@ -47,6 +49,10 @@ def show(
     """
     # Every batch is mixed, whatever the config's probability. The images, their augmentation and
     # the generator are the same for all kinds, and follow from the seed.
+    from classification.data.datasets import load_dataset  # slow to import: torch
+    from evaluate.figures.mixing import mixing_sheet
+    from evaluate.figures.style import check_figure_path, save_figure
+
     check_figure_path(output)
     if not 1 <= columns <= _MOST_COLUMNS:
         raise ConfigError(f"--columns: found {columns}; allowed: 1 to {_MOST_COLUMNS}")
@@ -75,6 +81,11 @@ def _choose(config: PipelineConfig, kind: str) -> MixingConfig:
 def _mix(
     config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
 ) -> MixedBatch:
+    import torch
+
+    from classification.seeding import make_generator
+    from evaluate.figures.mixing import MixedBatch
+
     size = min(config.scorer.batch_size, len(dataset.train))
     loader = dataset.train.loader(size, torch.device("cpu"), training=True)
     images, labels = next(loader.batches(make_generator(config.seed, "show-order")))
@@ -99,6 +110,8 @@ def _trained(
     config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
 ) -> torch.nn.Module:
     """Load the config's scorer, whose gradients give the saliency."""
+    from classification.classifier import load_scorer
+
     scorer = config.scorer
     if scorer.weights is not None:
         return load_scorer(scorer.model, dataset.num_classes, scorer.weights)

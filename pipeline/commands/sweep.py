@@ -1,8 +1,10 @@
 """The `sweep` command."""
 
+from __future__ import annotations
+
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,16 +12,12 @@ from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
-from pipeline.device import device_name, keep_freed_memory, resolve_device
 from pipeline.run_folder import REPORT, RunFolder
 from pipeline.store.store import Store
-from pipeline.studies.agreement import add_agreement
-from pipeline.studies.ray_cluster import check_ray
-from pipeline.studies.report import write_study_report
-from pipeline.studies.results import collect_trials, study_cost
-from pipeline.studies.study import Study, load_study
-from pipeline.studies.sweep import make_all, plan
-from pipeline.studies.tasks import Tasks, datasets_of
+
+if TYPE_CHECKING:
+    from pipeline.studies.study import Study
+    from pipeline.studies.tasks import Tasks
 
 _LOG, _TRIALS = "log.txt", "trials"
 
@@ -57,6 +55,19 @@ def sweep(
       python run_pipeline.py sweep configs/studies/figure5a-small.yaml --seeds 3 --jobs 2
       python run_pipeline.py sweep configs/studies/figure5a.yaml --ray head:6379
     """
+    from pipeline.device import (  # slow to import, and `--help` needs none of it
+        device_name,
+        keep_freed_memory,
+        resolve_device,
+    )
+    from pipeline.studies.agreement import add_agreement
+    from pipeline.studies.ray_cluster import check_ray
+    from pipeline.studies.report import write_study_report
+    from pipeline.studies.results import collect_trials, study_cost
+    from pipeline.studies.study import load_study
+    from pipeline.studies.sweep import make_all, plan
+    from pipeline.studies.tasks import datasets_of
+
     for option, value in (("--jobs", jobs), ("--seeds", seeds)):
         if value is not None and not 1 <= value <= 100:
             raise ConfigError(f"{option}: found {value}; allowed: 1 to 100")

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from pipeline.commands.options import RunNames, Runs
-from pipeline.comparisons.classifiers import classification_table
-from pipeline.reports.classification import read_classification
 from pipeline.run_folder import RESULTS, RunFolder
 
 
@@ -17,5 +15,8 @@ def table(names: RunNames, runs: Runs = Path("runs")) -> None:
     Example:
       python run_pipeline.py table vanilla cutmix dcutmix dcutmix-seed1
     """
+    from pipeline.comparisons.classifiers import classification_table  # slow to import
+    from pipeline.reports.classification import read_classification
+
     folders = [RunFolder.open(runs, name) for name in names]
     print(classification_table([read_classification(f.report / RESULTS) for f in folders]))

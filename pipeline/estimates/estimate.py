@@ -26,6 +26,7 @@ from classification.seeding import make_generator
 from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pcdarts.genotype import Genotype, random_genotype
 from pipeline.device import device_kind
+from pipeline.estimates import SECONDS
 from pipeline.estimates.brief_images import Meter
 from pipeline.estimates.trial import (
     MEASURED,
@@ -47,7 +48,6 @@ from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 from pipeline.store.store import Artifact
 
-SECONDS = 6.0  # of measuring, for each kind of step
 _NETWORKS = 101  # drawn at random, three of which replace the network not yet found
 _PATIENCE = 10  # multiple of the measuring time after which no further network is tried
 _LAYERS = {

@@ -9,18 +9,20 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
 from pipeline.config import PipelineConfig
 from pipeline.run_folder import REPORT, RESULTS
 from pipeline.store.checksum import add_checksum
 from pipeline.store.ledger import Attempt, Cost, format_hours
 from pipeline.store.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
 
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
@@ -67,7 +69,7 @@ def fill(*sentences: str) -> str:
     return textwrap.fill(" ".join(filter(None, sentences)), 100)
 
 
-def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
+def describe_dataset(dataset: "ImageDataset") -> dict[str, Any]:
     """Return a dataset's name, its image size, and a line with the number of images."""
     size = dataset.image_size
     return {

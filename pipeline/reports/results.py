@@ -1,15 +1,15 @@
 """results.json of a run with a search: the network found and its cost."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.figures.study import StudyPoint
-from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
@@ -18,7 +18,9 @@ from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
-from subsample.selection import Subset, class_histogram
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # stages that make up the cost of a subset
 SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
@@ -42,6 +44,8 @@ def collect_results(
     `full_search` is the fingerprint of the same search on all `num_train` images. If it is in the
     ledger, break-even is measured, else it is estimated from the number of steps.
     """
+    from pcdarts.genotype import Genotype  # slow to import, and reading needs none of it
+
     costs = {name: Cost.of(store.ledger.attempts([a.fingerprint])) for name, a in artifacts.items()}
     subset = describe_subset(artifacts)
     network = read_object(artifacts["retrain"].path / SUMMARY)
@@ -89,6 +93,8 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     """Return the subset's measure, fraction, size, and the reliability of its scores."""
+    from subsample.selection import Subset
+
     subset = Subset.load(artifacts["subset"].path / SUBSET)
     return {
         "measure": subset.measure,
@@ -100,6 +106,8 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
 
 def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[str, dict[str, int]]:
     """Return the number of images per class, of all training images and of the subset."""
+    from subsample.selection import Subset, class_histogram
+
     return {
         "train": class_histogram(data.train.labels.numpy(), data.classes),
         "subset": dict(Subset.load(artifacts["subset"].path / SUBSET).class_histogram),

@@ -1,24 +1,27 @@
 """Baseline: scores from MC dropout, k-center or EL2N, for comparison with losses under mixing."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from classification.config import SUPERNET
-from classification.data.datasets import ImageDataset
-from classification.data.loaders import ImageSet
 from classification.errors import ConfigError
-from classification.models.network import Classifier
-from classification.persistence.arrays import save_array
 from classification.settings import WITHOUT_EFFECT
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
-from subsample.baselines import DropoutConfig, dropout_uncertainty, el2n, extract_features
-from subsample.config import Measure
-from subsample.coreset import k_center_ranks
+from subsample.config import DropoutConfig, Measure
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from classification.data.datasets import ImageDataset
+    from classification.data.loaders import ImageSet
+    from classification.models.network import Classifier
 
 VALUES = "values.npy"
 _OF_FEATURES = ("mc_dropout", "k_center")  # measures that use a classifier's last layer
@@ -41,6 +44,10 @@ class DropoutSettings(BaselineSettings):
 
 def run(context: Context[BaselineSettings]) -> None:
     """Data, scorer → values.npy float32 [N]; images with the highest values are kept."""
+    from classification.models.network import Classifier  # slow to import
+    from classification.persistence.arrays import save_array
+    from subsample.baselines import el2n
+
     settings, data = context.settings, context.datasets["data"]
     train = data.in_memory().to(context.device)
     model = settings.scorer.load(context)
@@ -81,6 +88,9 @@ def check(
 
 def _by_features(context: Context[BaselineSettings], model: Classifier, train: ImageSet) -> Tensor:
     """Compute a measure that uses a classifier's last layer."""
+    from subsample.baselines import dropout_uncertainty, extract_features
+    from subsample.coreset import k_center_ranks
+
     settings, normalization = context.settings, context.datasets["data"].normalization
     batch, progress = settings.batch_size, context.workspace.progress
     if isinstance(settings, DropoutSettings):

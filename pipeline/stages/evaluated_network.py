@@ -1,19 +1,19 @@
 """The classifier evaluated by robustness and landscape: the scorer or the found network."""
 
-from typing import Any, Literal
+from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from classification.errors import ConfigError
-from classification.models.weights import load_classifier_weights
-from classification.training.trainer import to_device
-from evaluate.retrain import RetrainConfig, build_network
-from pcdarts.genotype import Genotype
+from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, StageSettings
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
 from pipeline.stages.scorer import ScorerNetwork
 from pipeline.stages.search import GENOTYPE
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Of = Literal["scorer", "network"]
 
@@ -25,7 +25,7 @@ class EvaluatedNetwork(StageSettings):
     retrain: RetrainConfig | None
 
     @classmethod
-    def choose(cls, config: PipelineConfig, of: Of | None) -> "EvaluatedNetwork":
+    def choose(cls, config: PipelineConfig, of: Of | None) -> EvaluatedNetwork:
         """Return the classifier requested by `of`; None: the network if a run makes one."""
         if config.goal == "network" and of != "scorer":
             return cls(scorer=None, retrain=config.retrain)
@@ -53,6 +53,9 @@ class EvaluatedNetwork(StageSettings):
 
     def load(self, context: Context[Any]) -> nn.Module:
         """Load the trained classifier on the device."""
+        from classification.models.weights import load_classifier_weights  # slow to import
+        from classification.training.trainer import to_device
+
         if self.scorer is not None:
             return self.scorer.load(context)
         network = self.build(context)
@@ -61,6 +64,9 @@ class EvaluatedNetwork(StageSettings):
 
     def build(self, context: Context[Any]) -> nn.Module:
         """Build a classifier of its architecture with random weights, on the CPU."""
+        from evaluate.retrain import build_network
+        from pcdarts.genotype import Genotype
+
         num_classes = context.datasets[self.dataset].num_classes
         if self.scorer is not None:
             return self.scorer.build(num_classes)

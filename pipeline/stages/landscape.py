@@ -1,22 +1,24 @@
 """Landscape: the loss around the weights of a trained classifier."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from classification.config import SUPERNET
-from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
 from classification.settings import part_of
-from evaluate.figures.landscape import landscape_figures
-from evaluate.figures.style import save_figure
 from evaluate.landscape.config import LandscapeConfig, SurfaceConfig, check_landscape
-from evaluate.landscape.measure import landscape
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.evaluated_network import EvaluatedNetwork, check_evaluated_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 RESULT = "landscape.json"
 
@@ -31,6 +33,10 @@ class LandscapeSettings(StageSettings):
 
 def run(context: Context[LandscapeSettings]) -> None:
     """Data, scorer, or target, search, retrain → landscape.json, landscape-*.png."""
+    from evaluate.figures.landscape import landscape_figures  # slow to import
+    from evaluate.figures.style import save_figure
+    from evaluate.landscape.measure import landscape
+
     settings, evaluated = context.settings, context.settings.evaluated
     found = landscape(
         evaluated.load(context),

@@ -3,25 +3,26 @@
 As in the paper's Figure 5a, it is the test error of a classifier trained with image mixing.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
-from classification.classifier import train_classifier
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.config import AugmentationSettings
-from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.models import smallest_classifier_input
 from classification.persistence.storage import write_atomically
-from classification.persistence.workspace import read_metrics
-from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.subset import SUBSET, num_kept
-from subsample.selection import Subset
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 SUMMARY = "probe.json"
 
@@ -36,6 +37,11 @@ class ProbeSettings(StageSettings):
 
 def run(context: Context[ProbeSettings]) -> None:
     """Data, subset → probe.json, metrics.jsonl."""
+    from classification.classifier import train_classifier  # slow to import
+    from classification.persistence.workspace import read_metrics
+    from evaluate.retrain import summarise_accuracy
+    from subsample.selection import Subset
+
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))

@@ -1,19 +1,23 @@
 """Ranking: random architectures, each trained from scratch on the subset."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.data.config import AugmentationSettings
-from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
-from evaluate.fidelity import FidelityConfig, check_fidelity, train_architectures
+from evaluate.fidelity_config import FidelityConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.subset import SUBSET, num_kept
-from subsample.selection import Subset
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 RANKING = "ranking.json"
 
@@ -28,6 +32,9 @@ class RankingSettings(StageSettings):
 
 def run(context: Context[RankingSettings]) -> None:
     """Data, subset → ranking.json: a list of genotype, parameters, top1_error in percent."""
+    from evaluate.fidelity import train_architectures  # slow to import
+    from subsample.selection import Subset
+
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
@@ -52,6 +59,8 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject a subset on which the architectures cannot be trained."""
+    from evaluate.fidelity import check_fidelity
+
     check_acceleration("fidelity.training", config.fidelity.training.precision, "auto", device)
     check_fidelity(config.fidelity, datasets["data"], num_kept(config, datasets["data"]))
 

@@ -1,28 +1,23 @@
 """Retrain: the found network, trained from scratch on the target images."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.data.config import AugmentationSettings
-from classification.data.datasets import ImageDataset
-from classification.models.weights import save_classifier_weights
 from classification.persistence.storage import write_atomically
-from classification.persistence.workspace import read_metrics
-from evaluate.complexity import complexity_warning
-from evaluate.retrain import (
-    RetrainConfig,
-    check_retrain,
-    network_complexity,
-    retrain,
-    summarise_accuracy,
-)
-from pcdarts.genotype import Genotype
+from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.search import GENOTYPE
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 WEIGHTS, SUMMARY = "network.safetensors", "network.json"
 
@@ -37,6 +32,12 @@ class RetrainSettings(StageSettings):
 
 def run(context: Context[RetrainSettings]) -> None:
     """Target, genotype → network.safetensors, network.json, metrics.jsonl."""
+    from classification.models.weights import save_classifier_weights  # slow to import
+    from classification.persistence.workspace import read_metrics
+    from evaluate.complexity import complexity_warning
+    from evaluate.retrain import network_complexity, retrain, summarise_accuracy
+    from pcdarts.genotype import Genotype
+
     settings = context.settings
     target = context.datasets["target"]
     genotype = Genotype.load(context.input("search", GENOTYPE))
@@ -76,6 +77,8 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject a target with images too small for the network or too few for a batch."""
+    from evaluate.retrain import check_retrain
+
     check_acceleration("retrain", config.retrain.precision, "auto", device)
     check_retrain(config.retrain, datasets["target"])
 

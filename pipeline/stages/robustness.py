@@ -1,36 +1,31 @@
 """Robustness: accuracy of a trained classifier under attack and distribution shift."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import Field
 
-from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.extras import require
 from classification.persistence.storage import write_atomically
 from classification.settings import WITHOUT_EFFECT, part_of
-from classification.training.trainer import to_device
-from evaluate.figures.robustness import robustness_curves
-from evaluate.figures.style import save_figure
-from evaluate.robustness.attacks import PixelModel
-from evaluate.robustness.distribution_shift import ShiftImages, check_shift, shift_measures
-from evaluate.robustness.measure import (
-    AttackConfig,
-    RobustnessConfig,
-    Source,
-    choose_images,
-    measure_robustness,
-)
-from evaluate.robustness.substitute import SubstituteConfig, load_substitute
+from evaluate.robustness.config import AttackConfig, RobustnessConfig, SubstituteConfig
+from evaluate.robustness.shift_images import ShiftImages
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.evaluated_network import EvaluatedNetwork, check_evaluated_network
 from pipeline.stages.scorer import ScorerNetwork
 from pipeline.store.store import MANIFEST, file_digest
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 RESULT, FIGURE = "robustness.json", "robustness.png"
 
@@ -57,6 +52,14 @@ class RobustnessSettings(StageSettings):
 
 def run(context: Context[RobustnessSettings]) -> None:
     """Data, scorer, or target, search, retrain → robustness.json, robustness.png, metrics.jsonl."""
+    from classification.training.trainer import to_device  # slow to import
+    from evaluate.figures.robustness import robustness_curves
+    from evaluate.figures.style import save_figure
+    from evaluate.robustness.attacks import PixelModel
+    from evaluate.robustness.distribution_shift import shift_measures
+    from evaluate.robustness.measure import Source, choose_images, measure_robustness
+    from evaluate.robustness.substitute import load_substitute
+
     settings, evaluated = context.settings, context.settings.evaluated
     attack, architecture = settings.robustness, evaluated.architecture
     dataset = context.datasets[evaluated.dataset]
@@ -110,6 +113,9 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject a network that the run does not make, and unsuitable substitutes and images."""
+    from evaluate.robustness.distribution_shift import check_shift
+    from evaluate.robustness.substitute import load_substitute
+
     robustness, evaluated = _robustness(config), _evaluated(config)
     check_evaluated_network(config, "robustness.of", robustness.of)
     require("robustness", "robustness", "adversarial-robustness-toolbox", otherwise="none")

@@ -1,30 +1,29 @@
 """Scorer: a classifier trained with image mixing, loaded from a file, or the supernet."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import nn
 
 from classification.acceleration import GraphMode, check_acceleration
-from classification.classifier import build_scorer, check_scorer, load_scorer, train_classifier
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.config import AugmentationSettings
-from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.mixing import MixingConfig
-from classification.models.weights import save_classifier_weights
-from classification.persistence.checkpoint import save_checkpoint
 from classification.settings import WITHOUT_EFFECT, part_of
-from classification.training.trainer import to_device
-from pcdarts.search import build_supernet
 from pcdarts.search_config import SupernetConfig
-from pcdarts.warm_up import check_warm_up, load_supernet, warm_up
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.store.store import file_digest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from classification.data.datasets import ImageDataset
 
 WEIGHTS = "scorer.safetensors"
 WARM_START = "supernet.safetensors"
@@ -66,6 +65,11 @@ def run(context: Context[ScorerSettings]) -> None:
     With record_losses also training_losses.npy and training_entropies.npy [N, E]; for a supernet
     also supernet.safetensors, from which the search continues.
     """
+    from classification.classifier import load_scorer, train_classifier  # slow to import
+    from classification.models.weights import save_classifier_weights
+    from classification.persistence.checkpoint import save_checkpoint
+    from pcdarts.warm_up import warm_up
+
     settings, data = context.settings, context.datasets["data"]
     model: nn.Module
     if isinstance(settings, LoadedScorer):
@@ -117,6 +121,9 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject a scorer that cannot be trained or loaded, or that cannot be the goal."""
+    from classification.classifier import check_scorer
+    from pcdarts.warm_up import check_warm_up
+
     scorer, data = config.scorer, datasets["data"]
     check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
     if config.goal == "classifier" and scorer.weights is not None:
@@ -143,7 +150,7 @@ class ScorerNetwork(StageSettings):
     supernet: SupernetConfig | None
 
     @classmethod
-    def of(cls, config: PipelineConfig) -> "ScorerNetwork":
+    def of(cls, config: PipelineConfig) -> ScorerNetwork:
         """Return the network of the config's scorer."""
         own = config.scorer.model == SUPERNET
         supernet = part_of(config.search, SupernetConfig) if own else None
@@ -151,18 +158,26 @@ class ScorerNetwork(StageSettings):
 
     def build(self, num_classes: int) -> nn.Module:
         """Build the network with random weights on the CPU."""
+        from classification.classifier import build_scorer
+        from pcdarts.search import build_supernet
+
         if self.supernet is not None:
             return build_supernet(num_classes, self.supernet, seed=0)
         return build_scorer(self.model, num_classes, seed=0)
 
     def read(self, path: Path, num_classes: int) -> nn.Module:
         """Load the scorer with the stage's weights in `path`, on the CPU."""
+        from classification.classifier import load_scorer
+        from pcdarts.warm_up import load_supernet
+
         if self.supernet is not None:
             return load_supernet(self.supernet, num_classes, path)
         return load_scorer(self.model, num_classes, path)
 
     def load(self, context: Context[Any]) -> nn.Module:
         """Load the scorer of the earlier stage, on the device."""
+        from classification.training.trainer import to_device
+
         num_classes = context.datasets["data"].num_classes
         return to_device(self.read(context.input("scorer", WEIGHTS), num_classes), context.device)
 

@@ -1,31 +1,25 @@
 """Scores: the losses of every training image under M random mixes."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
-from classification.classifier import never_seen
-from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
-from classification.persistence.arrays import save_array
 from classification.persistence.storage import write_atomically
 from classification.settings import part_of
-from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
 from subsample.config import LossesConfig, ScoresConfig
-from subsample.reliability import reliability_warning, split_half_reliability
-from subsample.uncertainty import (
-    check_anchors,
-    measure_losses,
-    recorded_losses,
-    summarise,
-    write_scores_csv,
-)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 LOSSES, TABLE, RELIABILITY = "losses.npy", "scores.csv", "reliability.json"
 
@@ -49,6 +43,12 @@ ScoresSettings = MeasuredScores | RecordedScores
 
 def run(context: Context[ScoresSettings]) -> None:
     """Data, scorer → losses.npy [N, M], scores.csv, reliability.json."""
+    from subsample.reliability import (  # slow to import
+        reliability_warning,
+        split_half_reliability,
+    )
+    from subsample.uncertainty import summarise, write_scores_csv
+
     settings, data = context.settings, context.datasets["data"]
     if isinstance(settings, MeasuredScores):
         losses = _measure(context, settings)
@@ -83,6 +83,9 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject images in files, and recorded losses that the scorer does not provide."""
+    from classification.classifier import never_seen
+    from subsample.uncertainty import check_anchors
+
     scorer, scores = config.scorer, config.scores
     check_acceleration("scores", scores.precision, "auto", device)
     datasets["data"].in_memory()
@@ -110,6 +113,8 @@ def check(
 
 
 def _measure(context: Context[ScoresSettings], settings: MeasuredScores) -> np.ndarray:
+    from subsample.uncertainty import measure_losses
+
     data = context.datasets["data"]
     train = data.in_memory().to(context.device)
     return measure_losses(
@@ -125,6 +130,10 @@ def _measure(context: Context[ScoresSettings], settings: MeasuredScores) -> np.n
 
 
 def _read_recorded(context: Context[ScoresSettings], scores: LossesConfig) -> np.ndarray:
+    from classification.persistence.arrays import save_array
+    from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
+    from subsample.uncertainty import recorded_losses
+
     losses, entropies = (
         context.input("scorer", name) for name in (TRAINING_LOSSES, TRAINING_ENTROPIES)
     )

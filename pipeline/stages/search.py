@@ -1,23 +1,23 @@
 """Search: PC-DARTS on the subset."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
 from classification.data.config import AugmentationSettings
-from classification.data.datasets import ImageDataset
-from classification.persistence.checkpoint import load_checkpoint
-from classification.persistence.workspace import read_metrics
-from pcdarts.genotype import Genotype
-from pcdarts.search import halve, search
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import WARM_START
 from pipeline.stages.subset import SUBSET
-from subsample.selection import Subset, check_selection, select_parts
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
 
 GENOTYPE = "genotype.json"
 
@@ -35,6 +35,13 @@ def run(context: Context[SearchSettings]) -> None:
 
     If the scorer is the supernet, the search continues after its warm-up.
     """
+    import torch  # slow to import, with what follows
+
+    from classification.persistence.checkpoint import load_checkpoint
+    from classification.persistence.workspace import read_metrics
+    from pcdarts.search import halve, search
+    from subsample.selection import Subset
+
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
@@ -44,7 +51,7 @@ def run(context: Context[SearchSettings]) -> None:
     else:
         parts = images, data.train.take(torch.tensor(subset.architecture_indices))
     warm = "scorer" in context.inputs
-    genotype: Genotype = search(
+    genotype = search(
         parts,
         data.num_classes,
         data.augmentation(),
@@ -70,6 +77,10 @@ def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
     """Reject a subset too small for the search, and images too small for the supernet."""
+    import torch
+
+    from subsample.selection import check_selection, select_parts
+
     search, data = config.search, datasets["data"]
     check_acceleration("search", search.precision, search.cuda_graph, device)
     labels = data.train.labels

@@ -1,27 +1,23 @@
 """Subset: the first images of each class, sorted by the measure."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from classification.data.datasets import ImageDataset
-from classification.persistence.arrays import read_array
 from classification.settings import part_of
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from subsample.config import LossesConfig, SelectionConfig
-from subsample.selection import (
-    Subset,
-    check_selection,
-    class_histogram,
-    describe_small_classes,
-    select,
-    select_parts,
-)
-from subsample.uncertainty import Scores, summarise
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from classification.data.datasets import ImageDataset
+    from subsample.uncertainty import Scores
 
 SUBSET = "subset.json"
 
@@ -36,6 +32,12 @@ class SubsetSettings(StageSettings):
 
 def run(context: Context[SubsetSettings]) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
+    import numpy as np  # slow to import, with what follows
+
+    from classification.persistence.arrays import read_array
+    from subsample.selection import Subset, class_histogram, describe_small_classes, select_parts
+    from subsample.uncertainty import summarise
+
     settings, data = context.settings, context.datasets["data"]
     subset, labels = settings.subset, data.train.labels.numpy()
     scores: Scores | np.ndarray | None = None
@@ -82,12 +84,16 @@ def check(
     The stages that use the subset check its size.
     """
     if config.subset.architecture_fraction is not None:
+        from subsample.selection import check_selection
+
         data = datasets["data"]
         check_selection(data.train.labels.numpy(), config.subset, data.classes)
 
 
 def num_kept(config: PipelineConfig, data: ImageDataset) -> int:
     """Return the size of the subset, which is the same for every measure."""
+    from subsample.selection import select
+
     by_chance = config.subset.model_copy(update={"measure": "random"})
     return len(select(data.train.labels.numpy(), by_chance, None, config.seed))
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from classification import classifier
 from classification.errors import DeviceError, LostDeviceError, StorageError
 from pipeline.config import PipelineConfig
 from pipeline.failure import failure_of
-from pipeline.stages import STAGES, scorer
+from pipeline.stages import STAGES
 from pipeline.store.ledger import Attempt
 from run_pipeline import main
 from tests.pipeline.store.test_full_disk import contents, run
@@ -105,7 +106,7 @@ def test_what_a_disk_refuses_is_told_of_the_file(tmp_path):
 def test_a_failed_attempt_is_booked_and_the_same_command_goes_on_from_its_last_epoch(
     tmp_path, monkeypatch, capsys, error, status
 ):
-    train = scorer.train_classifier
+    train = classifier.train_classifier
 
     def until_the_first_epoch(data, config, *, workspace, **more):
         save = workspace.save
@@ -117,13 +118,13 @@ def test_a_failed_attempt_is_booked_and_the_same_command_goes_on_from_its_last_e
         workspace.save = save_and_fail
         return train(data, config, workspace=workspace, **more)
 
-    monkeypatch.setattr(scorer, "train_classifier", until_the_first_epoch)
+    monkeypatch.setattr(classifier, "train_classifier", until_the_first_epoch)
     command = run(tmp_path, tmp_path / "artifacts", tmp_path / "runs")
     assert main(command) == status
     shown = capsys.readouterr().err
     assert shown.startswith("error: scorer: the ")
     assert shown.count("\n") == 1
-    monkeypatch.setattr(scorer, "train_classifier", train)
+    monkeypatch.setattr(classifier, "train_classifier", train)
     assert main(command) == 0
     assert "epoch 1/2" not in capsys.readouterr().out
     lines = (tmp_path / "artifacts" / "ledger.jsonl").read_text().splitlines()

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from classification import classifier
 from classification.classifier import train_classifier
 from classification.data.datasets import DataConfig, load_dataset
 from classification.persistence.workspace import Workspace
@@ -113,9 +114,7 @@ def test_a_second_run_reuses_the_first_and_its_report_is_written_again(finished,
 
 
 def test_a_stopped_probe_ends_bit_for_bit(finished, tmp_path, monkeypatch):
-    import pipeline.stages.probe as stage
-
-    honest = stage.train_classifier
+    honest = classifier.train_classifier
 
     def stopping(*arguments, workspace, **named):
         inner = workspace.progress
@@ -129,9 +128,9 @@ def test_a_stopped_probe_ends_bit_for_bit(finished, tmp_path, monkeypatch):
         return honest(*arguments, workspace=stopped, **named)
 
     place = Place(tmp_path, TINY)
-    monkeypatch.setattr(stage, "train_classifier", stopping)
+    monkeypatch.setattr(classifier, "train_classifier", stopping)
     assert place.run() == 130
-    monkeypatch.setattr(stage, "train_classifier", honest)
+    monkeypatch.setattr(classifier, "train_classifier", honest)
     assert place.run() == 0
     for name in ("probe.json", "metrics.jsonl"):
         resumed, straight = (each.artifact("probe") / name for each in (place, finished))

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from classification import extras
+from evaluate.robustness import measure
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
@@ -110,9 +111,7 @@ def test_compare_sets_the_runs_numbers_beside_the_papers(finished, tmp_path, cap
 
 
 def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
-    import pipeline.stages.robustness as stage
-
-    honest = stage.measure_robustness
+    honest = measure.measure_robustness
 
     def stopping(*arguments, workspace, **named):
         inner = workspace.progress
@@ -127,9 +126,9 @@ def test_a_stopped_stage_ends_bit_for_bit(finished, tmp_path, monkeypatch):
 
     place = Place(tmp_path, TINY)
     shutil.copytree(finished.folder / "artifacts/scorer", tmp_path / "artifacts/scorer")
-    monkeypatch.setattr(stage, "measure_robustness", stopping)
+    monkeypatch.setattr(measure, "measure_robustness", stopping)
     assert place.run(finished.substitutes) == 130
-    monkeypatch.setattr(stage, "measure_robustness", honest)
+    monkeypatch.setattr(measure, "measure_robustness", honest)
     assert place.run(finished.substitutes) == 0
     for name in ("robustness.json", "robustness.png", "metrics.jsonl"):
         resumed, straight = (each.artifact("robustness") / name for each in (place, finished))

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from classification import classifier
 from classification.errors import InterruptedRunError, PipelineError
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
-from pipeline.stages import probe, scorer
 from pipeline.store.ledger import Attempt, Ledger, start_time
 from pipeline.store.store import Store
 from pipeline.studies.results import collect_trials
@@ -113,21 +113,21 @@ def test_the_page_holds_mean_std_and_n_of_each_setting(sweep):
     )
 
 
-@pytest.mark.parametrize("stop_at", [(scorer, 1), (probe, 0), (probe, 5)])
+@pytest.mark.parametrize("stop_at", [("scorer", 1), ("probe", 0), ("probe", 5)])
 def test_a_stopped_sweep_goes_on_and_ends_with_the_same_figure(sweep, monkeypatch, stop_at):
     sweep(runs="whole")
     whole, wanted = figure("whole"), errors("whole")
     Path("artifacts").rename("elsewhere")
-    module, number = stop_at
-    train, count = module.train_classifier, iter(range(100))
+    stage, number = stop_at
+    train, count = classifier.train_classifier, iter(range(100))
 
     def stopping(*arguments, **options):
-        if next(count) == number:
+        if options["workspace"].directory.parent.name == stage and next(count) == number:
             raise KeyboardInterrupt
         return train(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "train_classifier", stopping)
+        patched.setattr(classifier, "train_classifier", stopping)
         with pytest.raises(InterruptedRunError, match=r"trials .*/12"):
             sweep()
     assert sum(attempts("interrupted").values()) == 1
@@ -138,7 +138,7 @@ def test_a_stopped_sweep_goes_on_and_ends_with_the_same_figure(sweep, monkeypatc
 
 
 def test_a_failed_trial_is_reported_and_the_rest_goes_on(sweep, monkeypatch, capsys):
-    train, broken = probe.train_classifier, []
+    train, broken = classifier.train_classifier, []
 
     def failing(dataset, *arguments, **options):
         if len(dataset.train) == 3 * 8 and not broken:
@@ -146,7 +146,7 @@ def test_a_failed_trial_is_reported_and_the_rest_goes_on(sweep, monkeypatch, cap
             raise PipelineError("the loss is not finite")
         return train(dataset, *arguments, **options)
 
-    monkeypatch.setattr(probe, "train_classifier", failing)
+    monkeypatch.setattr(classifier, "train_classifier", failing)
     assert sweep() == 1
     assert attempts()["probe"] == CELLS - 1
     assert attempts("failed") == {"probe": 1}
@@ -162,14 +162,14 @@ def test_a_failed_trial_is_reported_and_the_rest_goes_on(sweep, monkeypatch, cap
 
 
 def test_a_failed_scorer_fails_all_trials_of_its_seed_alone(sweep, monkeypatch):
-    train = scorer.train_classifier
+    train = classifier.train_classifier
 
     def failing(*arguments, seed, **options):
         if seed == 1:
             raise ZeroDivisionError("a bug")
         return train(*arguments, seed=seed, **options)
 
-    monkeypatch.setattr(scorer, "train_classifier", failing)
+    monkeypatch.setattr(classifier, "train_classifier", failing)
     assert sweep() == 1
     failed = [trial for trial in results()["trials"] if trial["error"]]
     assert {(trial["seed"], trial["error"]) for trial in failed} == {

@@ -1,0 +1,70 @@
+"""Commands that touch no tensor start without torch and the other slow imports."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.commands import COMMANDS
+from pipeline.commands.export import NAMES
+from pipeline.config import load_config
+from pipeline.exports.forms import FORMS
+from pipeline.run_folder import RESULTS, RunFolder
+from pipeline.store.checksum import add_checksum
+
+ROOT = Path(__file__).parents[1]
+CONFIG = str(ROOT / "configs" / "quickstart.yaml")
+SLOW = ("torch", "torchvision", "scipy.stats", "scipy.sparse", "sklearn", "matplotlib", "ray")
+RESULT = {
+    "name": "quickstart",
+    "subset": {"measure": "cv", "fraction": 0.1},
+    "cost": {"unit": "CPU-hours", "search_alone": 0.5, "total": 1.0},
+    "accuracy": {"top1_error_last": 10.0},
+    "search_epochs": 3,
+}
+# Run by one new process: prints which slow modules are loaded after each command.
+PROGRAM = """
+import contextlib, io, json, sys
+from run_pipeline import main
+found = {}
+for command in json.loads(sys.argv[1]):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert main(command) == 0, command
+    assert output.getvalue()
+    found[" ".join(command[:2])] = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
+print(json.dumps(found))
+"""
+
+
+def test_status_config_plot_and_every_help_start_without_torch(tmp_path):
+    folder = RunFolder.record(
+        tmp_path, load_config(Path(CONFIG)), {"search": "0" * 16}, tmp_path, ""
+    )
+    folder.report.mkdir()
+    (tmp_path / "ledger.jsonl").touch()
+    (folder.report / RESULTS).write_text(json.dumps(add_checksum(RESULT)))
+    of_run = ["quickstart", "--runs", str(tmp_path)]
+    light = [
+        ["--help"],
+        *([name, "--help"] for name in COMMANDS),
+        ["config", CONFIG],
+        ["graph", CONFIG],
+        ["status", *of_run],
+        ["clean", "--artifacts", str(tmp_path), "--runs", str(tmp_path)],
+        ["plot", *of_run, "-o", str(tmp_path / "plot.svg")],  # the last, as it needs matplotlib
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(light), json.dumps(SLOW)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert not done.returncode, done.stderr
+    loaded = json.loads(done.stdout)
+    assert loaded.pop("plot quickstart") == ["matplotlib"]
+    assert set(map(tuple, loaded.values())) == {()}, loaded
+
+
+def test_the_help_of_export_lists_every_form():
+    assert tuple(FORMS) == NAMES
