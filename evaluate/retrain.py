@@ -11,7 +11,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
 from classification.data.strata import count_validation, split_validation
-from classification.distributed import World
 from classification.errors import ConfigError, DataError
 from classification.mixing import MixingContext
 from classification.persistence.workspace import Workspace
@@ -19,6 +18,7 @@ from classification.seeding import make_generator, seeded
 from classification.training.schedules import cosine_decay, linear_decay
 from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
+from classification.world import World
 from evaluate.complexity import Complexity, measure_complexity
 from evaluate.retrain_config import RetrainConfig
 from pcdarts.genotype import Genotype

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from classification.acceleration import Precision, autocast
-from classification.distributed import ALONE, World
 from classification.training.step import part_of_mean
+from classification.world import ALONE, World
 from pcdarts.supernet import Supernet
 
 _BETAS = (0.5, 0.999)  # of Adam, not of the edges

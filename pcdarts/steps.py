@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from classification.acceleration import Precision, autocast
 from classification.data.loaders import Loader
 from classification.data.transforms import Augmentation
-from classification.distributed import ALONE, World
 from classification.persistence.checkpoint import State
 from classification.training.schedules import load_optimizer
 from classification.training.step import part_of_mean
+from classification.world import ALONE, World
 from pcdarts.architect import Architect
 from pcdarts.supernet import Supernet
 

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 
 from classification.config import SUPERNET, ClassifierConfig
-from classification.distributed import ALONE, World
 from classification.errors import ConfigError, DeviceError, SharedError
+from classification.world import ALONE, World
 from evaluate.retrain import RetrainConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig, flatten

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 
 from classification.data.datasets import ImageDataset
-from classification.distributed import ALONE, World
 from classification.errors import (
     ArtifactError,
     ConfigError,
@@ -25,6 +24,7 @@ from classification.persistence.storage import storing
 from classification.persistence.workspace import Workspace
 from classification.progress import Progress, silent
 from classification.settings import effective_settings
+from classification.world import ALONE, World
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.device import device_kind, device_name, software

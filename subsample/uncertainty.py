@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from classification.acceleration import autocast
 from classification.data.transforms import Normalization
-from classification.distributed import World
 from classification.errors import DataError, PipelineError
 from classification.mixing import compose, soft_targets
 from classification.persistence.arrays import create_array, open_array, read_array
@@ -26,6 +25,7 @@ from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import Workspace
 from classification.settings import effective_settings
 from classification.training.trainer import evaluating
+from classification.world import World
 from subsample.config import Loss, LossesConfig, ScoresConfig
 from subsample.mixes import Mixes, draw_mixes
 

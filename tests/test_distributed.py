@@ -13,15 +13,10 @@ from classification.classifier import build_scorer, train_classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
 from classification.data.loaders import ImageSet
-from classification.distributed import (
-    ALONE,
-    SyncedBatchNorm2d,
-    World,
-    synced_batch_norm,
-    synchronize,
-)
+from classification.distributed import SyncedBatchNorm2d, synced_batch_norm, synchronize
 from classification.errors import ConfigError, SharedError
 from classification.persistence.workspace import METRICS, Workspace
+from classification.world import ALONE, World
 from pcdarts.search import halve, search
 from pcdarts.search_config import SearchConfig
 from subsample import uncertainty

@@ -28,9 +28,9 @@ from classification.data.file_index import FileIndex
 from classification.data.image_file import opened, strict_pillow
 from classification.data.loaders import Batch, Loader
 from classification.data.transforms import Normalization
-from classification.distributed import ALONE, World
 from classification.errors import DataError
 from classification.seeding import make_generator
+from classification.world import ALONE, World
 
 # Of ImageNet's training images, as torchvision's models assume.
 IMAGENET_NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from classification.distributed import ALONE, World
+from classification.world import ALONE, World
 
 Batch = tuple[Tensor, Tensor]
 

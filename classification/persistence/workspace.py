@@ -1,16 +1,20 @@
 """The folder of unfinished work: its checkpoints and metrics, and resuming from them."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from classification.distributed import ALONE, World
 from classification.errors import ArtifactError
-from classification.persistence.checkpoint import State, load_checkpoint, save_checkpoint
 from classification.persistence.storage import storing, write_atomically
 from classification.progress import Progress, silent, silent_log
+from classification.world import ALONE, World
+
+if TYPE_CHECKING:
+    from classification.persistence.checkpoint import State
 
 METRICS = "metrics.jsonl"
 _KEPT = 2  # the newest checkpoint, and the one before it in case the newest is damaged
@@ -76,6 +80,8 @@ class Workspace:
     def _save(self, step: int, part: int, state: State) -> None:
         if not self.world.is_first:
             return
+        from classification.persistence.checkpoint import save_checkpoint  # slow to import: torch
+
         ending = f"-{part:06d}" if part else ""
         content = {"place": [step, part], "metrics": "".join(self._lines), "state": state}
         save_checkpoint(self.path(f"checkpoint-{step:06d}{ending}.safetensors"), content)
@@ -140,6 +146,8 @@ def _place(path: Path) -> tuple[int, int]:
 
 def _read(path: Path) -> tuple[int, int, State, list[str]]:
     """Read the finished steps and parts of the next one, the state and the metrics lines."""
+    from classification.persistence.checkpoint import load_checkpoint
+
     content = load_checkpoint(path)
     try:
         (step, part), metrics, state = (content[key] for key in ("place", "metrics", "state"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from classification.data.datasets import ImageDataset
-    from classification.distributed import World
+    from classification.world import World
     from pipeline.runner import Runner, Selection
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]

@@ -16,7 +16,7 @@ from torch import Tensor
 from classification.data.datasets import ImageDataset
 from classification.data.files import FileLoader, ImageFiles, default_workers
 from classification.data.loaders import Batch, DeviceLoader, Images, ImageSet, Loader
-from classification.distributed import ALONE, World
+from classification.world import ALONE, World
 
 T = TypeVar("T")
 

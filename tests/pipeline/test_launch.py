@@ -179,8 +179,8 @@ def test_a_mistake_is_told_once_before_anything_starts(tmp_path, arguments, mess
     ],
 )
 def test_what_cannot_be_shared_names_its_key(tmp_path, key, value):
-    from classification.distributed import ALONE, World
     from classification.errors import ConfigError
+    from classification.world import ALONE, World
 
     path = write_config(tmp_path) / "config.yaml"
     config = load_config(path, [f"{key}={value}"])

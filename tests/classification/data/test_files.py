@@ -12,10 +12,10 @@ from classification.config import ClassifierConfig
 from classification.data.datasets import DataConfig, load_dataset
 from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.files import ImageFiles, default_workers
-from classification.distributed import World
 from classification.errors import ConfigError, DataError
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
+from classification.world import World
 
 CPU = torch.device("cpu")
 
