@@ -17,8 +17,9 @@ from classification.seeding import seeded
 from evaluate.figures.robustness import robustness_curves
 from evaluate.robustness import measure
 from evaluate.robustness.attacks import Attack, Attacker, PixelModel, untouched
+from evaluate.robustness.config import RobustnessConfig
 from evaluate.robustness.distribution_shift import ShiftConfig, shift_measures
-from evaluate.robustness.measure import RobustnessConfig, Source, choose_images, measure_robustness
+from evaluate.robustness.measure import Source, choose_images, measure_robustness
 
 pytest.importorskip("art", reason="the robustness extra is not installed")
 

@@ -16,12 +16,12 @@ from classification.errors import PipelineError
 from evaluate.robustness.attacks import PixelModel
 from evaluate.robustness.distribution_shift import (
     ShiftConfig,
-    ShiftImages,
     check_shift,
     out_of_distribution_aupr,
     shift_measures,
     unknownness,
 )
+from evaluate.robustness.shift_images import ShiftImages
 
 WNIDS = tuple(f"n{number:08d}" for number in range(210))
 FIRST = 5  # of the classes that the folders below hold
