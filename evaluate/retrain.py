@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from classification.data.augmentation import ColourJitter
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import Loader
 from classification.data.strata import count_validation, split_validation
@@ -138,7 +139,8 @@ def _loaders(
     dataset: ImageDataset, config: RetrainConfig, seed: int, device: torch.device, world: World
 ) -> tuple[Loader, dict[str, Loader]]:
     """Return the loader of the training images, and those of the held-out parts by name."""
-    train, held_out = dataset.train, {"test": dataset.test}
+    train = dataset.with_jitter(ColourJitter(hue=config.hue)).train
+    held_out = {"test": dataset.test}
     if config.validation_fraction:
         generator = make_generator(seed, "retrain-validation")
         kept, chosen = split_validation(train.labels, config.validation_fraction, generator)

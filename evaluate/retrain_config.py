@@ -21,6 +21,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "weight_decay": 3e-4,
         "label_smoothing": 0.0,
         "drop_path": 0.3,
+        "hue": 0.0,
     },
     "imagenet": {
         "channels": 48,
@@ -34,6 +35,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "drop_path": 0.0,
         "cutout": 0,
+        "hue": 0.2,
         "checkpoint_steps": 500,
     },
 }
@@ -57,6 +59,12 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     drop_path: float = Field(ge=0, lt=1, description="path dropout at the last epoch; 0.3 or 0")
     cutout: int | None = Field(
         None, ge=0, description="side of the blanked square, pixels; half the image (16 at 32×32)"
+    )
+    hue: float = Field(
+        ge=0,
+        le=0.5,
+        description="of images in files: how far the colour jitter turns the hue either way, as a "
+        "share of the circle, beside 0.4 of brightness, contrast and saturation; 0 or 0.2",
     )
     label_smoothing: float = Field(ge=0, lt=1, description="0 or 0.1")
     mixing: MixingConfig = Field(MixingConfig(kind="none"), description="image mixing, if any")

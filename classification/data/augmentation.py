@@ -2,47 +2,76 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 
 import torch
 from torch import Tensor
 
-# Of brightness, contrast and saturation each; the DARTS family's ImageNet recipe adds hue 0.2.
-STRENGTH = 0.4
-NUM_COLOUR_DRAWS = 4  # that an image takes
+NUM_COLOUR_DRAWS = 5  # that an image takes
 _ORDERS = tuple(permutations(range(3)))  # of brightness 0, contrast 1, saturation 2
 _GRAY = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision rounds it
+_TO_LEVELS = 255.999 / 255  # before rounding down, as torchvision turns floats into uint8
 _AT_ONCE = {"cpu": 2, "cuda": 128}  # images: what a core's cache holds; what a device can spare
 
 
-def draw_colours(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    """Factors of brightness, contrast and saturation, and the number of their order.
+@dataclass(frozen=True)
+class ColourJitter:
+    """torchvision's ColorJitter, one draw per image, of a batch on its device.
 
-    `numbers` are uniform in [0, 1).
+    Factors of brightness, contrast and saturation are uniform in 1 ± `strength`, the turn of the
+    hue in ± `hue`, as a share of the full circle. All orders of the operations are as likely.
     """
-    brightness, contrast, saturation = (1 + STRENGTH * (2 * u - 1) for u in numbers[:3])
-    return brightness, contrast, saturation, float(int(numbers[3] * len(_ORDERS)))
 
+    strength: float = 0.4
+    hue: float = 0.0
 
-def jitter_colours(images: Tensor, draws: Tensor) -> Tensor:
-    """Images uint8 [N, 3, H, W] by `draws` float32 [N, 4], rows of `draw`, on the same device.
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return self.strength > 0 or self.hue > 0
 
-    Equals torchvision's adjust_brightness, adjust_contrast and adjust_saturation one after the
-    other, each rounding down to uint8. Never waits for the device.
-    """
-    order = _orders(images.device)[draws[:, 3].long()]  # [N, 3]
-    factors = draws[:, :3].gather(1, order)
-    result = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
-    size = _AT_ONCE.get(images.device.type, len(images))
-    for start in range(0, len(images), size):
-        part = slice(start, start + size)
-        result[part] = _jitter(images[part].float(), factors[part], order[part])
-    return result
+    def draw(self, numbers: Sequence[float]) -> tuple[float, ...]:
+        """Factors of brightness, contrast, saturation; the number of their order; the hue's turn.
+
+        `numbers` are `NUM_COLOUR_DRAWS` uniform in [0, 1). An order is the number of that of the
+        first three, plus 6 for each of them that comes before the hue.
+        """
+        factors = (1 + self.strength * (2 * u - 1) for u in numbers[:3])
+        orders = len(_ORDERS) * (4 if self.hue else 1)
+        return *factors, float(int(numbers[3] * orders)), self.hue * (2 * numbers[4] - 1)
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Images uint8 [N, 3, H, W] by `draws` float32 [N, 5], rows of `draw`, on the same device.
+
+        Equals torchvision's adjust_brightness, adjust_contrast, adjust_saturation and adjust_hue
+        one after the other, each rounding down to uint8. Never waits for the device.
+        """
+        if not self.changes:
+            return images
+        number, turn = draws[:, 3].long(), draws[:, 4]
+        order = _orders(images.device)[number % len(_ORDERS)]  # [N, 3]
+        factors = draws[:, :3].gather(1, order)
+        before = number // len(_ORDERS)  # how many operations come before the hue
+        result = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+        size = _AT_ONCE.get(images.device.type, len(images))
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
+            jittered, now = images[part].float(), factors[part]
+            if self.hue:
+                # One turn of all hues is cheaper than one in each step. So the other operations run
+                # both before and after it, once of both with a factor of 1, which changes nothing.
+                first = torch.arange(3, device=images.device) < before[part, None]
+                jittered = _jitter(jittered, torch.where(first, now, 1), order[part])
+                jittered = _turn_hue(jittered, turn[part])
+                now = torch.where(first, 1, now)
+            result[part] = _jitter(jittered, now, order[part])
+        return result
 
 
 def _jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """The three steps, in place on float32 images."""
+    """Brightness, contrast and saturation, in place on float32 images of whole levels."""
     for factor, kind in zip(factors.T, order.T, strict=True):
         factor, kind = factor[:, None, None], kind[:, None, None]
         red, green, blue = images.unbind(1)
@@ -52,6 +81,28 @@ def _jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         other = gray.mul_(kind == 2).add_(mean * (kind == 1))[:, None]
         images.mul_(factor[:, None]).addcmul_(other, 1 - factor[:, None]).clamp_(0, 255).floor_()
     return images
+
+
+def _turn_hue(images: Tensor, turn: Tensor) -> Tensor:
+    """Float32 images [N, 3, H, W] of whole levels, their hues turned by `turn` [N] of a circle.
+
+    By way of HSV: a channel is the value less the range of the colour's channels times a
+    trapezoid of the hue.
+    """
+    value, spread = images.amax(1), images.amax(1) - images.amin(1)
+    red, green, blue = images.unbind(1)
+    sixth = torch.where(
+        value == red,
+        green - blue,
+        torch.where(value == green, blue - red, red - green),
+    ) / spread.clamp(min=1)
+    place = torch.where(value == red, 0, torch.where(value == green, 2, 4))
+    hue = sixth + place + 6 * turn[:, None, None]  # of six
+    channels = []
+    for offset in (5, 3, 1):
+        k = (hue + offset).remainder(6)
+        channels.append(value - spread * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, 1).mul_(_TO_LEVELS).floor_()
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classification.data.augmentation import ColourJitter
 from classification.data.config import DataConfig as DataConfig
 from classification.data.decoding import Decoding, all_of, decode_images, native_size
 from classification.data.file_index import FileIndex
@@ -83,6 +84,15 @@ class ImageDataset:
         network whichever others it is trained with.
         """
         return replace(self, train=self.train.take(torch.tensor(indices, dtype=torch.int64)))
+
+    def with_jitter(self, jitter: ColourJitter) -> "ImageDataset":
+        """The same dataset whose training images get this colour jitter, if they stay in files.
+
+        Images in memory have none.
+        """
+        if not isinstance(self.train, ImageFiles):
+            return self
+        return replace(self, train=replace(self.train, jitter=jitter))
 
     def augmentation(self, cutout: int = 0) -> Augmentation:
         """Crop, flip, lighting, normalise and, with a side in pixels, Cutout."""

@@ -19,8 +19,7 @@ from torchvision.transforms.v2 import functional
 from classification.data.augmentation import (
     NUM_COLOUR_DRAWS,
     NUM_CROP_DRAWS,
-    draw_colours,
-    jitter_colours,
+    ColourJitter,
     random_box,
 )
 from classification.data.decoding import Decoding
@@ -38,6 +37,7 @@ _RESIZE = 256 / 224  # the shorter side before the centre crop, by the side of t
 _PREFETCHED = 4  # batches a worker
 _MAX_WORKERS = 16
 _NAMED = 3  # unreadable files in a message
+_FIRST_OF_CROP = NUM_COLOUR_DRAWS  # of an image's numbers: after the flip's and all but the hue's
 
 Keys = tuple[int, list[int]]  # the pass's seed; indices of a batch's images
 Failures = list[tuple[int, str]]  # index and message of what could not be read
@@ -48,7 +48,7 @@ class ImageFiles:
     """One split of an image folder, shown as squares of side `image_size`, pixels.
 
     `max_unreadable` files may turn out to be no images before a loader raises DataError; `key` is
-    where the split's settings stand, for that message.
+    where the split's settings stand, for that message. `jitter` is applied in training.
     """
 
     files: FileIndex
@@ -58,6 +58,7 @@ class ImageFiles:
     flip: bool = True
     max_unreadable: int = 0
     key: str = "data"
+    jitter: ColourJitter = field(default_factory=ColourJitter)
 
     @property
     def labels(self) -> Tensor:
@@ -149,7 +150,7 @@ class FileLoader(Loader):
         images = images.to(self.device, non_blocking=True)
         if not self.training:
             return images
-        return jitter_colours(images, draws.to(self.device, non_blocking=True))
+        return self.files.jitter(images, draws.to(self.device, non_blocking=True))
 
     def _note(self, failures: Failures) -> None:
         for index, message in failures:
@@ -224,7 +225,7 @@ class _Decoder(Dataset[Any]):
         self._files, self._training = files, training
 
     def __getitems__(self, keys: Keys) -> tuple[Tensor, Tensor, Tensor, Failures]:
-        """Images uint8 [B, 3, S, S], labels int64 [B], colour draws float32 [B, 4], failures."""
+        """Images uint8 [B, 3, S, S], labels int64 [B], colour draws float32 [B, 5], failures."""
         seed, indices = keys
         size = self._files.image_size
         images = torch.zeros(len(indices), 3, size, size, dtype=torch.uint8)
@@ -239,7 +240,8 @@ class _Decoder(Dataset[Any]):
                     images[row] = image
                 labels.append(self._files.labels[used])
                 if self._training:
-                    draws[row] = torch.tensor(draw_colours(numbers[1:]))
+                    colours = [*numbers[1:_FIRST_OF_CROP], numbers[-1]]
+                    draws[row] = torch.tensor(self._files.jitter.draw(colours))
         return images, torch.stack(labels), draws, failures
 
     def _first_readable(
@@ -259,7 +261,7 @@ class _Decoder(Dataset[Any]):
         return None, index
 
     def _numbers(self, seed: int, index: int) -> list[float]:
-        """Uniform numbers of an image: the flip's, the colours', the crop's."""
+        """Uniform numbers of an image: the flip's, the colours', the crop's, the hue's."""
         count = 1 + NUM_COLOUR_DRAWS + NUM_CROP_DRAWS
         generator = make_generator(seed, "image", index)
         return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
@@ -269,7 +271,7 @@ class _Decoder(Dataset[Any]):
         size = self._files.image_size
         with opened(path) as image:
             if self._training:
-                drawn = numbers[1 + NUM_COLOUR_DRAWS :]
+                drawn = numbers[_FIRST_OF_CROP:-1]
                 crop = _random_crop(image, size, drawn, self._files.decoding)
                 pixels = functional.resize(crop, [size, size], antialias=True)
                 return pixels.flip(-1) if self._files.flip and numbers[0] < 0.5 else pixels

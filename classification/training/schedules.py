@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Schedule = Callable[[float], float]
 
+_LAST_EPOCHS = 5  # of a linear decay, of a smaller slope
+
 
 def step_decay(epochs: int, milestones: Sequence[float], factor: float = 0.1) -> Schedule:
     """×`factor` at each milestone, a share of the epochs (He et al. 2016)."""
@@ -27,13 +29,23 @@ def cosine_decay(epochs: int) -> Schedule:
 
 
 def linear_decay(epochs: int, warmup_epochs: int = 0) -> Schedule:
-    """Up in equal steps over the warm-up epochs, then linearly to 0, one value an epoch."""
+    """Up in equal steps over the warm-up epochs, then down in a line, one value an epoch.
+
+    As PC-DARTS' `train_imagenet.py`: the line of all epochs reaches 0 five epochs before the last,
+    and these five share what is left: (E-5-e)/(E-5), then (E-e)/(5(E-5)). Other than there, the
+    warm-up does not depend on the batch size. The warm-up replaces the first values of the line and
+    does not move it, whatever its length. Of five epochs or fewer the rate is (E-e)/E. It is
+    never 0.
+    """
+    last = min(_LAST_EPOCHS, epochs)
+    line = max(1, epochs - last)
 
     def share(epoch: float) -> float:
         epoch = int(epoch)
         if epoch < warmup_epochs:
             return (epoch + 1) / warmup_epochs
-        return 1 - (epoch - warmup_epochs) / (epochs - warmup_epochs)
+        left = epochs - epoch
+        return (left - last) / line if left > last else left / (last * line)
 
     return share
 

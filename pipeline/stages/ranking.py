@@ -67,7 +67,7 @@ def check(
 
 STAGE = Stage(
     "ranking",
-    1,
+    2,
     lambda config: ("data", "subset"),
     settings,
     check,

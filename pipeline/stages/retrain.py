@@ -85,7 +85,7 @@ def check(
 
 STAGE = Stage(
     "retrain",
-    1,
+    2,
     lambda config: ("target", "search"),
     settings,
     check,

@@ -2,6 +2,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import evaluate.retrain
+from classification.data.augmentation import ColourJitter
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Normalization
@@ -45,6 +47,23 @@ def test_an_auxiliary_weight_of_zero_builds_no_auxiliary_head():
     logits, auxiliary = network.train()(torch.zeros(2, 3, 8, 8))
     assert logits.shape == (2, 3)
     assert auxiliary is None
+
+
+def test_a_network_on_imagenet_is_trained_with_the_published_hue_and_rates():
+    """PC-DARTS' train_imagenet.py: hue 0.2; 5/1225 of 0.5 in the first of the last five epochs."""
+    published = RetrainConfig.model_validate({"network": "imagenet"})
+    recipe = evaluate.retrain._recipe(torch.nn.Identity(), None, dataset(), published)
+    assert published.hue == 0.2
+    assert recipe.learning_rate * recipe.schedule(245) == pytest.approx(0.5 * 5 / 1225)
+    assert RetrainConfig.model_validate({}).hue == 0
+
+
+def test_training_jitters_the_colours_by_its_own_hue(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(ImageDataset, "with_jitter", lambda data, own: seen.append(own) or data)
+    place, cpu = Workspace(tmp_path), torch.device("cpu")
+    retrain(GENOTYPE, dataset(), config(hue=0.1, epochs=1), seed=0, device=cpu, workspace=place)
+    assert seen == [ColourJitter(strength=0.4, hue=0.1)]
 
 
 def test_path_dropout_rises_linearly_over_the_epochs(tmp_path):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from classification.classifier import train_classifier
 from classification.config import ClassifierConfig
+from classification.data.augmentation import ColourJitter
 from classification.data.datasets import DataConfig, load_dataset
 from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.files import ImageFiles, default_workers
@@ -58,6 +59,21 @@ def test_a_training_epoch_shows_every_image_once(root):
     batches = epoch(load(root).train)
     assert [len(labels) for _, labels in batches] == [4, 2]
     assert sorted(torch.cat([labels for _, labels in batches]).tolist()) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_jitter_of_the_hue_is_for_training_on_files_alone(root):
+    """Red turned by up to a fifth of the circle keeps one channel at its peak and one at 0."""
+    for path in root.glob("*/*/*.png"):
+        Image.new("RGB", (40, 40), (200, 0, 0)).save(path)
+    data = load(root).with_jitter(ColourJitter(strength=0.0, hue=0.2))
+    images = torch.cat([images for images, _ in epoch(data.train)]).flatten(2)
+    assert (images.amax((1, 2)) >= 199).all()
+    assert (images.amin((1, 2)) == 0).all()
+    assert images[:, 1:].amax() > 0
+    (tested, _), *_ = epoch(data.test, training=False)
+    assert torch.equal(tested[:, :, 16, 16], torch.tensor([[200, 0, 0]] * 4).byte())
+    in_memory = load(root, storage="memory")
+    assert in_memory.with_jitter(ColourJitter(hue=0.2)) is in_memory
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -32,11 +32,30 @@ def test_cosine_decay_follows_torch(recwarn):
         scheduler.step()
 
 
-def test_linear_decay_warms_up_then_falls_to_zero():
+def test_linear_decay_is_that_of_the_published_imagenet_training():
+    """By hand, E = 250: the line falls by 1/245 an epoch, in the last five by a fifth of that."""
     rate = linear_decay(250, warmup_epochs=5)
     assert [rate(e) for e in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert rate(5) == 1
-    assert rate(249) == pytest.approx(1 / 245)
+    line = [n / 245 for n in range(240, 0, -1)]  # epochs 5 to 244
+    last = [n / 1225 for n in (5, 4, 3, 2, 1)]
+    assert [rate(e) for e in range(5, 250)] == pytest.approx(line + last)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup", "rates"),
+    [
+        (10, 0, [1, 0.8, 0.6, 0.4, 0.2, 0.2, 0.16, 0.12, 0.08, 0.04]),
+        (10, 2, [0.5, 1, 0.6, 0.4, 0.2, 0.2, 0.16, 0.12, 0.08, 0.04]),
+        (6, 5, [0.2, 0.4, 0.6, 0.8, 1, 0.2]),
+        (6, 0, [1, 1, 0.8, 0.6, 0.4, 0.2]),
+        (5, 0, [1, 0.8, 0.6, 0.4, 0.2]),
+        (2, 1, [1, 0.5]),
+        (1, 0, [1]),
+    ],
+)
+def test_linear_decay_of_few_epochs_stays_between_0_and_1(epochs, warmup, rates):
+    rate = linear_decay(epochs, warmup)
+    assert [rate(e) for e in range(epochs)] == pytest.approx(rates)
 
 
 def test_one_cycle_rises_and_falls():
