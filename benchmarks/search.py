@@ -76,6 +76,7 @@ class Ours:
             config.architecture_learning_rate,
             config.architecture_weight_decay,
             precision,
+            config.architecture_gradient_clip,
         )
         self.optimizer = make_sgd(
             self.model.weight_parameters(),

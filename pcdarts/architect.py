@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
 from classification.training.step import part_of_mean
@@ -13,7 +13,10 @@ _BETAS = (0.5, 0.999)  # of Adam, not of the edges
 
 
 class Architect:
-    """Trains α and β on images that do not train the weights."""
+    """Trains α and β on images that do not train the weights.
+
+    `gradient_clip` is the largest norm of their gradients together; None: any.
+    """
 
     def __init__(
         self,
@@ -21,8 +24,10 @@ class Architect:
         learning_rate: float,
         weight_decay: float,
         precision: Precision = "fp32",
+        gradient_clip: float | None = None,
     ) -> None:
         self.model, self.precision = model, precision
+        self._gradient_clip = gradient_clip
         self.optimizer = torch.optim.Adam(
             model.architecture_parameters(),
             lr=learning_rate,
@@ -50,5 +55,7 @@ class Architect:
         parameters = self.model.architecture_parameters()
         part_of_mean(loss, len(labels), global_batch or len(labels)).backward(inputs=parameters)
         world.sum_gradients(parameters)
+        if self._gradient_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self._gradient_clip, foreach=True)
         self.optimizer.step()
         return loss.detach()

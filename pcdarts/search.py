@@ -71,6 +71,7 @@ def search(
         config.architecture_learning_rate,
         config.architecture_weight_decay,
         config.precision,
+        config.architecture_gradient_clip,
     )
     loaders = [part.loader(config.batch_size, device, training=True, world=world) for part in parts]
     optimizer = make_weight_optimizer(model, config)

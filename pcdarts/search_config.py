@@ -25,6 +25,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 1024,
         "learning_rate": 0.5,
         "architecture_learning_rate": 6e-3,
+        "architecture_gradient_clip": 5.0,
+        "colour_jitter": 0.0,
         "checkpoint_steps": 50,
     },
 }
@@ -100,6 +102,19 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
         6e-4, gt=0, description="of Adam on α and β; imagenet: 6e-3"
     )
     architecture_weight_decay: float = Field(1e-3, ge=0, description="of Adam on α and β")
+    architecture_gradient_clip: float | None = Field(
+        None,
+        gt=0,
+        description="largest norm of the gradient of α and β together; none: not clipped. "
+        "imagenet: 5",
+    )
+    colour_jitter: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="of images in files: how far brightness, contrast and saturation vary; "
+        "imagenet: 0, crop and flip alone",
+    )
     cuda_graph: GraphMode = Field(
         "auto",
         description="replay the steps as CUDA graphs: where possible, always or never",

@@ -234,7 +234,7 @@ class _Decoder(Dataset[Any]):
         failures: Failures = []
         with strict_pillow():
             for row, index in enumerate(indices):
-                numbers = self._numbers(seed, index) if self._training else ()
+                numbers: Sequence[float] = self._numbers(seed, index) if self._training else ()
                 image, used = self._first_readable(index, numbers, failures)
                 if image is not None:
                     images[row] = image

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
+from classification.data.augmentation import ColourJitter
 from classification.data.config import AugmentationSettings
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
@@ -45,11 +46,12 @@ def run(context: Context[SearchSettings]) -> None:
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
-    images = data.train.take(torch.tensor(subset.indices))
+    train = data.with_jitter(ColourJitter(settings.search.colour_jitter)).train
+    images = train.take(torch.tensor(subset.indices))
     if subset.architecture_indices is None:
         parts = halve(images, settings.seed)
     else:
-        parts = images, data.train.take(torch.tensor(subset.architecture_indices))
+        parts = images, train.take(torch.tensor(subset.architecture_indices))
     warm = "scorer" in context.inputs
     genotype = search(
         parts,
@@ -101,4 +103,4 @@ def _needs(config: PipelineConfig) -> tuple[str, ...]:
     return ("data", "subset", *own)
 
 
-STAGE = Stage("search", 2, _needs, settings, check, run, parallel=True)
+STAGE = Stage("search", 3, _needs, settings, check, run, parallel=True)

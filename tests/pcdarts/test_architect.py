@@ -39,3 +39,15 @@ def test_the_first_adam_step_is_as_long_as_the_learning_rate() -> None:
     Architect(model, 6e-4, 1e-3).step(images, labels)
     moved = (model.betas_normal - before).abs()
     torch.testing.assert_close(moved, torch.full((14,), 6e-4), rtol=1e-2, atol=0)
+
+
+def test_a_clip_limits_the_norm_of_the_gradients_of_alpha_and_beta_together() -> None:
+    model, images, labels = _setting()
+    Architect(model, 6e-4, 0.0).step(images, labels)
+    free = [part.grad.clone() for part in model.architecture_parameters()]
+    norm = torch.cat([gradient.flatten() for gradient in free]).norm()
+    for share in (0.1, 10.0):
+        model, images, labels = _setting()
+        Architect(model, 6e-4, 0.0, gradient_clip=share * float(norm)).step(images, labels)
+        for part, gradient in zip(model.architecture_parameters(), free, strict=True):
+            torch.testing.assert_close(part.grad, gradient * min(1.0, share))

@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 
 import pcdarts.search
+import pipeline.stages.search
 from classification.acceleration import ReplayedStep
+from classification.data.loaders import Images
+from classification.persistence.workspace import Workspace
 from pcdarts.genotype import Genotype
 from pcdarts.search_config import SearchConfig
 from pipeline.config import load_config
@@ -132,6 +135,49 @@ def test_alpha_moves_on_images_in_files(finished: Place) -> None:
     lines = finished.made("search", "metrics.jsonl").read_text().splitlines()
     first, second = (torch.tensor(json.loads(line)["alphas"]["normal"]) for line in lines)
     assert (second - first).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("strength", [None, 0.4])
+def test_the_search_crops_and_flips_without_a_jitter_of_colours(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: float | None
+) -> None:
+    """As published. Each file has one colour, which no crop and no flip changes."""
+    seen: list[torch.Tensor] = []
+
+    def look(parts: tuple[Images, Images], *_: object) -> Genotype:
+        for part in parts:
+            loader = part.loader(12, torch.device("cpu"), training=True)
+            seen.extend(images for images, _ in loader.batches(torch.Generator()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline.stages.search, "search", look)
+    assert Place(tmp_path, root).run(*[f"search.colour_jitter={strength}"] * bool(strength)) == 130
+    colours = set(map(tuple, torch.cat(seen)[:, :, 32, 32].tolist()))
+    drawn = {(100 * label, 12 * index, 80) for label in range(3) for index in range(IMAGES)}
+    assert (colours <= drawn) == (strength is None)
+
+
+def test_alpha_and_beta_are_clipped_as_the_weights_are_on_imagenet_alone() -> None:
+    """PC-DARTS' train_search_imagenet.py clips both; its architect.py for CIFAR clips neither."""
+    published = SearchConfig(network="imagenet")
+    assert (published.gradient_clip, published.architecture_gradient_clip) == (5, 5)
+    assert SearchConfig().architecture_gradient_clip is None
+
+
+def test_the_search_passes_its_clip_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[object] = []
+
+    def architect(*settings: object) -> object:
+        given.extend(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pcdarts.search, "Architect", architect)
+    config = SearchConfig(channels=4, cells=3, architecture_gradient_clip=2.5)
+    unused: Any = None
+    place, cpu = Workspace(tmp_path), torch.device("cpu")
+    with pytest.raises(KeyboardInterrupt):
+        pcdarts.search.search((unused, unused), 3, unused, config, 0, place, cpu)
+    assert given[-1] == 2.5
 
 
 @pytest.mark.parametrize(
