@@ -26,9 +26,11 @@ def fine_grained_saliency(images: Tensor, labels: Tensor | None = None) -> Tenso
     """Fine-grained saliency of the images, whole levels 0 … 255 in float32 [..., H, W].
 
     `images` [..., C, H, W] are pixels in [0, 255], uint8 or float, of one channel or of red, green
-    and blue. `labels` are not looked at. Bit for bit what OpenCV's StaticSaliencyFineGrained puts
-    out times 255, but where the sum of both polarities passes 255: there it wraps around, and this
-    stays at 255. An even image is salient nowhere.
+    and blue. `labels` are not used. Where an image's gray levels sum to at most 2²³ (as any 181×181
+    do), equals OpenCV's StaticSaliencyFineGrained times 255 bit for bit, unless the sum of both
+    polarities passes 255: there it wraps around, and this stays at 255. OpenCV's integral image is
+    float32, which rounds sums above 2²⁴. The sums here are exact, so in larger images some pixels
+    differ, most of them by one level. An even image is salient nowhere.
     Raises ConfigError if `images` has fewer than three dimensions, or other channels.
     """
     if images.ndim < 3 or images.shape[-3] not in (1, 3):

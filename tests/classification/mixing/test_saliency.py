@@ -46,6 +46,20 @@ def shapes(number: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
 # Fine-grained saliency
 
 
+def test_saliency_is_that_of_opencv_wherever_its_float32_sums_are_exact():
+    """480×640 pixels of at most 27 sum to less than 2²³; times 9, to more than 2²⁴, as floats do.
+
+    The rounding is in OpenCV's integral image: it gives another sum than that of the pixels.
+    """
+    dark = shapes(1, 480, 640)[0] // 10
+    assert torch.equal(fine_grained_saliency(dark), opencv(dark))
+    bright = dark * 9
+    differs = fine_grained_saliency(bright) != opencv(bright)
+    assert 0 < differs.float().mean() < 0.01
+    gray = bright[0].numpy()
+    assert cv2.integral(gray, sdepth=cv2.CV_32F)[-1, -1] != gray.sum(dtype=np.int64)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (8, 8), (47, 21), (1, 9), (2, 2), (224, 224)])
 def test_saliency_is_that_of_opencv_bit_for_bit(size):
     noise = torch.randint(256, (2, 3, *size), generator=generator(), dtype=torch.uint8)
