@@ -89,7 +89,15 @@ def test_settings_tell_the_rows_of_a_table_apart(table):
 
 def test_what_is_not_offered_has_no_setting():
     missing = {row.method for t in PUBLISHED_TABLES for row in t.rows if row.setting is None}
-    assert missing == {"+ StyleMix", "+ StyleCutMix", "StyleCutMix"}
+    assert missing == {"+ StyleMix", "+ StyleCutMix", "StyleCutMix", "Co-Mixup"}
+
+
+def test_no_run_is_compared_with_the_published_co_mixup():
+    """Its authors add a loss on the unmixed images (clean_lam 1); the mixer alone trains less."""
+    alone = Setting(MixingConfig(kind="comixup", alpha=2))
+    for table in TABLE_2:
+        assert published_row(table.model, "cifar100", alone) is None
+        assert "Co-Mixup" in table.note
 
 
 def test_both_halves_of_table_3_are_asked():
