@@ -61,6 +61,7 @@ def confusion_matrix(
     bar = figure.colorbar(shown, ax=axes, label="share of the class's images (%)", shrink=0.7)
     bar.set_ticks([0, 1, 5, 10, 25, 50, 100])
     bar.ax.yaxis.set_minor_locator(NullLocator())
+    assert bar.solids is not None  # drawn with the bar
     bar.solids.set_rasterized(True)  # one image, not a path for each shade
     return figure
 
