@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import networkx as nx
 from pydantic import BaseModel
@@ -63,7 +63,8 @@ class Stage(Generic[Settings]):
     Increase `version` when the code computes another result from the same settings. `goal` is the
     goal of the runs that end with this stage; `asked` says whether a config requests the stage in
     addition to its goal. A `parallel` stage is run by all processes of a run, any other by the
-    first. `section` gives `section_of` a config, where it is not the stage's name.
+    first. `section` gives `section_of` a config, where it is not the stage's name. `trained_on`
+    names the dataset of a network that the stage trains.
     """
 
     name: str
@@ -76,10 +77,23 @@ class Stage(Generic[Settings]):
     parallel: bool = False
     asked: Callable[[PipelineConfig], bool] | None = None
     section: Callable[[PipelineConfig], str] | None = None
+    trained_on: Literal["data", "target"] | None = None
 
     def section_of(self, config: PipelineConfig) -> str:
         """The dotted key of the settings that decide how much memory the stage takes."""
         return self.name if self.section is None else self.section(config)
+
+    def preprocessing(
+        self, config: PipelineConfig, datasets: Mapping[str, ImageDataset]
+    ) -> dict[str, Any]:
+        """Return what the manifest records of a trained network's images, so that the network can
+        be used without them; nothing for other stages."""
+        if self.trained_on is None:
+            return {}
+        from classification.data.preprocessing import Preprocessing  # imports torch
+
+        images = Preprocessing.of(datasets[self.trained_on], getattr(config, self.trained_on))
+        return {"preprocessing": images.model_dump(mode="json")}
 
 
 def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> nx.DiGraph[str]:

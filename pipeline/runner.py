@@ -262,6 +262,7 @@ class Runner:
                 "version": self.stages[name].version,
                 "settings": effective_settings(context.settings),
                 "inputs": inputs,
+                **self.stages[name].preprocessing(self.config, self.datasets),
             }
             artifact = self.store.publish(name, key, description)
         cost = Cost.of([attempt])

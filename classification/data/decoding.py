@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor, ImageFile, ImageOps
+from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -83,8 +83,8 @@ class Decoding:
             )
         return lines
 
-    def to_rgb(self, image: ImageFile.ImageFile) -> Image.Image:
-        """The pixels of an opened image, not loaded yet, as RGB."""
+    def to_rgb(self, image: Image.Image) -> Image.Image:
+        """The pixels of an image, not loaded yet if it is a file's, as RGB."""
         return self.flatten(image, deep_values(image))
 
     def flatten(self, image: Image.Image, deep: np.ndarray | None = None) -> Image.Image:
@@ -105,10 +105,8 @@ class Decoding:
         rgb.info.clear()  # it is opaque and upright now
         return rgb
 
-    def pixels(
-        self, image: ImageFile.ImageFile, box: tuple[int, int, int, int] | None = None
-    ) -> Tensor:
-        """An opened image or its `box` (left, top, right, bottom): uint8 [3, H, W], or [1, H, W] if
+    def pixels(self, image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
+        """An image or its `box` (left, top, right, bottom): uint8 [3, H, W], or [1, H, W] if
         it is gray."""
         plain = image if self.is_plain(image) else self.to_rgb(image)
         return functional.pil_to_tensor(plain if box is None else plain.crop(box))

@@ -31,13 +31,13 @@ def is_cut(image: Image.Image) -> bool:
     return max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))) > 8
 
 
-def deep_values(image: ImageFile.ImageFile) -> np.ndarray | None:
+def deep_values(image: Image.Image) -> np.ndarray | None:
     """Load an image and return its values if it is deep, as they are in the file; else None.
 
     [H, W] or [H, W, C] with alpha last if C is even: uint16, int32, not negative, or float32.
     Raises ValueError for floats outside [0, 1].
     """
-    deep, file = is_deep(image), image.fp
+    deep, file = is_deep(image), getattr(image, "fp", None)
     image.load()
     if not deep:
         return None

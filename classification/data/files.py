@@ -2,16 +2,14 @@
 
 import hashlib
 import math
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import ImageFile
+from PIL import Image, ImageFile
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
@@ -27,6 +25,7 @@ from classification.data.file_index import FileIndex
 from classification.data.image_file import opened, strict_pillow
 from classification.data.loaders import Batch, Loader
 from classification.data.transforms import Normalization
+from classification.data.workers import worker_context
 from classification.errors import DataError
 from classification.seeding import make_generator
 from classification.world import ALONE, World
@@ -167,38 +166,18 @@ class FileLoader(Loader):
             )
 
 
-def _start_forkserver() -> None:
-    """Start the process that workers are forked from, with this checkout first on its path.
-
-    Else it would look in the working directory first, where another `classification` may be.
-    """
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    path = filter(None, [str(Path(__file__).parents[2]), before["PYTHONPATH"]])
-    os.environ |= {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
-    forkserver.ensure_running()
-    for name, value in before.items():
-        os.environ.pop(name)
-        os.environ |= {} if value is None else {name: value}
-
-
 class _Pool:
     """Worker processes and the loader that feeds them, for one pass after another."""
 
     def __init__(self, loader: FileLoader) -> None:
         files, self._keys = loader.files, _KeySampler()
         workers = default_workers(loader.world) if files.workers is None else files.workers
-        # A forked child inherits the locks of threads it does not have, and may wait forever.
-        context = multiprocessing.get_context("forkserver") if workers else None
-        if context is not None:
-            # Imported once, before any of its children: they start sooner and share its memory.
-            context.set_forkserver_preload([__name__])
-            _start_forkserver()
         self._loader = DataLoader(
             _Decoder(files, loader.training),
             batch_sampler=self._keys,
             num_workers=workers,
             collate_fn=_as_it_is,
-            multiprocessing_context=context,
+            multiprocessing_context=worker_context(__name__) if workers else None,
             pin_memory=loader.device.type == "cuda",
             prefetch_factor=_PREFETCHED if workers else None,
             persistent_workers=workers > 0,
@@ -275,10 +254,7 @@ class _Decoder(Dataset[Any]):
                 crop = _random_crop(image, size, drawn, self._files.decoding)
                 pixels = functional.resize(crop, [size, size], antialias=True)
                 return pixels.flip(-1) if self._files.flip and numbers[0] < 0.5 else pixels
-            side = evaluation_side(size)
-            image.draft(None, (side, side))
-            pixels = functional.resize(self._files.decoding.pixels(image), [side], antialias=True)
-            return functional.center_crop(pixels, [size, size])
+            return evaluation_pixels(image, size, self._files.decoding)
 
 
 def _random_crop(
@@ -295,6 +271,15 @@ def _random_crop(
     if image.size != full:
         left, top, width, height = random_box(image.size, numbers)
     return decoding.pixels(image, (left, top, left + width, top + height))
+
+
+def evaluation_pixels(image: Image.Image, size: int, decoding: Decoding) -> Tensor:
+    """The middle of an image, not loaded yet if it is a file's, as evaluation sees it: uint8
+    [3, S, S], or [1, S, S] if it is gray."""
+    side = evaluation_side(size)
+    image.draft(None, (side, side))
+    pixels = functional.resize(decoding.pixels(image), [side], antialias=True)
+    return functional.center_crop(pixels, [size, size])
 
 
 def evaluation_side(image_size: int) -> int:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from classification.data.config import DataConfig
 from classification.data.decoding import Decoding, Findings, all_of
@@ -43,6 +44,18 @@ class Header:
     deep: bool = False  # integers of more than 8 bits a channel
     cut: bool = False  # bits that Pillow does not read
     turned: bool = False  # by an EXIF orientation
+
+    @classmethod
+    def of(cls, image: Image.Image) -> "Header":
+        """That of an opened image that is not loaded yet."""
+        return cls(
+            image.size,
+            image.mode,
+            image.has_transparency_data,
+            is_deep(image) and image.mode != "F",
+            is_cut(image),
+            orientation(image) != 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -199,14 +212,7 @@ def look_at(files: FileIndex, sampled: int = SAMPLED, whole: bool = False) -> Sa
     def read(row: int) -> Header | DataError:
         try:
             with opened(files.path(row)) as image:
-                header = Header(
-                    image.size,
-                    image.mode,
-                    image.has_transparency_data,
-                    is_deep(image) and image.mode != "F",
-                    is_cut(image),
-                    orientation(image) != 1,
-                )
+                header = Header.of(image)
                 if whole:
                     check_whole(image)
         except DataError as error:

@@ -10,7 +10,8 @@ from torch import nn
 
 from classification.data.datasets import ImageDataset
 from classification.data.files import evaluation_side
-from classification.errors import ArtifactError
+from classification.data.preprocessing import Preprocessing
+from classification.errors import ArtifactError, ConfigError
 from classification.models import MODELS, build_classifier
 from classification.models.weights import load_classifier_weights, save_classifier_weights
 from evaluate.retrain import build_network
@@ -21,6 +22,7 @@ from pipeline.exports.recorded_run import RecordedRun
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
 from pipeline.stages.scorer import WEIGHTS as SCORER_WEIGHTS
 from pipeline.stages.search import GENOTYPE
+from pipeline.store.store import MANIFEST
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -94,8 +96,39 @@ def network_stage(config: PipelineConfig) -> str | None:
 
 
 def trained_network(run: RecordedRun) -> TrainedNetwork:
-    """Return the retrained network, or the classifier, with the weights that were tested."""
-    return _retrained(run) if network_stage(run.config) == "retrain" else _classifier(run)
+    """Return the retrained network, or the classifier, with the weights that were tested.
+
+    Reads the images that it was trained on, which must not have changed.
+    """
+    stage, key = _trained_by(run)
+    dataset = run.dataset(key, run.artifact(stage))
+    network, config = _load(run, stage, Preprocessing.of(dataset, getattr(run.config, key)))
+    return TrainedNetwork(network, config, dataset, stage)
+
+
+def recorded_network(run: RecordedRun) -> tuple[nn.Module, Preprocessing]:
+    """Return the network of `trained_network`, and how it sees images, as recorded with it.
+
+    Reads no images, unless an earlier version of this program trained it. Raises ConfigError if
+    runs of this goal train no network, ArtifactError if it is not trained yet or damaged.
+    """
+    if network_stage(run.config) is None:
+        raise ConfigError(
+            f"{run.config.name}: trains no network to use, because its goal is a "
+            f"{run.config.goal}; allowed: runs whose goal is a network or a classifier"
+        )
+    stage, key = _trained_by(run)
+    artifact = run.artifact(stage)
+    recorded = artifact.manifest.get("preprocessing")
+    if recorded is None:
+        preprocessing = Preprocessing.of(run.dataset(key, artifact), getattr(run.config, key))
+    else:
+        try:
+            preprocessing = Preprocessing.model_validate(recorded).under(getattr(run.config, key))
+        except ValidationError as error:
+            problem = describe_invalid(error, Preprocessing)
+            raise ArtifactError(f"{artifact.path / MANIFEST}: preprocessing: {problem}") from error
+    return _load(run, stage, preprocessing)[0], preprocessing
 
 
 def save_network(trained: TrainedNetwork, folder: Path) -> None:
@@ -120,41 +153,42 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkConfig]:
     return network, config
 
 
-def _retrained(run: RecordedRun) -> TrainedNetwork:
-    artifact = run.artifact("retrain")
-    dataset, settings = run.dataset("target", artifact), run.config.retrain
+def _trained_by(run: RecordedRun) -> tuple[str, Literal["data", "target"]]:
+    """Return the stage that trained the final network, and the dataset."""
+    return ("retrain", "target") if network_stage(run.config) == "retrain" else ("scorer", "data")
+
+
+def _load(run: RecordedRun, stage: str, images: Preprocessing) -> tuple[nn.Module, NetworkConfig]:
+    """Load the network in eval mode, and describe it."""
+    artifact = run.artifact(stage)
+    if stage == "scorer":
+        config = _describe(run, run.config.scorer.model, images)
+        network = config.build()
+        load_classifier_weights(network, artifact.path / SCORER_WEIGHTS)
+        return network, config
+    settings = run.config.retrain
     genotype = Genotype.load(run.path("search", GENOTYPE))
-    network = build_network(genotype, settings, dataset.num_classes)
+    network = build_network(genotype, settings, len(images.class_names))
     load_classifier_weights(network, artifact.path / NETWORK_WEIGHTS)
     assert isinstance(network, CellNetwork)
     network.auxiliary_head = None  # used only in training
-    config = _describe(run, dataset, f"cells_{settings.network}", run.config.target.in_files)
     cells = {
         "genotype": genotype.to_dict(),
         "channels": settings.channels,
         "cells": settings.cells,
     }
-    return TrainedNetwork(network.eval(), config.model_copy(update=cells), dataset, "retrain")
+    config = _describe(run, f"cells_{settings.network}", images)
+    return network.eval(), config.model_copy(update=cells)
 
 
-def _classifier(run: RecordedRun) -> TrainedNetwork:
-    artifact = run.artifact("scorer")
-    dataset = run.dataset("data", artifact)
-    config = _describe(run, dataset, run.config.scorer.model, run.config.data.in_files)
-    network = config.build()
-    load_classifier_weights(network, artifact.path / SCORER_WEIGHTS)
-    return TrainedNetwork(network, config, dataset, "scorer")
-
-
-def _describe(
-    run: RecordedRun, dataset: ImageDataset, architecture: str, in_files: bool
-) -> NetworkConfig:
+def _describe(run: RecordedRun, architecture: str, images: Preprocessing) -> NetworkConfig:
+    size = images.image_size
     return NetworkConfig(
         name=run.config.name,
         architecture=architecture,
-        class_names=dataset.classes,
-        image_size=dataset.image_size,
-        resize=evaluation_side(dataset.image_size) if in_files else dataset.image_size,
-        mean=dataset.normalization.mean,
-        std=dataset.normalization.std,
+        class_names=images.class_names,
+        image_size=size,
+        resize=evaluation_side(size) if images.fit == "crop" else size,
+        mean=images.mean,
+        std=images.std,
     )

@@ -1,4 +1,4 @@
-"""A finished run, read for export: config, artifacts and images."""
+"""A recorded run, read for exports and predictions: config, artifacts and images."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +43,7 @@ class RecordedRun:
         artifact = self.store.find(stage, self.stages[stage])
         if artifact is None:
             raise ArtifactError(
-                f"{self.config.name}: the run has no {stage} yet, so there is nothing to export; "
+                f"{self.config.name}: the run has no {stage} yet; "
                 f"resume with: python run_pipeline.py run {self.folder.config_path}"
             )
         return artifact

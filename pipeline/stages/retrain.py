@@ -92,4 +92,5 @@ STAGE = Stage(
     run,
     goal="network",
     parallel=True,
+    trained_on="target",
 )

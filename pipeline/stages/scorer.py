@@ -192,4 +192,5 @@ STAGE = Stage(
     goal="classifier",
     parallel=True,
     section=lambda config: "search" if config.scorer.model == SUPERNET else "scorer",
+    trained_on="data",
 )
