@@ -34,7 +34,7 @@ from pipeline.signals import deferred
 from pipeline.store.ledger import Attempt, Cost, start_time
 from pipeline.store.resumption import prepare
 from pipeline.store.stopwatch import Stopwatch
-from pipeline.store.store import Artifact, FormatError, Store
+from pipeline.store.store import Artifact, FormatError, Store, reused_line
 
 Action = Literal["reuse", "resume", "run", "blocked"]
 
@@ -123,8 +123,7 @@ class Runner:
             forced = name == selection.force
             artifact = self._agree(name, artifacts, forced)
             if artifact is not None:
-                cost = Cost.of(self.store.ledger.attempts([self.keys[name]]))
-                self.console.log(f"{name:8} reused   {self.keys[name]}  ({cost} when it was made)")
+                self.console.log(reused_line(self.store, name, self.keys[name]))
             artifacts[name] = artifact or self._obtain(name, artifacts, forced)
             self.watch(name, artifacts[name].path)
         return artifacts

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ from classification.data.files import IMAGENET_NORMALIZATION, ImageFiles
 from classification.data.folder_survey import SAMPLED, Sample, depth_used, look_at
 from classification.data.folders import list_images
 from classification.data.loaders import Images, ImageSet
+from classification.data.source import CIFAR_ROOT, source_of
 from classification.data.strata import first_of_each_class, rank_in_class
 from classification.data.transforms import Augmentation, Normalization
 from classification.errors import ConfigError, DataError
 
-_CIFAR_ROOT = Path(".data")
 _DIGITS_LEVELS = 16  # the scans count dark pixels in blocks of 4×4
 _DIGITS_TEST_EVERY = 5
 _PADDING_SHARE = 8  # 4 pixels at CIFAR's 32 (He et al. 2016, section 4.2)
@@ -53,6 +52,7 @@ class ImageDataset:
     lighting: float = 0.0
     decoding: Decoding = field(default_factory=Decoding)  # of files to pixels
     notes: tuple[str, ...] = ()  # what a person should know of how the images were read
+    source: str | None = None  # of the files, see `source_of`
 
     @property
     def num_classes(self) -> int:
@@ -108,6 +108,7 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     """
     if config.in_files:
         return _leave_in_files(config, key)
+    source = source_of(config)  # first: a file that changes while it is read has another source
     decoding, notes = Decoding.of(config), list[str]()
     if config.kind == "folder":
         classes, train, test, decoding, notes = _read_folder(config, key)
@@ -128,6 +129,7 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
         lighting=config.lighting,
         decoding=decoding,
         notes=tuple(notes),
+        source=source,
     )
 
 
@@ -142,7 +144,7 @@ def open_cifar(config: DataConfig, key: str, download: bool = True) -> tuple[Any
     from torchvision import datasets  # slow to import, and needed for these kinds alone
 
     kind = datasets.CIFAR10 if config.kind == "cifar10" else datasets.CIFAR100
-    root = config.root or _CIFAR_ROOT
+    root = config.root or CIFAR_ROOT
     try:
         with warnings.catch_warnings():
             # The files of 2009 describe their arrays in a way that some numpy versions deprecate.

@@ -87,7 +87,7 @@ def _write_again(
         made[stage] = artifact
     datasets = load_datasets(config)
     _check_images(datasets, made)
-    return write_run_report(folder, config, datasets, made, store, console)
+    return write_run_report(folder, config, datasets, made, store, console, again=True)
 
 
 def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
@@ -23,9 +24,11 @@ from pipeline.commands.options import (
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.console import Console, print_json
 from pipeline.graph import build_graph, stage_order
+from pipeline.reports.record import RECORD, notes_of, unchanged_run
+from pipeline.reports.run import log_results, write_run_report
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
-from pipeline.store.store import Store
+from pipeline.store.store import Store, reused_line
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +69,12 @@ def run(
       python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
       python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
+    plain = (until, only, force, dry_run, tensorboard) == (None, None, None, False, False)
+    if plain and device in ("auto", "cpu") and "WORLD_SIZE" not in os.environ:
+        own = load_config(config, set_ or [], name)
+        if _has_nothing_to_do(own, runs, Store(artifacts), Console.choose(quiet, json_), json_):
+            return
     from pipeline.launch import joined  # slow to import, and `--help` needs none of it
-    from pipeline.reports.run import write_run_report
     from pipeline.runner import Selection
     from pipeline.tracking import Tracker, check_tensorboard
 
@@ -104,6 +111,33 @@ def run(
             if json_:
                 stages = {stage: str(artifact.path) for stage, artifact in made.items()}
                 print_json({"run": str(folder.path), "stages": stages, "results": results})
+
+
+def _has_nothing_to_do(
+    config: PipelineConfig, runs: Path, store: Store, console: Console, as_json: bool
+) -> bool:
+    """Whether all stages and the report are as an earlier run left them; logs what that run found.
+
+    Torch is not imported and the images are not read, so this takes no more than a second.
+    """
+    folder = RunFolder(runs / config.name)
+    if not (folder.report / RECORD).is_file():
+        return False
+    with folder.claimed(console.log, dump_config(config)):
+        made = unchanged_run(folder, config, store)
+        if made is None:
+            return False
+        console.log_file = folder.log
+        console.log(f"run {config.name}: nothing has changed since the last run")
+        for note in notes_of(folder):
+            console.log(note)
+        for stage, artifact in made.items():
+            console.log(reused_line(store, stage, artifact.fingerprint))
+        results = log_results(folder, config, console)
+    if as_json:
+        stages = {stage: str(artifact.path) for stage, artifact in made.items()}
+        print_json({"run": str(folder.path), "stages": stages, "results": results})
+    return True
 
 
 def _prepare(

@@ -1,21 +1,24 @@
 """Selection of the report for a run's goal."""
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
 
-from classification.data.datasets import ImageDataset
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
-from pipeline.reports.classification import write_classification_report
-from pipeline.reports.network import write_report
 from pipeline.reports.page import PAGE
-from pipeline.reports.subset import write_subset_report
-from pipeline.run_folder import REPORT, RunFolder
+from pipeline.reports.record import is_current, report_key, write_record
+from pipeline.run_folder import REPORT, RESULTS, RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
+from pipeline.store.checksum import read_verified
 from pipeline.store.store import Artifact, Store
 from subsample.config import SubsetConfig
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
 
 
 def write_run_report(
@@ -25,27 +28,36 @@ def write_run_report(
     artifacts: dict[str, Artifact],
     store: Store,
     console: Console,
+    again: bool = False,
 ) -> Mapping[str, Any] | None:
     """Write the report under `folder` and log its error and cost. Return results.json's content,
-    or None for a ranking, which has no report."""
+    or None for a ranking, which has no report.
+
+    A report that is current stays as it is, unless it is to be written `again`.
+    """
     if config.goal == "ranking":  # a single ranking has nothing to compare
         console.log(f"ranking     {artifacts['ranking'].path / RANKING}")
         console.log("            compare it with: python run_pipeline.py fidelity CONFIG")
         return None
+    key = report_key(folder, artifacts, store)
+    if again or not is_current(folder, key):
+        _write(folder, config, datasets, artifacts, store)
+        write_record(folder, key, datasets)
+    return log_results(folder, config, console)
+
+
+def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> Mapping[str, Any]:
+    """Log the error, the cost and the place of a report; return results.json's content."""
+    results = read_verified(folder.report / RESULTS)
+    cost = results["cost"]
     if config.goal == "classifier":
-        results = write_classification_report(folder, config, datasets["data"], artifacts, store)
-        costs = [f"cost        {results['cost']['scorer']} {results['cost']['unit']}"]
+        costs = [f"cost        {cost['scorer']} {cost['unit']}"]
     elif config.goal == "subset":
-        results = write_subset_report(folder, config, datasets["data"], artifacts, store)
-        cost = results["cost"]
         costs = [
             f"cost        {cost['selection']} {cost['unit']} for the subset",
             f"            {cost['total']} {cost['unit']} including the probe",
         ]
     else:
-        full_search = full_search_fingerprint(config, datasets["data"].content_hash)
-        results = write_report(folder, config, datasets, artifacts, store, full_search)
-        cost = results["cost"]
         costs = [
             f"cost        {cost['search_alone']} {cost['unit']} for the search alone",
             f"            {cost['total']} {cost['unit']} including all earlier stages",
@@ -65,3 +77,25 @@ def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
         update={"subset": SubsetConfig(measure="full", fraction=1.0)}
     )
     return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]
+
+
+def _write(
+    folder: RunFolder,
+    config: PipelineConfig,
+    datasets: dict[str, ImageDataset],
+    artifacts: dict[str, Artifact],
+    store: Store,
+) -> None:
+    # Slow to import: the figures.
+    from pipeline.reports.classification import write_classification_report
+    from pipeline.reports.network import write_report
+    from pipeline.reports.subset import write_subset_report
+
+    data = datasets["data"]
+    if config.goal == "classifier":
+        write_classification_report(folder, config, data, artifacts, store)
+    elif config.goal == "subset":
+        write_subset_report(folder, config, data, artifacts, store)
+    else:
+        full_search = full_search_fingerprint(config, data.content_hash)
+        write_report(folder, config, datasets, artifacts, store, full_search)

@@ -24,7 +24,7 @@ from classification.errors import ArtifactError, PipelineError
 from classification.persistence.storage import writable, write_atomically
 from classification.persistence.untrusted_files import read_object
 from pipeline.store.checksum import add_checksum, checksum, verify_checksum
-from pipeline.store.ledger import Ledger
+from pipeline.store.ledger import Cost, Ledger
 from pipeline.store.stopwatch import RECORD, record_attempt
 
 MANIFEST = "artifact.json"
@@ -187,6 +187,12 @@ def store_of(run: Mapping[str, Any], root: Path | None = None) -> Store:
     if not root.is_dir():
         raise ArtifactError(f"{root}: folder not found; name the store with --artifacts")
     return Store(root)
+
+
+def reused_line(store: Store, stage: str, key: str) -> str:
+    """Return the message that a stage's artifact is reused, with its cost."""
+    cost = Cost.of(store.ledger.attempts([key]))
+    return f"{stage:8} reused   {key}  ({cost} when it was made)"
 
 
 def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,122 @@
+"""record.json of a report: what it was made from; it is drawn again only if that changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classification.data.source import source_of
+from classification.errors import PipelineError
+from classification.persistence.storage import write_atomically
+from pipeline.config import PipelineConfig, dump_config
+from pipeline.graph import fingerprints
+from pipeline.run_folder import RunFolder
+from pipeline.stages import STAGES
+from pipeline.store.checksum import add_checksum, checksum, read_verified
+from pipeline.store.store import Artifact, Store, file_digest
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
+
+RECORD = "record.json"
+_ROOT = Path(__file__).parents[2]
+_ROOMS = ("classification", "subsample", "pcdarts", "evaluate", "pipeline")
+_LIBRARIES = ("jinja2", "matplotlib", "numpy", "pillow", "scipy", "torch")
+
+
+def report_key(folder: RunFolder, artifacts: Mapping[str, Artifact], store: Store) -> str:
+    """Return a digest of all that decides a report: the run's config and manifest, the files of its
+    artifacts, the ledger, and the code. The artifacts name the content of the images."""
+    return checksum(
+        {
+            "folder": str(folder.path),
+            "config": folder.config_text(),
+            "manifest": folder.manifest(),
+            "artifacts": {name: artifact.digest for name, artifact in artifacts.items()},
+            "ledger": file_digest(store.ledger.path),
+            "code": _code(),
+            "libraries": {name: version(name) for name in _LIBRARIES},
+        }
+    )
+
+
+def is_current(folder: RunFolder, key: str) -> bool:
+    """Whether the report in `folder` was made from what `key` stands for, and is as it was left."""
+    try:
+        record = read_verified(folder.report / RECORD)
+        files = record["files"].items()
+        return record["key"] == key and all(
+            file_digest(folder.report / name) == digest for name, digest in files
+        )
+    except (PipelineError, OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def write_record(folder: RunFolder, key: str, datasets: Mapping[str, ImageDataset]) -> None:
+    """Record that the report's present files were made from what `key` stands for."""
+    files = [path for path in sorted(folder.report.iterdir()) if path.is_file()]
+    record = {
+        "key": key,
+        "files": {path.name: file_digest(path) for path in files if path.name != RECORD},
+        "images": {
+            name: {
+                "source": dataset.source,
+                "content_hash": dataset.content_hash,
+                "notes": dataset.notes,
+            }
+            for name, dataset in datasets.items()
+        },
+    }
+    text = json.dumps(add_checksum(record), indent=1, ensure_ascii=False)
+    write_atomically(folder.report / RECORD, text + "\n")
+
+
+def unchanged_run(
+    folder: RunFolder, config: PipelineConfig, store: Store
+) -> dict[str, Artifact] | None:
+    """Return the artifacts of a run that has nothing to do, None if it has or may have.
+
+    Neither the images are read nor torch is imported: the images' files must have the sizes and
+    times they had (`source_of`), and everything else the content it had when the report was made.
+    """
+    try:
+        images = read_verified(folder.report / RECORD)["images"]
+        sources = {name: source_of(getattr(config, name)) for name in images}
+        if any(each is None or each != images[name]["source"] for name, each in sources.items()):
+            return None
+        contents = {name: each["content_hash"] for name, each in images.items()}
+        keys, manifest = fingerprints(STAGES, config, contents), folder.manifest()
+        if folder.config_text() != dump_config(config) or manifest["stages"] != keys:
+            return None
+        found = {stage: store.find(stage, key) for stage, key in keys.items()}
+        made = {stage: artifact for stage, artifact in found.items() if artifact is not None}
+        if len(made) < len(keys) or manifest["artifacts"] != str(store.root):
+            return None
+        return made if is_current(folder, report_key(folder, made, store)) else None
+    except (PipelineError, OSError, KeyError, TypeError, AttributeError):
+        return None  # whatever is wrong, a run that reads the images says it
+
+
+def notes_of(folder: RunFolder) -> list[str]:
+    """Return what the last run said about its images, a line each."""
+    images = read_verified(folder.report / RECORD)["images"]
+    lines = [f"{name}: {note}" for name, each in images.items() for note in each["notes"]]
+    same = "target" in images and images["target"] == images.get("data")
+    return [line for line in lines if not (same and line.startswith("target: "))]
+
+
+@cache
+def _code() -> str:
+    """Return a digest of the source files and templates."""
+    digest = hashlib.sha256()
+    for room in _ROOMS:
+        for path in sorted((_ROOT / room).rglob("*.*")):
+            if path.suffix in (".py", ".j2"):
+                digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0")
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
