@@ -98,7 +98,8 @@ def test_the_report_states_the_training_and_its_errors(finished):
 def test_the_report_has_the_curve_and_nothing_of_a_search(finished):
     report = finished.folder / "runs" / "tiny" / "report"
     assert {path.name for path in report.iterdir()} == {
-        *("report.html", "report.md", "results.json", "training.pdf", "training.png"),
+        *("report.html", "report.md", "results.json", "record.json"),
+        *("training.pdf", "training.png"),
     }
     assert "(training.png)" in finished.after
     assert "subset" not in finished.after.lower()
