@@ -23,7 +23,7 @@ NUM_NODES = 4
 EDGES_PER_NODE = tuple(NUM_INPUTS + node for node in range(NUM_NODES))  # in the supernet
 NUM_EDGES = sum(EDGES_PER_NODE)
 _EDGES_KEPT = 2
-_MAX_BYTES = 1 << 16  # of a file; a genotype takes about 2,000
+MAX_BYTES = 1 << 16  # of a file; a genotype takes about 2,000
 
 
 class Edge(NamedTuple):
@@ -68,7 +68,7 @@ class Genotype:
     @classmethod
     def load(cls, path: Path) -> "Genotype":
         """Read the JSON form. Raises ArtifactError if the file is missing or not a genotype."""
-        return cls.from_dict(read_json(path, _MAX_BYTES), where=str(path))
+        return cls.from_dict(read_json(path, MAX_BYTES), where=str(path))
 
 
 def derive_genotype(
@@ -154,6 +154,11 @@ def _read_cell(value: Any, where: str) -> tuple[Node, ...]:
         first, second = (
             _read_edge(edge, EDGES_PER_NODE[index], f"{where}: node {index}") for edge in node
         )
+        if first.source == second.source:
+            raise ArtifactError(
+                f"{where}: node {index}: both edges come from source {first.source}; allowed: two "
+                "different sources"
+            )
         nodes.append((first, second))
     return tuple(nodes)
 
@@ -170,61 +175,6 @@ def _read_edge(value: Any, sources: int, where: str) -> Edge:
     if type(source) is not int or not 0 <= source < sources:
         raise ArtifactError(f"{where}: source {reprlib.repr(source)}; allowed: 0 to {sources - 1}")
     return Edge(operation, source)
-
-
-def _cell(text: str) -> tuple[Node, ...]:
-    """Read `operation,source operation,source | …`."""
-    nodes = []
-    for node in text.split("|"):
-        first, second = (edge.split(",") for edge in node.split())
-        nodes.append((Edge(first[0], int(first[1])), Edge(second[0], int(second[1]))))
-    return tuple(nodes)
-
-
-GENOTYPES = {
-    # Xu et al. 2020, searched on CIFAR-10 and on ImageNet.
-    "pc-darts-cifar10": Genotype(
-        normal=_cell(
-            "sep_conv_3x3,1 skip_connect,0 | sep_conv_3x3,0 dil_conv_3x3,1 |"
-            "sep_conv_5x5,0 sep_conv_3x3,1 | avg_pool_3x3,0 dil_conv_3x3,1"
-        ),
-        reduce=_cell(
-            "sep_conv_5x5,1 max_pool_3x3,0 | sep_conv_5x5,1 sep_conv_5x5,2 |"
-            "sep_conv_3x3,0 sep_conv_3x3,3 | sep_conv_3x3,1 sep_conv_3x3,2"
-        ),
-    ),
-    "pc-darts-imagenet": Genotype(
-        normal=_cell(
-            "skip_connect,1 sep_conv_3x3,0 | sep_conv_3x3,0 skip_connect,1 |"
-            "sep_conv_3x3,1 sep_conv_3x3,3 | sep_conv_3x3,1 dil_conv_5x5,4"
-        ),
-        reduce=_cell(
-            "sep_conv_3x3,0 skip_connect,1 | dil_conv_5x5,2 max_pool_3x3,1 |"
-            "sep_conv_3x3,2 sep_conv_3x3,1 | sep_conv_5x5,0 sep_conv_3x3,3"
-        ),
-    ),
-    # Liu et al. 2019, first and second order, searched on CIFAR-10.
-    "darts-v1": Genotype(
-        normal=_cell(
-            "sep_conv_3x3,1 sep_conv_3x3,0 | skip_connect,0 sep_conv_3x3,1 |"
-            "skip_connect,0 sep_conv_3x3,1 | sep_conv_3x3,0 skip_connect,2"
-        ),
-        reduce=_cell(
-            "max_pool_3x3,0 max_pool_3x3,1 | skip_connect,2 max_pool_3x3,0 |"
-            "max_pool_3x3,0 skip_connect,2 | skip_connect,2 avg_pool_3x3,0"
-        ),
-    ),
-    "darts-v2": Genotype(
-        normal=_cell(
-            "sep_conv_3x3,0 sep_conv_3x3,1 | sep_conv_3x3,0 sep_conv_3x3,1 |"
-            "sep_conv_3x3,1 skip_connect,0 | skip_connect,0 dil_conv_3x3,2"
-        ),
-        reduce=_cell(
-            "max_pool_3x3,0 max_pool_3x3,1 | skip_connect,2 max_pool_3x3,1 |"
-            "max_pool_3x3,0 skip_connect,2 | skip_connect,2 max_pool_3x3,1"
-        ),
-    ),
-}
 
 
 def random_genotype(generator: torch.Generator) -> Genotype:

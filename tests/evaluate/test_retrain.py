@@ -17,9 +17,9 @@ from evaluate.retrain import (
     retrain,
     summarise_accuracy,
 )
-from pcdarts.genotype import GENOTYPES
+from pcdarts.published_genotypes import GENOTYPES
 
-GENOTYPE = GENOTYPES["pc-darts-cifar10"]
+GENOTYPE = GENOTYPES["pcdarts_cifar10"]
 TINY = {"network": "cifar", "channels": 4, "cells": 3, "epochs": 2, "batch_size": 8}
 
 

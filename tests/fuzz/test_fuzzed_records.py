@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mutations import damaged, spoiled
 
 from classification.errors import ArtifactError
-from pcdarts.genotype import GENOTYPES, Genotype
+from pcdarts.genotype import Genotype
+from pcdarts.published_genotypes import GENOTYPES
 from subsample.selection import Subset
 
 SUBSET = Subset(
@@ -45,7 +46,7 @@ def read(kind, path):
 
 
 @pytest.mark.parametrize("cases", [60, pytest.param(500, marks=pytest.mark.long)])
-@pytest.mark.parametrize("record", [GENOTYPES["darts-v2"], SUBSET], ids=["genotype", "subset"])
+@pytest.mark.parametrize("record", [GENOTYPES["darts_v2"], SUBSET], ids=["genotype", "subset"])
 @pytest.mark.parametrize("way", ["spoiled", "damaged"])
 def test_a_record_is_read_back_or_named(folder, record, cases, way):
     path = Path("record.json")

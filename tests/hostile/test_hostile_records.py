@@ -11,7 +11,8 @@ import pytest
 
 from classification.errors import ArtifactError
 from classification.persistence.arrays import read_array
-from pcdarts.genotype import GENOTYPES, Genotype
+from pcdarts.genotype import Genotype
+from pcdarts.published_genotypes import GENOTYPES
 from run_pipeline import main
 from subsample.selection import Subset
 
@@ -50,7 +51,7 @@ def refused(load, path, mebibytes=200):
 
 
 def genotype(**changes):
-    return json.dumps(GENOTYPES["darts-v1"].to_dict() | changes)
+    return json.dumps(GENOTYPES["darts_v1"].to_dict() | changes)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
-from pcdarts.genotype import EDGES_PER_NODE, GENOTYPES, Edge, Genotype, Node
+from pcdarts.genotype import EDGES_PER_NODE, Edge, Genotype, Node
 from pcdarts.operations import CANDIDATES
+from pcdarts.published_genotypes import GENOTYPES
 
 
 def _random_cell(generator: random.Random) -> tuple[Node, ...]:
@@ -31,7 +32,7 @@ def _texts(figure: Figure) -> list[list[str]]:
     return [[text.get_text() for text in axes.texts] for axes in figure.axes]
 
 
-@pytest.mark.parametrize("genotype", [GENOTYPES["darts-v1"], _random_genotype(0)])
+@pytest.mark.parametrize("genotype", [GENOTYPES["darts_v1"], _random_genotype(0)])
 def test_no_label_covers_another(genotype: Genotype) -> None:
     figure = draw_genotype(genotype)
     canvas = FigureCanvasAgg(figure)
@@ -46,7 +47,7 @@ def test_no_label_covers_another(genotype: Genotype) -> None:
 
 
 def test_a_label_an_edge() -> None:
-    genotype = GENOTYPES["pc-darts-imagenet"]
+    genotype = GENOTYPES["pcdarts_imagenet"]
     figure = draw_genotype(genotype)
     for texts, nodes in zip(_texts(figure), (genotype.normal, genotype.reduce), strict=True):
         operations = sorted(text for text in texts if text in CANDIDATES)
@@ -60,7 +61,7 @@ def test_both_edges_of_a_node_may_come_from_one_source() -> None:
 
 
 def test_drawing_leaves_no_figure_in_pyplot() -> None:
-    draw_genotype(GENOTYPES["darts-v2"])
+    draw_genotype(GENOTYPES["darts_v2"])
     assert not _pylab_helpers.Gcf.figs
 
 

@@ -9,7 +9,6 @@ import torch
 from classification.errors import ArtifactError
 from pcdarts.genotype import (
     EDGES_PER_NODE,
-    GENOTYPES,
     NUM_EDGES,
     Edge,
     Genotype,
@@ -19,6 +18,7 @@ from pcdarts.genotype import (
     skip_connections,
 )
 from pcdarts.operations import OPERATIONS
+from pcdarts.published_genotypes import GENOTYPES
 
 FIRST_EDGE = (0, 2, 5, 9)  # of each node
 
@@ -92,8 +92,8 @@ def test_entropy_of_decided_weights_is_zero() -> None:
 
 
 def test_published_skip_connections() -> None:
-    assert skip_connections(GENOTYPES["darts-v1"]) == {"normal": 3, "reduce": 3}
-    assert skip_connections(GENOTYPES["pc-darts-cifar10"]) == {"normal": 1, "reduce": 0}
+    assert skip_connections(GENOTYPES["darts_v1"]) == {"normal": 3, "reduce": 3}
+    assert skip_connections(GENOTYPES["pcdarts_cifar10"]) == {"normal": 1, "reduce": 0}
 
 
 @pytest.mark.parametrize("name", GENOTYPES)
@@ -103,13 +103,13 @@ def test_a_saved_genotype_loads_equal(name: str, tmp_path: Path) -> None:
 
 
 def test_json_form_is_operation_and_source() -> None:
-    form = GENOTYPES["pc-darts-cifar10"].to_dict()
+    form = GENOTYPES["pcdarts_cifar10"].to_dict()
     assert form["normal"][0] == [["sep_conv_3x3", 1], ["skip_connect", 0]]
     assert json.loads(json.dumps(form)) == form
 
 
 def _broken(node: int, edge: int, value: Any) -> dict[str, Any]:
-    form = GENOTYPES["darts-v2"].to_dict()
+    form = GENOTYPES["darts_v2"].to_dict()
     form["normal"][node][edge] = value
     return form
 

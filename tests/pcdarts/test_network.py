@@ -3,7 +3,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcdarts.genotype import GENOTYPES
 from pcdarts.network import (
     AuxiliaryHead,
     CifarNetwork,
@@ -11,14 +10,15 @@ from pcdarts.network import (
     drop_path,
 )
 from pcdarts.network_kind import smallest_network_input
+from pcdarts.published_genotypes import GENOTYPES
 
 # Parameters for CIFAR-10, CIFAR-100 and ImageNet without auxiliary head, then multiply-adds
 # (convolutions and classifier, millions) at 224×224: read off the public reference.
 ORACLES = [
-    ("pc-darts-cifar10", 3_634_678, 3_686_608, 5_270_560, 571.1),
-    ("pc-darts-imagenet", 3_721_510, 3_773_440, 5_342_464, 581.6),
-    ("darts-v1", 3_169_414, 3_221_344, 4_510_432, 505.9),
-    ("darts-v2", 3_349_342, 3_401_272, 4_718_752, 529.9),
+    ("pcdarts_cifar10", 3_634_678, 3_686_608, 5_270_560, 571.1),
+    ("pcdarts_imagenet", 3_721_510, 3_773_440, 5_342_464, 581.6),
+    ("darts_v1", 3_169_414, 3_221_344, 4_510_432, 505.9),
+    ("darts_v2", 3_349_342, 3_401_272, 4_718_752, 529.9),
 ]
 
 
@@ -49,7 +49,7 @@ def test_auxiliary_heads_have_the_parameters_of_the_reference(
     network: type[CifarNetwork] | type[ImageNetNetwork], num_classes: int, parameters: int
 ) -> None:
     with torch.device("meta"):
-        head = network(GENOTYPES["darts-v2"], num_classes).auxiliary_head
+        head = network(GENOTYPES["darts_v2"], num_classes).auxiliary_head
     assert head is not None
     assert _parameters(head) == parameters
 
@@ -76,7 +76,7 @@ def test_cifar_network_takes_any_side(name: str, side: int) -> None:
 
 @pytest.mark.parametrize("side", [64, 65, 100])
 def test_imagenet_network_takes_any_side(side: int) -> None:
-    network = ImageNetNetwork(GENOTYPES["darts-v1"], 5, channels=4, cells=3)
+    network = ImageNetNetwork(GENOTYPES["darts_v1"], 5, channels=4, cells=3)
     logits, auxiliary = network(torch.randn(2, 3, side, side))
     assert logits.shape == (2, 5)
     assert auxiliary is not None
@@ -84,7 +84,7 @@ def test_imagenet_network_takes_any_side(side: int) -> None:
 
 
 def test_auxiliary_logits_are_for_training_only() -> None:
-    network = CifarNetwork(GENOTYPES["darts-v2"], 5, channels=4, cells=3).eval()
+    network = CifarNetwork(GENOTYPES["darts_v2"], 5, channels=4, cells=3).eval()
     assert network(torch.randn(2, 3, 8, 8))[1] is None
 
 
@@ -102,7 +102,7 @@ def test_auxiliary_head_pools_as_the_reference_where_it_can(side: int, stride: i
 )
 def test_the_smallest_images_leave_maps_of_2x2(kind: str, network: type[CifarNetwork]) -> None:
     side = smallest_network_input(kind)
-    model = network(GENOTYPES["darts-v2"], 5, channels=4, cells=3)
+    model = network(GENOTYPES["darts_v2"], 5, channels=4, cells=3)
     shapes = []
     model.cells[-1].register_forward_hook(lambda *hook: shapes.append(hook[2].shape[2:]))
     model(torch.randn(2, 3, side, side))
@@ -119,7 +119,7 @@ def test_dropped_paths_are_whole_samples_and_keep_the_mean() -> None:
 
 
 def test_paths_are_dropped_in_training_only() -> None:
-    network = CifarNetwork(GENOTYPES["darts-v2"], 5, channels=4, cells=3, auxiliary=False)
+    network = CifarNetwork(GENOTYPES["darts_v2"], 5, channels=4, cells=3, auxiliary=False)
     network.drop_path_prob = 0.5
     images = torch.randn(2, 3, 8, 8)
     assert not torch.equal(network(images)[0], network(images)[0])
@@ -129,7 +129,7 @@ def test_paths_are_dropped_in_training_only() -> None:
 
 def test_an_identity_is_never_dropped() -> None:
     # The normal cell's third node of DARTS v2 adds a skip connection from source 0.
-    cell = CifarNetwork(GENOTYPES["darts-v2"], 5, channels=4, cells=3, auxiliary=False).cells[0]
+    cell = CifarNetwork(GENOTYPES["darts_v2"], 5, channels=4, cells=3, auxiliary=False).cells[0]
     state = torch.randn(8, 12, 4, 4)
     almost_all = cell(state, state, 1 - 1e-7).chunk(4, 1)
     torch.testing.assert_close(almost_all[2], cell.preprocess0(state))

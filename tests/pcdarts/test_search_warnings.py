@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from pcdarts.genotype import GENOTYPES, NUM_EDGES, derive_genotype, runners_up
+from pcdarts.genotype import NUM_EDGES, derive_genotype, runners_up
+from pcdarts.published_genotypes import GENOTYPES
 from pcdarts.search_warnings import search_warnings, share_entropy
 
 DECIDED = torch.zeros(NUM_EDGES, 8)

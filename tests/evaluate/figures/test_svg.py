@@ -14,8 +14,8 @@ from evaluate.figures.subset import cv_histogram
 from evaluate.figures.svg import SMALLEST_TEXT, describe_lines, inline_svg
 from evaluate.figures.training import edge_trajectories, learning_curves, operation_trajectories
 from pcdarts.drawing import draw_genotype
-from pcdarts.genotype import GENOTYPES
 from pcdarts.operations import OPERATIONS
+from pcdarts.published_genotypes import GENOTYPES
 
 ARCHITECTURE = {
     "alphas": {cell: np.zeros((14, 8)).tolist() for cell in ("normal", "reduce")},
@@ -42,7 +42,7 @@ FIGURES = {
     "curves": lambda: learning_curves(ROWS, "Scorer"),
     "operations": lambda: operation_trajectories(ROWS, OPERATIONS),
     "edges": lambda: edge_trajectories(ROWS),
-    "cells": lambda: draw_genotype(GENOTYPES["darts-v2"]),
+    "cells": lambda: draw_genotype(GENOTYPES["darts_v2"]),
     "bars": lambda: cost_bars({"scorer": 1.0, "search": 2.0}, "GPU-hours", {"full": 3.0}),
     "break-even": lambda: break_even_lines(1.0, 1.0, 2.0, 1, "GPU-hours"),
     "cv": lambda: cv_histogram(np.linspace(0.1, 0.9, 40), np.arange(40) >= 30, (0.5, 0.6)),

@@ -4,7 +4,8 @@ from collections import namedtuple
 
 import pytest
 
-from pcdarts.genotype import GENOTYPES, Edge
+from pcdarts.genotype import Edge
+from pcdarts.published_genotypes import GENOTYPES
 from pipeline.exports.genotype import constant_name, darts_form
 
 # What those repositories define in their own genotypes.py.
@@ -23,7 +24,7 @@ def test_the_tuple_form_holds_the_same_edges(name: str) -> None:
 
 
 def test_it_is_written_as_they_publish_theirs() -> None:
-    text = "".join(darts_form(GENOTYPES["pc-darts-cifar10"]).split())
+    text = "".join(darts_form(GENOTYPES["pcdarts_cifar10"]).split())
     published = (
         "Genotype(normal=[('sep_conv_3x3',1),('skip_connect',0),('sep_conv_3x3',0),"
         "('dil_conv_3x3',1),('sep_conv_5x5',0),('sep_conv_3x3',1),('avg_pool_3x3',0),"

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from classification.models import MODELS, build_classifier
-from pcdarts.genotype import GENOTYPES, Genotype
+from pcdarts.genotype import Genotype
 from pcdarts.network import ImageNetNetwork
+from pcdarts.published_genotypes import GENOTYPES
 from pipeline.exports.standalone import standalone_source
 
 
@@ -38,7 +39,7 @@ def test_every_classifier_stands_alone(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_network_of_cells_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    genotype = GENOTYPES["pc-darts-imagenet"]
+    genotype = GENOTYPES["pcdarts_imagenet"]
     ours = ImageNetNetwork(genotype, 5, channels=4, cells=3, auxiliary=False).eval()
     defined = run([ImageNetNetwork, Genotype], "alone_cells", monkeypatch)
     read = defined["Genotype"].from_dict(genotype.to_dict())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcdarts.genotype import GENOTYPES
+from pcdarts.published_genotypes import GENOTYPES
 from pipeline.exports.network import NetworkConfig, TrainedNetwork
 from pipeline.exports.timm import _pretrained_config
 
@@ -12,7 +12,7 @@ from pipeline.exports.timm import _pretrained_config
 @pytest.mark.parametrize("architecture", ["cells_cifar", "cells_imagenet"])
 def test_the_first_convolution_is_the_one_that_takes_the_image(architecture, channels):
     config = NetworkConfig(
-        name="n", architecture=architecture, genotype=GENOTYPES["darts-v2"].to_dict(),
+        name="n", architecture=architecture, genotype=GENOTYPES["darts_v2"].to_dict(),
         channels=channels, cells=3, class_names=("a", "b"), image_size=32, resize=32,
         mean=(0.5,) * 3, std=(0.25,) * 3,
     )  # fmt: skip
