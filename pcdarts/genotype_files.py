@@ -68,9 +68,7 @@ def parse_tuple(text: str, where: str) -> Genotype:
     for node in ast.walk(tree):
         value = getattr(node, "value", None)
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
-            raise ArtifactError(
-                f"{where}: line {node.lineno}: a number of {value.bit_length()} bits"
-            )
+            raise ArtifactError(f"{where}: a number of {value.bit_length()} bits")
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _builds(node)]
     if len(calls) != 1:
         lines = ", ".join(str(call.lineno) for call in calls)
