@@ -22,6 +22,8 @@ FLOORS = (
     {"runner", "stages"},
     {"changes", "inputs", "maintenance", "reports"},
     {"comparisons", "estimates", "exports", "initial_config", "studies"},
+    {"predictions"},
+    {"opened_run"},
     {"commands"},
     {"reference"},
 )

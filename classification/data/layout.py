@@ -147,11 +147,16 @@ def _held_out(
         inside = folders_in(root / name, boundary)
         if inside not in ([], [NESTED]):
             return root / name, None
-        named = (Path(pattern.format(split=name)) for pattern in _LABEL_FILES)
-        found = next((path for path in named if (root / path).is_file()), None)
+        found = find_label_file(root, name)
         if found is not None and not name.lower().startswith("test"):
             return root / name, found
     return None, None
+
+
+def find_label_file(root: Path, split: str) -> Path | None:
+    """The file, relative to `root`, that names the classes of the images in the flat `split`."""
+    named = (Path(pattern.format(split=split)) for pattern in _LABEL_FILES)
+    return next((path for path in named if (root / path).is_file()), None)
 
 
 def _flat(

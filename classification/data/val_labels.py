@@ -22,10 +22,13 @@ _MAX_MEMORY = 1 << 28  # bytes, for what a meta.mat unpacks to
 _SHOWN = 60  # characters of what was found
 
 
-def read_labels(path: Path, images: Sequence[str], classes: Sequence[str]) -> list[int]:
+def read_labels(
+    path: Path, images: Sequence[str], classes: Sequence[str], every_class: bool = True
+) -> list[int]:
     """The class index of each of `images`, file names in order, by the file at `path`.
 
-    `classes` are the names of all class folders, in order. Raises DataError naming the file and
+    `classes` are the names of all class folders, in order; with `every_class` each needs an image.
+    Raises DataError naming the file and
     the line if one names no image or class, if an image has no line or two, or a class no image.
     """
     try:
@@ -39,7 +42,7 @@ def read_labels(path: Path, images: Sequence[str], classes: Sequence[str]) -> li
         labels = _by_name(path, lines, images, classes)
     found = set(labels.values())
     for label, name in enumerate(classes):
-        if label not in found:
+        if every_class and label not in found:
             raise DataError(f"{path}: names no image of class {name}, allowed: at least 1")
     return [labels[i] for i in range(len(images))]
 

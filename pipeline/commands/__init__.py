@@ -14,6 +14,7 @@ COMMANDS = (
     "status",
     "report",
     "export",
+    "predict",
     "plot",
     "table",
     "compare",

@@ -20,11 +20,9 @@ from classification.data.folders import list_images
 from classification.data.strata import first_of_each_class
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.reports.page import fill_template
-from pipeline.stages.baseline import VALUES
-from pipeline.stages.scores import LOSSES
-from pipeline.stages.subset import SUBSET
+from pipeline.stages.subset import SUBSET, read_scores
 from subsample.selection import Subset, ranks_in_class
-from subsample.uncertainty import Scores, summarise
+from subsample.uncertainty import Scores
 
 TABLE, FILE_LIST, README = "indices.csv", "files.txt", "README.md"
 FILES = (SUBSET, TABLE, FILE_LIST, README)
@@ -90,7 +88,7 @@ def _columns(
     if subset.architecture_indices is not None:
         beside = np.isin(places, subset.architecture_indices)
         columns["trains"] = np.where(beside, ARCHITECTURE, WEIGHTS).tolist()
-    scores = _scores(run)
+    scores = read_scores(run.config.subset, run.config.scores, run.path)
     if isinstance(scores, Scores):
         measured = {"mean": scores.mean, "std": scores.std, "cv": scores.cv}
     else:
@@ -102,16 +100,6 @@ def _columns(
     if origins.files is not None:
         columns["file"] = _files(origins.files.take(torch.from_numpy(places)))
     return columns
-
-
-def _scores(run: RecordedRun) -> Scores | np.ndarray | None:
-    """What the subset was chosen by, of every image of the split; None if nothing was measured."""
-    if run.config.subset.needs_baseline:
-        values: np.ndarray = np.load(run.path("baseline", VALUES))
-        return values
-    if run.config.subset.needs_scores:
-        return summarise(np.load(run.path("scores", LOSSES)), run.config.scores)
-    return None
 
 
 def _files(files: FileIndex) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.settings import part_of
@@ -34,17 +35,11 @@ def run(context: Context[SubsetSettings]) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
     import numpy as np  # slow to import, with what follows
 
-    from classification.persistence.arrays import read_array
     from subsample.selection import Subset, class_histogram, describe_small_classes, select_parts
-    from subsample.uncertainty import summarise
 
     settings, data = context.settings, context.datasets["data"]
     subset, labels = settings.subset, data.train.labels.numpy()
-    scores: Scores | np.ndarray | None = None
-    if settings.scores is not None:
-        scores = summarise(read_array(context.input("scores", LOSSES), 2), settings.scores)
-    elif subset.needs_baseline:
-        scores = read_array(context.input("baseline", VALUES), 1)
+    scores = read_scores(subset, settings.scores, context.input)
     indices, for_architecture = select_parts(labels, subset, scores, settings.seed or 0)
     kept = indices if for_architecture is None else np.append(indices, for_architecture)
     Subset(
@@ -96,6 +91,22 @@ def num_kept(config: PipelineConfig, data: ImageDataset) -> int:
 
     by_chance = config.subset.model_copy(update={"measure": "random"})
     return len(select(data.train.labels.numpy(), by_chance, None, config.seed))
+
+
+def read_scores(
+    subset: SelectionConfig, losses: LossesConfig | None, path: Callable[[str, str], Path]
+) -> Scores | np.ndarray | None:
+    """Read what images are ranked by, [N]; None if by nothing measured.
+
+    `path` returns the path of a file in a stage's artifact.
+    """
+    from classification.persistence.arrays import read_array
+    from subsample.uncertainty import summarise
+
+    if subset.needs_scores:
+        assert losses is not None
+        return summarise(read_array(path("scores", LOSSES), 2), losses)
+    return read_array(path("baseline", VALUES), 1) if subset.needs_baseline else None
 
 
 def _scorer_of(context: Context[SubsetSettings]) -> str | None:
