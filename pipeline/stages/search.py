@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
-from classification.data.augmentation import ColourJitter
 from classification.data.config import AugmentationSettings
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
@@ -38,6 +37,7 @@ def run(context: Context[SearchSettings]) -> None:
     """
     import torch  # slow to import, with what follows
 
+    from classification.data.augmentation import ColourJitter
     from classification.persistence.checkpoint import load_checkpoint
     from classification.persistence.workspace import read_metrics
     from pcdarts.search import halve, search

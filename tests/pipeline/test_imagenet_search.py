@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 import pcdarts.search
-import pipeline.stages.search
 from classification.acceleration import ReplayedStep
 from classification.data.loaders import Images
 from classification.persistence.workspace import Workspace
@@ -150,7 +149,7 @@ def test_the_search_crops_and_flips_without_a_jitter_of_colours(
             seen.extend(images for images, _ in loader.batches(torch.Generator()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.stages.search, "search", look)
+    monkeypatch.setattr(pcdarts.search, "search", look)
     assert Place(tmp_path, root).run(*[f"search.colour_jitter={strength}"] * bool(strength)) == 130
     colours = set(map(tuple, torch.cat(seen)[:, :, 32, 32].tolist()))
     drawn = {(100 * label, 12 * index, 80) for label in range(3) for index in range(IMAGES)}
