@@ -1,20 +1,22 @@
 """The `predict` command."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from classification.errors import ConfigError
 from pipeline.commands.options import Device, Json, Quiet, RunName, Runs, StoreOf
 from pipeline.console import Console, print_json
-from pipeline.device import device_name, resolve_device
 from pipeline.exports.destination import check_destination, published
-from pipeline.opened_run import open_run
-from pipeline.predictions.assessment import FILES, Assessment, assess, write_assessment, write_table
-from pipeline.predictions.photos import Photos, find_labelled, find_photos
-from pipeline.predictions.predictor import Predictions
+
+if TYPE_CHECKING:
+    from pipeline.predictions.assessment import Assessment
+    from pipeline.predictions.photos import Photos
+    from pipeline.predictions.predictor import Predictions
 
 
 def predict(
@@ -56,6 +58,11 @@ def predict(
       python run_pipeline.py predict photos inbox --csv inbox.csv
       python run_pipeline.py predict photos photos/val --labels -o photos-val
     """
+    from pipeline.device import device_name, resolve_device  # slow to import, with what follows
+    from pipeline.opened_run import open_run
+    from pipeline.predictions.assessment import FILES, write_assessment, write_table
+    from pipeline.predictions.photos import find_labelled, find_photos
+
     labels = labels or label_file is not None
     if output is not None and not labels:
         raise ConfigError("-o: found without --labels; allowed: with it, or --csv FILE")
@@ -103,6 +110,8 @@ def predict(
 
 def _compare(photos: Photos, found: Predictions) -> Assessment | None:
     """Compare the readable images with their labels; None if there are none."""
+    from pipeline.predictions.assessment import assess
+
     assert photos.labels is not None
     by_file = dict(zip(photos.files, photos.labels, strict=True))
     return assess(found, [by_file[file] for file in found.files]) if len(found) else None
