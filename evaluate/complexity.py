@@ -1,15 +1,20 @@
 """Parameters and multiply-adds of a network.
 
-Convolutions and matrix products (the classifier) are counted, for one image. Normalisation,
-activations and pooling are not, so published figures with another convention differ slightly:
-Jeong et al. 2023, Table 6, prints 597 M for a genotype that counts 581.6 M here.
+There are two conventions for the multiply-adds of an image. `multiply_adds` are those of the
+convolutions and matrix products (the classifier), products with the zeros of a padding included;
+budgets and warnings refer to them. `all_multiply_adds` adds two for each element that a BatchNorm
+normalises and one for each of a ReLU. That gives the figures of Xu et al. 2020: 586 M for the
+genotype of PC-DARTS searched on CIFAR-10, which counts 571.1 M without them, and 597 M for the one
+searched on ImageNet, which counts 581.6 M.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from classification.errors import ConfigError
@@ -29,7 +34,20 @@ class Complexity:
     auxiliary_parameters: int
     """Parameters of the training-only auxiliary head, not part of `parameters`."""
     multiply_adds: int
-    """For one image: half the number of floating-point operations."""
+    """For one image, of convolutions and classifier: half their floating-point operations."""
+    elementwise: int = 0
+    """For one image: two per element of a BatchNorm, one per element of a ReLU."""
+
+    @property
+    def all_multiply_adds(self) -> int:
+        """Multiply-adds with those of normalisation and activations."""
+        return self.multiply_adds + self.elementwise
+
+    def __str__(self) -> str:
+        return (
+            f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds "
+            f"({self.all_multiply_adds:,} with normalisation and activations)"
+        )
 
 
 def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Complexity:
@@ -42,9 +60,9 @@ def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Compl
     with torch.device("meta"), torch.no_grad():
         network = build().eval()
         images = torch.empty(1, _IMAGE_CHANNELS, image_size, image_size)
-        counter = FlopCounterMode(display=False)
+        counter, elementwise = FlopCounterMode(display=False), _ElementwiseCounter()
         try:
-            with counter:
+            with counter, elementwise:
                 network(images)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
@@ -59,6 +77,7 @@ def measure_complexity(build: Callable[[], nn.Module], image_size: int) -> Compl
         parameters=sum(sizes.values()) - auxiliary,
         auxiliary_parameters=auxiliary,
         multiply_adds=operations // 2,
+        elementwise=elementwise.total,
     )
 
 
@@ -70,6 +89,21 @@ def complexity_warning(complexity: Complexity, limit: float = MOBILE_MULTIPLY_AD
         f"{complexity.multiply_adds / 1e6:.1f} M multiply-adds exceed "
         f"the {limit / 1e6:.0f} M of the mobile setting"
     )
+
+
+class _ElementwiseCounter(TorchDispatchMode):
+    """Counts the multiply-adds of BatchNorms and ReLUs, which torch's counter leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        aten = torch.ops.aten
+        self._counted = {aten.native_batch_norm: 2, aten.relu: 1, aten.relu_: 1}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        per_element = self._counted.get(func.overloadpacket, 0)
+        self.total += per_element * args[0].numel() if per_element else 0
+        return func(*args, **(kwargs or {}))
 
 
 def _is_auxiliary(name: str) -> bool:

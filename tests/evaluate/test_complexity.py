@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from classification.errors import ConfigError
 from evaluate.complexity import Complexity, complexity_warning, measure_complexity
+from pcdarts.network import ImageNetNetwork
+from pcdarts.published_genotypes import GENOTYPES
 
 # One 3×3 convolution (3 → 4, padded, no bias) on 8×8: 108 parameters, 8·8·4·27 = 6,912.
 # A classifier 4 → 2 with bias: 10 parameters, 8 multiply-adds.
@@ -45,8 +47,26 @@ def test_a_depthwise_convolution_costs_one_filter_a_channel() -> None:
     assert measure_complexity(build, 4) == Complexity(27, 0, 16 * 27)
 
 
-def test_normalisation_has_parameters_but_no_multiply_adds() -> None:
-    assert measure_complexity(lambda: nn.BatchNorm2d(3), 4) == Complexity(6, 0, 0)
+def test_normalisation_and_activations_are_counted_apart() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.ReLU(inplace=True))
+
+    # 48 elements: two multiply-adds of the BatchNorm and one of each ReLU.
+    complexity = measure_complexity(build, 4)
+    assert complexity == Complexity(6, 0, 0, elementwise=4 * 48)
+    assert complexity.all_multiply_adds == 192
+
+
+@pytest.mark.parametrize(
+    ("name", "alone", "published"),
+    [("pcdarts_cifar10", 571.1, 586), ("pcdarts_imagenet", 581.6, 597)],
+)
+def test_both_conventions_give_the_figures_of_their_papers(
+    name: str, alone: float, published: int
+) -> None:
+    complexity = measure_complexity(lambda: ImageNetNetwork(GENOTYPES[name]), 224)
+    assert round(complexity.multiply_adds / 1e6, 1) == alone
+    assert round(complexity.all_multiply_adds / 1e6) == published  # Xu et al. 2020, Table 2
 
 
 @pytest.mark.parametrize("always", [True, False])

@@ -1,0 +1,151 @@
+"""The widest network of a genotype within a budget.
+
+Cells allow even numbers of channels. Parameters and multiply-adds grow with the channels, and so
+does the latency up to its noise, so the widest network is found by bisection: it keeps the budget,
+and the next one, two channels wider, does not.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from statistics import median
+
+import torch
+from torch import nn
+
+from classification.errors import ConfigError
+from classification.seeding import seeded
+from classification.training.trainer import to_device
+from evaluate.budget import BudgetConfig
+from evaluate.complexity import Complexity, measure_complexity
+from evaluate.retrain import build_network
+from evaluate.retrain_config import RetrainConfig
+from pcdarts.genotype import EDGES_PER_NODE, Edge, Genotype, Node
+
+STEP = 2  # channels
+LATENCY_RUNS, _WARM_UP_RUNS = 25, 5
+
+_POOLS: tuple[Node, ...] = tuple(
+    (Edge("max_pool_3x3", 0), Edge("max_pool_3x3", 1)) for _ in EDGES_PER_NODE
+)
+LIGHTEST = Genotype(normal=_POOLS, reduce=_POOLS)
+"""No genotype has fewer parameters or multiply-adds: its operations have none."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """Channels of a network's first cell, and what the network then needs at inference."""
+
+    channels: int
+    complexity: Complexity
+    latency: float | None
+    """Milliseconds for one image, the median of LATENCY_RUNS; None if the budget has no latency."""
+
+    def excess(self, budget: BudgetConfig) -> str | None:
+        """The first key of the budget that the network exceeds, its limit and what was found."""
+        for key, limit, found in (
+            ("parameters", budget.parameters, self.complexity.parameters),
+            ("multiply_adds", budget.multiply_adds, self.complexity.multiply_adds),
+        ):
+            if limit is not None and found > limit:
+                return f"{key}: {limit:,} is below the {found:,}"
+        if budget.latency is None or self.latency is None or self.latency <= budget.latency:
+            return None
+        return f"latency: {budget.latency:g}ms is below the {self.latency:.3g}ms"
+
+
+def choose_width(
+    genotype: Genotype,
+    config: RetrainConfig,
+    num_classes: int,
+    image_size: int,
+    budget: BudgetConfig,
+    device: torch.device,
+) -> tuple[Width, Width]:
+    """Return the widest network within the budget, and the next one, which exceeds it.
+
+    The network is that of `config` with other channels, without its auxiliary head, for square
+    images of `image_size` pixels. A latency is measured on `device` by `measure_latency`, and only
+    of networks that keep the other limits. Raises ConfigError, naming the key, if the narrowest
+    network exceeds the budget.
+    """
+
+    @cache
+    def measure(channels: int) -> Width:
+        return _measure(genotype, config, channels, num_classes, image_size, budget, device)
+
+    _check_narrowest(measure(STEP), config, budget)
+    low, high = STEP, 2 * STEP
+    while measure(high).excess(budget) is None:
+        low, high = high, 2 * high
+    while high - low > STEP:
+        middle = (low + high) // (2 * STEP) * STEP
+        if measure(middle).excess(budget) is None:
+            low = middle
+        else:
+            high = middle
+    return measure(low), measure(high)
+
+
+def check_budget(
+    genotype: Genotype | None,
+    config: RetrainConfig,
+    num_classes: int,
+    image_size: int,
+    budget: BudgetConfig,
+    device: torch.device,
+) -> None:
+    """Raise ConfigError if the narrowest network of the genotype exceeds the budget.
+
+    Without a genotype, because the search is still to come, that is the narrowest of `LIGHTEST`.
+    """
+    lightest = genotype or LIGHTEST
+    narrowest = _measure(lightest, config, STEP, num_classes, image_size, budget, device)
+    _check_narrowest(narrowest, config, budget)
+
+
+def measure_latency(network: nn.Module, image_size: int, device: torch.device) -> float:
+    """Return the milliseconds of a forward pass of one RGB image, in float32 and inference mode.
+
+    The network is moved to `device`. The result is the median of `LATENCY_RUNS` passes after a
+    warm-up; on a GPU, each is waited for.
+    """
+    network = to_device(network.eval(), device)
+    image = torch.zeros(1, 3, image_size, image_size, device=device)
+    times = []
+    with torch.inference_mode():
+        for _ in range(_WARM_UP_RUNS + LATENCY_RUNS):
+            begun = time.perf_counter()
+            network(image)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - begun)
+    return 1000 * median(times[_WARM_UP_RUNS:])
+
+
+def _measure(
+    genotype: Genotype,
+    config: RetrainConfig,
+    channels: int,
+    num_classes: int,
+    image_size: int,
+    budget: BudgetConfig,
+    device: torch.device,
+) -> Width:
+    shape = config.model_copy(update={"channels": channels, "auxiliary_weight": 0.0})
+    build = partial(build_network, genotype, shape, num_classes)
+    width = Width(channels, measure_complexity(build, image_size), None)
+    if budget.latency is None or width.excess(budget) is not None:
+        return width
+    with seeded(0, "latency-weights"):
+        network = build()
+    return replace(width, latency=measure_latency(network, image_size, device))
+
+
+def _check_narrowest(narrowest: Width, config: RetrainConfig, budget: BudgetConfig) -> None:
+    excess = narrowest.excess(budget)
+    if excess is not None:
+        raise ConfigError(
+            f"budget.{excess} of the narrowest network ({STEP} channels, {config.cells} cells); "
+            "allowed: at least that, or fewer retrain.cells"
+        )
