@@ -41,8 +41,8 @@ def compare(
         real = {}
         for stage in runner.order:
             if stage == "retrain":
-                again = estimate(runner, seconds, now).stages[-1]
-                estimated[_KNOWN] = again.hours
+                again = {s.stage: s.hours for s in estimate(runner, seconds, now).stages}
+                estimated[_KNOWN] = again[stage]
             begun = now()
             runner.run(Selection(only=stage))
             real[stage] = now() - begun

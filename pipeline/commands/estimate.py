@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from classification.durations import format_cost
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
 from pipeline.estimates import SECONDS
 from pipeline.stages import STAGES
-from pipeline.store.ledger import format_hours
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.estimates.estimate import RunEstimate, StageEstimate
+    from pipeline.estimates.expected import RunEstimate, StageEstimate
 
+_WIDTH = 16  # of a cost, such as 12.3 CPU-minutes
+_BUSY = 0.1  # share of the measuring spent waiting for a processor that is worth a line
 _UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
 
 
@@ -31,13 +33,15 @@ def estimate(
     device: Device = "auto",
     artifacts: Artifacts = Path("artifacts"),
     seconds: Annotated[
-        float, typer.Option(help="seconds of measuring for each kind of step")
+        float, typer.Option(help="seconds of measuring, for all stages together")
     ] = SECONDS,
     json_: Json = False,
 ) -> None:
-    """Estimate hours and memory of a run from a few steps of each stage.
+    """Estimate hours and memory of a run from a few steps of each stage, in half a minute.
 
-    Finished stages count as zero. Nothing is written, and the ledger does not change.
+    Where the cost depends on something not known yet, such as the network that the search will
+    find, a range is printed. Finished stages count as zero. Nothing is written, and the ledger does
+    not change.
 
     \b
     Example:
@@ -75,28 +79,43 @@ def estimate(
 
 
 def _line(stage: StageEstimate, unit: str) -> str:
-    """Return the line of a stage: hours, memory, notes."""
+    """Return the line of a stage: cost, memory, notes."""
     if stage.hours is None:
         return f"{stage.stage:10} not estimated: {stage.note}"
     if stage.action == "reuse":
-        return f"{stage.stage:10} {0:>8} {unit}  reused, {stage.note}"
+        return f"{stage.stage:10} {0:>{_WIDTH}}  reused, {stage.note}"
     notes = [f"{(stage.peak_memory_bytes or 0) / 1e9:.1f} GB"]
+    if stage.cut is not None:
+        notes[0] = f"at least {notes[0]}, with batches of {stage.cut}"
     if stage.low is not None and stage.high is not None:
-        notes.append(f"{format_hours(stage.low)} to {format_hours(stage.high)}, {stage.note}")
+        notes.append(f"{_range(stage.low, stage.high, unit)}: {stage.note}")
     if stage.action == "resume":
         notes.append("remaining work only")
-    return f"{stage.stage:10} {format_hours(stage.hours):>8} {unit}  {'  '.join(notes)}"
+    return f"{stage.stage:10} {format_cost(stage.hours, unit):>{_WIDTH}}  {'  '.join(notes)}"
 
 
 def _sums(found: RunEstimate, unit: str) -> list[str]:
-    without = f", without {' and '.join(found.not_estimated)}" if found.not_estimated else ""
-    lines = [f"{'total':10} {format_hours(found.total):>8} {unit}{without}"]
+    notes = [_range(found.low, found.high, unit)] if found.low < found.high else []
+    if found.not_estimated:
+        notes.append(f"without {' and '.join(found.not_estimated)}")
+    lines = [
+        f"{'total':10} {format_cost(found.total, unit):>{_WIDTH}}  {'  '.join(notes)}".rstrip()
+    ]
     if any(each.stage == "search" for each in found.stages):
-        before = format_hours(found.before_retraining)
-        alone = format_hours(found.search_alone)
-        lines.append(f"{'of which':10} {before:>8} {unit}  scorer + scores + subset + search")
-        lines.append(f"{'':10} {alone:>8} {unit}  search alone")
+        before = format_cost(found.before_retraining, unit)
+        alone = format_cost(found.search_alone, unit)
+        lines.append(f"{'of which':10} {before:>{_WIDTH}}  scorer + scores + subset + search")
+        lines.append(f"{'':10} {alone:>{_WIDTH}}  search alone")
+    if found.waited > _BUSY:
+        lines.append(
+            f"other programs held the processors for {found.waited:.0%} of the measuring; while "
+            f"they do, a run takes about {1 / (1 - found.waited):.1f} times as long"
+        )
     return lines
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    return f"{format_cost(low, unit)} to {format_cost(high, unit)}"
 
 
 def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:
@@ -107,6 +126,9 @@ def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:
         "unit": _UNITS[device_kind(device)],
         "stages": [asdict(stage) for stage in found.stages],
         "total": found.total,
+        "low": found.low,
+        "high": found.high,
+        "waited": found.waited,
         "before_retraining": found.before_retraining,
         "search_alone": found.search_alone,
         "not_estimated": found.not_estimated,

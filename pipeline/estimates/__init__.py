@@ -1,3 +1,3 @@
 """Estimates of a run's cost, from running its stages briefly."""
 
-SECONDS = 6.0  # of measuring, for each kind of step
+SECONDS = 30.0  # of measuring, for all stages together

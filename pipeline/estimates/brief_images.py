@@ -20,7 +20,8 @@ from classification.world import ALONE, World
 
 T = TypeVar("T")
 
-_SETTLING = {"cpu": 1, "cuda": 5}  # batches; after the last, a step has its CUDA graph
+_SETTLING = 5  # batches on a GPU; after the last, a step has its CUDA graph
+_FIRST, _GROWTH = 4, 4  # images of the first batch on a CPU, and growth from batch to batch
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Pass:
 class Meter:
     """Ends passes after `seconds`, or after the first batches while `settling`, and times them.
 
+    On a CPU, where a step can take longer than `seconds`, the batches of a settling pass grow from
+    a few images until one is complete or the time is over; later passes have batches of as many
+    images as fit. The time of an image hardly depends on how many are in its batch there.
+
     A pass that starts within another, such as over a search's architecture images, counts as part
     of it. `clock` returns seconds.
     """
@@ -67,6 +72,9 @@ class Meter:
         self._device, self._seconds, self._clock = device, seconds, clock
         self._passes: list[Pass] = []
         self._within = False
+        self._rates: dict[bool, float] = {}  # seconds per image, in training or not
+        self._limit: int | None = None  # images of a batch
+        self.cut: int | None = None  # images of the smallest batch that replaced a larger one
 
     def now(self) -> float:
         """Return the time after waiting for the device to finish its work."""
@@ -85,7 +93,7 @@ class Meter:
         The steady rate is measured after the first `skipped` batches.
         """
         if self._within:
-            yield from batches
+            yield from map(self._part, batches)
             return
         self._within = True
         try:
@@ -95,17 +103,30 @@ class Meter:
             self._within = False
 
     def _timed(self, batches: Iterator[T], loader: Loader, skipped: int) -> Iterator[T]:
-        begun = paced = self.now()
+        begun = paced = last = self.now()
         number = seen = paced_seen = 0
+        self._limit = self._largest(loader)
+        whole = len(loader) > 0
         for batch in batches:
-            yield batch
-            seen += loader.global_batch(number)
+            yield self._part(batch)
+            complete = loader.global_batch(number)
+            images = complete if self._limit is None else min(complete, self._limit)
+            whole = whole and images == complete
+            seen += images
             number += 1
             if number == skipped:
                 paced, paced_seen = self.now(), seen
-            if number < len(loader) and number > skipped and self._enough(number, begun):
+            if self.settling and self._device.type == "cpu":
+                last, took = self.now(), self.now() - last
+                self._rates[loader.training] = took / images
+                if images == complete or last - begun + _GROWTH * took > self._seconds:
+                    break
+                self._limit = _GROWTH * images
+            elif number < len(loader) and number > skipped and self._enough(number, begun):
                 break
-        ended, whole = self.now(), number == len(loader)
+        ended = self.now()
+        if not self.settling and seen and not whole and self._limit is not None:
+            self.cut = min(self._limit, self.cut or self._limit)
         if seen == paced_seen:
             paced, paced_seen = begun, 0
         self._passes.append(
@@ -116,13 +137,30 @@ class Meter:
                 ended - begun,
                 seen - paced_seen,
                 ended - paced,
-                whole,
+                whole and number == len(loader),
             )
         )
 
+    def _part(self, batch: T) -> T:
+        """Return the first images of a batch, which is a tuple of tensors."""
+        if self._limit is None:
+            return batch
+        return tuple(part[: self._limit] for part in batch)  # type: ignore[attr-defined,return-value]
+
+    def _largest(self, loader: Loader) -> int | None:
+        """Return the images of a batch that fit into a pass's time; None for complete batches."""
+        if self._device.type != "cpu":
+            return None
+        if self.settling:
+            return _FIRST
+        rate = self._rates.get(loader.training)
+        if rate is None or rate * loader.batch_size <= self._seconds:
+            return None
+        return max(_FIRST, int(self._seconds / rate))
+
     def _enough(self, number: int, begun: float) -> bool:
         if self.settling:
-            return number >= _SETTLING[self._device.type]
+            return number >= _SETTLING
         return self._clock() - begun >= self._seconds
 
 

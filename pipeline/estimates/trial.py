@@ -14,12 +14,12 @@ from classification.config import SUPERNET, ClassifierConfig
 from classification.persistence.workspace import Workspace
 from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
-from pipeline.graph import Context, Stage
+from pipeline.graph import Context
 
-MEASURED = 3  # epochs of each kind, after one to warm up
+MEASURED = 2  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
 _RATE = 1e-6  # keeps weights finite, at the same cost as any other rate
-_FIRST_IMAGES, _GROWTH = 16, 4
+_GROWTH = 4
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,12 @@ def _all_seconds(epoch: Epoch, training: bool) -> float:
 class Timer:
     """A stage's progress callback that times its epochs, and marks warm-up epochs for the meter."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, progress: Callable[[], None] = lambda: None) -> None:
         self.epochs: list[Epoch] = []
-        self._meter, self._last = meter, meter.now()
+        self._meter, self._last, self._progress = meter, meter.now(), progress
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        self._progress()
         if unit == "epoch":
             self.epochs.append(Epoch(self.lap(), self._meter.take()))
             self._meter.settling = len(self.epochs) % _GROUP == 0
@@ -94,24 +95,37 @@ class Timer:
 
 
 def try_training(
-    stage: Stage[Any], config: PipelineConfig, context: Context[Any], meter: Meter
+    run: Callable[[Context[Any]], None],
+    context: Context[Any],
+    meter: Meter,
+    progress: Callable[[], None] = lambda: None,
 ) -> Trial:
-    """Run a training stage briefly in the context's folder, for as long as `meter` allows."""
-    timer = Timer(meter)
+    """Call `run`, a training with the settings of `brief_config`, on datasets with brief passes.
+
+    `progress` is called after every step.
+    """
+    timer = Timer(meter, progress)
     brief = replace(
         context,
-        settings=stage.settings(brief_config(stage.name, config)),
         datasets={name: brief_dataset(d, meter) for name, d in context.datasets.items()},
         workspace=Workspace(context.workspace.directory, timer),
     )
-    stage.run(brief)
+    run(brief)
     return Trial(tuple(timer.epochs), timer.lap())
 
 
-def try_images(run: Callable[[int], float], images: int, seconds: float) -> float:
+def time_of_pass(stage: str, config: PipelineConfig, seconds: float) -> float:
+    """Return the seconds of a pass over images, so that a trial takes about `seconds`."""
+    kinds = kinds_of_epochs(stage, config, 1)
+    passes = sum(_GROUP * (2 if kind.tested else 1) for kind in kinds)
+    return seconds / passes
+
+
+def try_images(run: Callable[[int], float], images: int, seconds: float, first: int = 4) -> float:
     """Extrapolate the seconds for all `images`. `run` takes a number of images and returns its
-    seconds; it runs on increasing numbers until one takes a quarter of `seconds`."""
-    number, before = min(_FIRST_IMAGES, images), (0, 0.0)
+    seconds; it runs on increasing numbers from `first` on, until one takes a quarter of
+    `seconds`."""
+    number, before = min(first, images), (0, 0.0)
     while True:
         elapsed = run(number)
         if number == images:
@@ -148,8 +162,9 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
         warm = Epochs(search.warmup_epochs, checkpoints=within)
         warm_up = [warm] if _warms_up(config) else []
         return [*warm_up, full]
-    if stage == "retrain":
-        epochs, every = config.retrain.epochs, config.retrain.checkpoint_steps
+    if stage in ("retrain", "ranking"):
+        training = config.retrain if stage == "retrain" else config.fidelity.training
+        epochs, every = training.epochs, training.checkpoint_steps
         return [Epochs(epochs, epochs, _within(steps, every))]
     if stage == "scorer" and config.scorer.model == SUPERNET:
         epochs = search.warmup_epochs
@@ -161,7 +176,8 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
 
 
 def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
-    """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate.
+    """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate. The
+    training of a ranking's networks is in `retrain`.
 
     A scorer does not record its losses, since that needs complete epochs and costs very little.
     """
@@ -177,9 +193,10 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     brief: dict[str, object] = {}
     if stage == "search" or of_warm_up:
         brief["search"] = config.search.model_copy(update=search | rate)
-    elif stage == "retrain":
+    elif stage in ("retrain", "ranking"):
+        training = config.retrain if stage == "retrain" else config.fidelity.training
         changes = {"epochs": _GROUP, "warmup_epochs": 0, "checkpoint_steps": None}
-        brief["retrain"] = config.retrain.model_copy(update=changes | rate)
+        brief["retrain"] = training.model_copy(update=changes | rate)
     elif stage == "scorer":
         brief["scorer"] = _brief_classifier(config.scorer)
     else:
@@ -193,6 +210,7 @@ def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     batches = {
         "search": config.search.batch_size,
         "retrain": config.retrain.batch_size,
+        "ranking": config.fidelity.training.batch_size,
         "probe": config.probed.batch_size,
         "scorer": config.search.batch_size if of_warm_up else config.scorer.batch_size,
     }

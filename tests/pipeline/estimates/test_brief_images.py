@@ -71,6 +71,39 @@ def test_a_pass_that_settles_is_one_batch_and_a_short_one_is_whole(clock):
     assert (whole.seen, whole.whole, whole.all_seconds) == (10, True, 3.0)
 
 
+def test_batches_grow_until_one_takes_long_and_later_ones_have_as_many_images_as_fit(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    sizes = []
+
+    def go(seconds_per_image):
+        for (rows,) in (
+            brief(meter, 300)
+            .loader(50, CPU, training=True)
+            .index_batches(make_generator(0, "order"))
+        ):
+            sizes.append(len(rows))
+            clock.time += seconds_per_image * len(rows)
+
+    go(0.25)
+    assert sizes == [4, 16]  # 1 and 4 seconds; 64 images would take 16 more
+    meter.settling = False
+    sizes.clear()
+    go(0.25)
+    assert sizes == [20]  # 5 seconds
+    assert meter.cut == 20
+    settling, measured = meter.take()
+    assert (settling.seen, measured.seen, measured.whole) == (20, 20, False)
+    assert measured.all_seconds == 75.0  # 300 images
+    meter.settling = True
+    sizes.clear()
+    go(0.001)
+    assert sizes == [4, 16, 50]
+    meter.settling = False
+    sizes.clear()
+    go(0.001)
+    assert sizes == [50] * 6
+
+
 def test_the_pace_counts_from_after_the_first_batches(clock):
     meter = Meter(CPU, seconds=5.0, clock=clock)
     meter.settling = False

@@ -7,7 +7,8 @@ import pytest
 
 from pcdarts.operations import CANDIDATES
 from pipeline.estimates import estimate as estimates
-from pipeline.estimates.estimate import RunEstimate, StageEstimate
+from pipeline.estimates import training
+from pipeline.estimates.expected import RunEstimate, StageEstimate
 from run_pipeline import main
 from tests.tiny import TINY
 
@@ -15,13 +16,12 @@ from tests.tiny import TINY
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(estimates, "_PATIENCE", 1e6)  # on a busy machine too
     Path("tiny.yaml").write_text(TINY)
     return tmp_path
 
 
 def estimate(*arguments):
-    return main(["estimate", "tiny.yaml", "--device", "cpu", "--seconds", "0.01", *arguments])
+    return main(["estimate", "tiny.yaml", "--device", "cpu", "--seconds", "1", *arguments])
 
 
 def document(capsys, *arguments):
@@ -37,15 +37,15 @@ def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys)
     before = everything(folder)
     assert estimate() == 0
     shown = capsys.readouterr().out
-    lines = [line for line in shown.splitlines() if "-hours" in line]
+    lines = [line for line in shown.splitlines() if "CPU-" in line]
     stages = ["scorer", "scores", "subset", "search", "retrain"]
     assert [line.split()[0] for line in lines[:6]] == [*stages, "total"]
-    assert [line.partition("-hours  ")[2] for line in lines[6:]] == [
+    assert [line.partition("seconds  ")[2] for line in lines[6:]] == [
         "scorer + scores + subset + search",
         "search alone",
     ]
     assert "GB" in lines[3]
-    assert "depends on the network found" in lines[4]
+    assert "CPU-seconds to" in lines[4]  # its network is not known yet
     assert "nothing was written" in shown
     assert everything(folder) == before
 
@@ -62,11 +62,12 @@ def test_the_document_adds_up(folder, capsys):
     assert found["unit"] == "CPU-hours"
 
 
-def test_one_network_has_to_do_where_it_takes_long(folder, capsys, monkeypatch):
-    monkeypatch.setattr(estimates, "_PATIENCE", 0)
-    retrain = document(capsys, "--set", "subset.measure=random")["stages"][-1]
-    assert retrain["hours"] > 0
-    assert (retrain["low"], retrain["high"]) == (None, None)
+def test_one_network_is_tried_if_it_takes_long_and_the_range_is_assumed(folder, capsys):
+    fast = ["--set", "subset.measure=random", "--seconds", "0.001"]
+    retrain = document(capsys, *fast)["stages"][-1]
+    assert retrain["low"] == pytest.approx(training.LIGHT * retrain["hours"])
+    assert retrain["high"] == pytest.approx(training.HEAVY * retrain["hours"])
+    assert "assumed" in retrain["note"]
 
 
 def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys):
@@ -100,6 +101,23 @@ def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys)
             ["subset.measure=random", "subset.architecture_fraction=0.5", "search.warmup_epochs=0"],
             "subset search retrain",
         ),
+        (
+            [
+                "goal=ranking",
+                "fidelity={architectures: 3, training: {channels: 4, cells: 3, "
+                "epochs: 2, batch_size: 16}}",
+                "subset.measure=random",
+            ],
+            "subset ranking",
+        ),
+        (
+            [
+                "goal=classifier",
+                "robustness={restarts: 2, images: 9}",
+                "landscape={images: 9, points: 3, plane_points: 3, noise: [0.1]}",
+            ],
+            "scorer robustness landscape",
+        ),
     ],
 )
 def test_each_kind_of_run_can_be_estimated(folder, capsys, overrides, stages):
@@ -109,21 +127,22 @@ def test_each_kind_of_run_can_be_estimated(folder, capsys, overrides, stages):
     assert all(stage["hours"] > 0 for stage in found["stages"])
 
 
-def test_what_cannot_be_told_is_said_to_be_missing(folder, capsys):
-    found = document(capsys, "--set", "goal=classifier", "--set", "landscape={}")
-    assert found["not_estimated"] == ["landscape"]
-    assert found["stages"][-1]["hours"] is None
-    settings = ["--set", "goal=classifier", "--set", "landscape={}"]
-    assert estimate(*settings) == 0
+def test_a_stage_that_the_command_does_not_know_is_named_as_missing(folder, capsys, monkeypatch):
+    known = {name: way for name, way in estimates._WAYS.items() if name != "scorer"}
+    monkeypatch.setattr(estimates, "_WAYS", known)
+    assert document(capsys, "--set", "goal=classifier")["not_estimated"] == ["scorer"]
+    assert estimate("--set", "goal=classifier") == 0
     shown = capsys.readouterr().out
-    assert "landscape  not estimated: the number of steps" in shown
-    assert "without landscape" in shown
+    assert "scorer     not estimated: " in shown
+    assert "without scorer" in shown
 
 
 def test_the_networks_that_stand_in_differ_and_every_operation_counts():
-    middling, light, heavy = map(estimates._layers, estimates._middling_light_heavy(seed=0))
+    middling, light, heavy = map(
+        training.layers, training.medium_light_heavy(training._drawn(seed=0))
+    )
     assert light < middling < heavy
-    assert set(estimates._LAYERS) == set(CANDIDATES)
+    assert set(training._LAYERS) == set(CANDIDATES)
 
 
 def test_sums_leave_out_what_is_not_known():
@@ -131,11 +150,12 @@ def test_sums_leave_out_what_is_not_known():
         StageEstimate("scorer", "run", 1.0),
         StageEstimate("subset", "reuse", 0.0),
         StageEstimate("search", "run", 0.25),
-        StageEstimate("retrain", "run", 4.0),
+        StageEstimate("retrain", "run", 4.0, 3.0, 6.0),
         StageEstimate("robustness", "run", None),
     )
     run = RunEstimate(stages)
     assert (run.total, run.before_retraining, run.search_alone) == (5.25, 1.25, 0.25)
+    assert (run.low, run.high) == (4.25, 7.25)
     assert run.not_estimated == ["robustness"]
 
 
@@ -160,6 +180,6 @@ def test_memory_that_runs_out_is_told_as_a_run_would(folder, capsys, monkeypatch
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(estimates, "try_training", fail)
+    monkeypatch.setattr(training, "try_training", fail)
     assert estimate() == 2
     assert "scorer: the machine ran out of memory" in capsys.readouterr().err

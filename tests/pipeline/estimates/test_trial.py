@@ -23,10 +23,10 @@ def seen(training, of, number, seconds):
 
 
 def group(train_seconds, test_seconds=0.0, start=0.0, rest=0.5):
-    """Four epochs over 100 images, of which 10 are seen, and 20 test images, of which 5 are."""
+    """Three epochs over 100 images, of which 10 are seen, and 20 test images, of which 5 are."""
     passes = (seen(True, 100, 10, train_seconds), seen(False, 20, 5, test_seconds))
     epoch = Epoch(train_seconds + test_seconds + rest, passes)
-    return [Epoch(epoch.seconds + start, passes), *[epoch] * 3]
+    return [Epoch(epoch.seconds + start, passes), *[epoch] * 2]
 
 
 def test_epochs_and_their_tests_are_counted():
@@ -48,7 +48,7 @@ def test_each_kind_of_epoch_has_its_own_cost():
 
 def test_a_measured_epoch_that_is_whole_counts_as_it_is():
     whole = Epoch(7.0, (seen(True, 100, 100, 6.0),))
-    trial = Trial((whole,) * 4, finish=0.0)
+    trial = Trial((whole,) * 3, finish=0.0)
     assert trial.seconds([Epochs(10)]) == pytest.approx(10 * 7.0)
 
 
@@ -67,24 +67,28 @@ def test_work_on_images_grows_until_it_says_enough():
         asked.append(number)
         return 1.0 + number / 100  # a second before the first image
 
-    assert try_images(run, images=10_000, seconds=10.0) == pytest.approx(101.0)
+    assert try_images(run, images=10_000, seconds=10.0, first=16) == pytest.approx(101.0)
     assert asked == [16, 64, 256]
-    assert try_images(run, images=100, seconds=100.0) == pytest.approx(2.0)  # all of them, as it is
-    assert try_images(lambda number: number, images=1000, seconds=1.0) == 1000  # by sixteen alone
+    assert try_images(run, images=100, seconds=100.0, first=16) == pytest.approx(
+        2.0
+    )  # all of them, as it is
+    assert (
+        try_images(lambda number: number, images=1000, seconds=1.0, first=16) == 1000
+    )  # by sixteen alone
 
 
-def test_the_timer_notes_epochs_and_lets_every_fourth_settle():
+def test_the_timer_notes_epochs_and_lets_every_third_settle():
     time = [0.0]
     meter = Meter(torch.device("cpu"), 1.0, lambda: time[0])
     timer = Timer(meter)
     settling = []
-    for epoch in range(1, 9):
+    for epoch in range(1, 7):
         settling.append(meter.settling)
         time[0] += epoch
         timer(1, 9, "step")
-        timer(epoch, 8, "epoch")
-    assert settling == [True, False, False, False] * 2
-    assert [epoch.seconds for epoch in timer.epochs] == list(range(1, 9))
+        timer(epoch, 6, "epoch")
+    assert settling == [True, False, False] * 2
+    assert [epoch.seconds for epoch in timer.epochs] == list(range(1, 7))
     time[0] += 5
     assert timer.lap() == 5
 
@@ -117,20 +121,20 @@ def test_a_supernet_as_scorer_takes_the_warm_up_from_the_search():
     made = config(scorer={"model": "supernet"}, search={"epochs": 50, "warmup_epochs": 15})
     assert kinds_of_epochs("scorer", made, 9) == [Epochs(15, tested=15)]
     assert kinds_of_epochs("search", made, 9) == [Epochs(35)]
-    assert brief_config("scorer", made).search.warmup_epochs == 4
+    assert brief_config("scorer", made).search.warmup_epochs == 3
     assert brief_config("search", made).search.warmup_epochs == 0
 
 
-def test_a_trial_has_four_epochs_of_each_kind_and_keeps_what_a_step_costs():
+def test_a_trial_has_three_epochs_of_each_kind_and_keeps_what_a_step_costs():
     made = config(scorer={"record_losses": True}, search={"epochs": 50, "warmup_epochs": 15})
     search = brief_config("search", made).search
-    assert (search.warmup_epochs, search.epochs) == (4, 8)
+    assert (search.warmup_epochs, search.epochs) == (3, 6)
     assert search.batch_size == made.search.batch_size
     scorer = brief_config("scorer", made).scorer
-    assert (scorer.trained_epochs, scorer.test_every, scorer.cuda_graph) == (4, 1, "off")
+    assert (scorer.trained_epochs, scorer.test_every, scorer.cuda_graph) == (3, 1, "off")
     assert scorer.mixing == made.scorer.mixing
-    assert brief_config("retrain", made).retrain.epochs == 4
-    assert brief_config("probe", made).probed.trained_epochs == 4
+    assert brief_config("retrain", made).retrain.epochs == 3
+    assert brief_config("probe", made).probed.trained_epochs == 3
 
 
 def test_a_loaded_scorer_is_not_trained(tmp_path):

@@ -1,0 +1,78 @@
+"""The expected cost of a stage and of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.runner import Action
+
+_BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", "search")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Seconds of a stage; `low` and `high` are a range and `note` its reason, where something that
+    decides the cost is not known yet. `cut` is the images of a measured batch that replaced a
+    larger one."""
+
+    seconds: float
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+    cut: int | None = None
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """The expected cost of a stage in device-hours, None if not estimated; `low` and `high` are
+    a range, if the cost depends on something not known yet."""
+
+    stage: str
+    action: Action
+    hours: float | None
+    low: float | None = None
+    high: float | None = None
+    peak_memory_bytes: int | None = None
+    note: str = ""
+    cut: int | None = None
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """The stages of a run, in order. `waited` is the share of the measuring for which other
+    programs held the processors; the hours are those of a machine without them."""
+
+    stages: tuple[StageEstimate, ...]
+    waited: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Device-hours of all stages that are estimated."""
+        return self._sum([each.stage for each in self.stages])
+
+    @property
+    def low(self) -> float:
+        """Device-hours of all stages, each at the lower end of its range."""
+        return sum((e.hours if e.low is None else e.low) or 0.0 for e in self.stages)
+
+    @property
+    def high(self) -> float:
+        """Device-hours of all stages, each at the upper end of its range."""
+        return sum((e.hours if e.high is None else e.high) or 0.0 for e in self.stages)
+
+    @property
+    def before_retraining(self) -> float:
+        """Device-hours of the search and the stages before it."""
+        return self._sum(_BEFORE_RETRAINING)
+
+    @property
+    def search_alone(self) -> float:
+        """Device-hours of the search, which is what papers report."""
+        return self._sum(["search"])
+
+    @property
+    def not_estimated(self) -> list[str]:
+        """Stages that are not estimated and so not in the totals."""
+        return [each.stage for each in self.stages if each.hours is None]
+
+    def _sum(self, stages: Sequence[str]) -> float:
+        return sum(each.hours or 0.0 for each in self.stages if each.stage in stages)
