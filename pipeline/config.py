@@ -20,7 +20,7 @@ from evaluate.retrain_config import RetrainConfig
 from evaluate.robustness.config import RobustnessConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
-from subsample.config import ScoresConfig, SubsetConfig
+from subsample.config import ScoresFromAnywhereConfig, SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
 
@@ -44,7 +44,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     data: DataConfig = Field(description="images to score and to search on")
     target: DataConfig = Field(description="images to retrain the found network on; data if absent")
     scorer: ClassifierConfig = Field(default_factory=ClassifierConfig)
-    scores: ScoresConfig = Field(default_factory=ScoresConfig)
+    scores: ScoresFromAnywhereConfig = Field(default_factory=ScoresFromAnywhereConfig)
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
@@ -69,6 +69,30 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         if isinstance(values, dict) and "data" in values:
             return {"target": values["data"]} | values
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_implies_the_measure(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        scores, subset = values.get("scores"), values.get("subset")
+        if not isinstance(scores, dict) or scores.get("file") is None:
+            return values
+        if subset is None or (isinstance(subset, dict) and not {"measure", "indices"} & {*subset}):
+            return values | {"subset": {**(subset or {}), "measure": "score"}}
+        return values
+
+    @model_validator(mode="after")
+    def _measure_fits_the_scores(self) -> "PipelineConfig":
+        file, subset = self.scores.file, self.subset
+        if subset.needs_file and file is None:
+            raise ValueError(f"subset.measure {subset.measure} needs scores.file, which is not set")
+        if subset.needs_scores and file is not None:
+            raise ValueError(
+                f"subset.measure {subset.measure} needs losses; scores.file holds other scores; "
+                "allowed with it: score, score_low"
+            )
+        return self
 
     @property
     def goal_alone(self) -> "PipelineConfig":

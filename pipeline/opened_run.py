@@ -13,6 +13,7 @@ from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
 from pipeline.exports.network import recorded_network
 from pipeline.exports.recorded_run import RecordedRun
+from pipeline.exports.subset import scores_of
 from pipeline.predictions.photos import find_photos
 from pipeline.predictions.predictor import LogitsOnly, Predictions, Predictor
 from pipeline.run_folder import RESULTS, RunFolder
@@ -100,7 +101,11 @@ class OpenedRun:
         values of another measure by its name."""
         self._require("subset")
         measure = self.config.subset.measure
-        found = read_scores(self.config.subset, self.config.scores, self._run.path)
+        found: Scores | np.ndarray | None
+        if self.config.subset.needs_file:
+            found = scores_of(self._run, self._run.dataset("data", self._run.artifact("subset")))
+        else:
+            found = read_scores(self.config.subset, self.config.scores, self._run.path)
         if found is None:
             raise ConfigError(f"{self.name}: the measure {measure} has no scores")
         if isinstance(found, Scores):

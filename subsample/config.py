@@ -1,5 +1,6 @@
 """Settings of the scores and of the subset."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
@@ -107,10 +108,34 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
         return common
 
 
+class ScoresFromAnywhereConfig(ScoresConfig, frozen=True, extra="forbid"):
+    """How the training images are scored, or a file of scores from another method."""
+
+    file: Path | None = Field(
+        None,
+        description="scores of another method, instead of a scorer's losses: .npy, or text with a "
+        "number a line, or `index value` or `index value class` (index: place in the training "
+        "split). Ranked by subset.measure: score (implied) or score_low; the cost is unknown",
+    )
+
+
 _ROUNDING = 1e-9  # tolerance of fractions that sum to 1
 
+IMPORTED = "imported"  # the measure of a subset from a file
+MEASURES_OF_FILES = ("score", "score_low", IMPORTED)  # the cost of these files is unknown
 Measure = Literal[
-    "cv", "mean_high", "mean_low", "std", "mc_dropout", "k_center", "el2n", "random", "full"
+    "cv",
+    "mean_high",
+    "mean_low",
+    "std",
+    "mc_dropout",
+    "k_center",
+    "el2n",
+    "random",
+    "full",
+    "score",
+    "score_low",
+    "imported",
 ]
 Order = Literal["deterministic", "interval"]
 
@@ -122,7 +147,8 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         "cv",
         description="which images come first: those of high coefficient of variation (the paper), "
         "high or low mean loss, high standard deviation, high uncertainty under dropout, far from "
-        "those before (k-center), of large error (EL2N), or random ones; full keeps all",
+        "those before (k-center), of large error (EL2N), or random ones; full keeps all; with "
+        "scores.file those of high score (implied) or score_low; indices imply imported",
     )
     fraction: float = Field(
         0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 with measure full"
@@ -172,9 +198,19 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         return self.measure in ("mc_dropout", "k_center", "el2n")
 
     @property
+    def needs_file(self) -> bool:
+        """Whether the measure ranks the values in scores.file."""
+        return self.measure in ("score", "score_low")
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether the scores or the subset came from a file, so that their cost is unknown."""
+        return self.measure in MEASURES_OF_FILES
+
+    @property
     def by_chance(self) -> bool:
         """Whether the result depends on the seed: by measuring, choosing or splitting."""
-        drawn = self.measure not in ("el2n", "k_center", "full")
+        drawn = self.measure not in ("el2n", "k_center", "full", *MEASURES_OF_FILES)
         return drawn or self.architecture_fraction is not None
 
 
@@ -182,3 +218,33 @@ class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):
     """Which images of each class the search uses."""
 
     dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
+    indices: Path | None = Field(
+        None,
+        description="file of the images to keep, instead of a measure: an exported subset.json or "
+        "indices.csv, .npy, or text with an index in the training split a line, or, for a folder, "
+        "a path below root; fraction and order do not apply",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _indices_imply_the_measure(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if values.get("indices") is not None and "measure" not in values:
+            return values | {"measure": IMPORTED}
+        return values
+
+    @model_validator(mode="after")
+    def _imported(self) -> "SubsetConfig":
+        if self.indices is None and self.measure == IMPORTED:
+            raise ValueError("measure imported needs indices, the file of the images to keep")
+        if self.indices is not None and self.measure != IMPORTED:
+            raise ValueError(
+                f"indices and measure {self.measure} are both set; allowed: one of them"
+            )
+        if self.indices is not None and self.architecture_fraction is not None:
+            raise ValueError(
+                "indices and architecture_fraction are both set; allowed: one of them (a subset "
+                "exported here brings both its lists)"
+            )
+        return self

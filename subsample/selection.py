@@ -220,8 +220,9 @@ def _order(
         return torch.randperm(num_images, generator=make_generator(seed, "subset")).numpy()
     if config.measure == "full":
         return np.arange(num_images)
-    if config.needs_baseline and isinstance(scores, np.ndarray) and len(scores) == num_images:
-        return np.argsort(-scores, kind="stable")
+    ranked = config.needs_baseline or config.needs_file
+    if ranked and isinstance(scores, np.ndarray) and len(scores) == num_images:
+        return np.argsort(scores if config.measure == "score_low" else -scores, kind="stable")
     if not isinstance(scores, Scores) or len(scores.cv) != num_images:
         found = "none" if scores is None else "others"
         raise ValueError(f"{config.measure} needs the scores of {num_images} images, found {found}")

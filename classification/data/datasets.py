@@ -53,6 +53,7 @@ class ImageDataset:
     decoding: Decoding = field(default_factory=Decoding)  # of files to pixels
     notes: tuple[str, ...] = ()  # what a person should know of how the images were read
     source: str | None = None  # of the files, see `source_of`
+    files: FileIndex | None = None  # of the whole training split, if its images are files
 
     @property
     def num_classes(self) -> int:
@@ -109,9 +110,9 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     if config.in_files:
         return _leave_in_files(config, key)
     source = source_of(config)  # first: a file that changes while it is read has another source
-    decoding, notes = Decoding.of(config), list[str]()
+    decoding, notes, files = Decoding.of(config), list[str](), None
     if config.kind == "folder":
-        classes, train, test, decoding, notes = _read_folder(config, key)
+        classes, train, test, decoding, notes, files = _read_folder(config, key)
     elif config.kind == "digits":
         classes, train, test = _read_digits(config, key)
     else:
@@ -130,6 +131,7 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
         decoding=decoding,
         notes=tuple(notes),
         source=source,
+        files=files,
     )
 
 
@@ -186,8 +188,8 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
 
 def _read_folder(
     config: DataConfig, key: str
-) -> tuple[tuple[str, ...], ImageSet, ImageSet, Decoding, list[str]]:
-    """Class names, both splits, how they were decoded, and notes on that."""
+) -> tuple[tuple[str, ...], ImageSet, ImageSet, Decoding, list[str], FileIndex]:
+    """Class names, both splits, how they were decoded, notes on that, and the training files."""
     found = list_images(config, key)
     paths = [*found.train.paths, *found.test.paths]
     side = config.image_size or native_size(paths)
@@ -204,7 +206,8 @@ def _read_folder(
             strict=True,
         )
     )
-    return found.classes, train, test, decoding, [*found.notes(), *decoding.describe(treated)]
+    notes = [*found.notes(), *decoding.describe(treated)]
+    return found.classes, train, test, decoding, notes, found.train
 
 
 def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
@@ -239,6 +242,7 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
         lighting=config.lighting,
         decoding=decoding,
         notes=tuple(notes),
+        files=found.train,
     )
 
 

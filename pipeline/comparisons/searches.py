@@ -107,7 +107,10 @@ _ROWS: dict[str, Any] = {
     "parameters": lambda r: f"{r['network']['parameters']:,}",
     "multiply-adds": lambda r: f"{r['network']['multiply_adds']:,}",
     "search alone": lambda r: f"{show_hours(r['cost']['search_alone'])} {r['cost']['unit']}",
-    "search and its inputs": lambda r: f"{show_hours(r['cost']['total'])} {r['cost']['unit']}",
+    "search and its inputs": lambda r: (
+        f"{show_hours(r['cost']['total'])} {r['cost']['unit']}"
+        + (", and an unknown cost elsewhere" if r["subset"].get("made_elsewhere") else "")
+    ),
     "break-even (searches)": _break_even,
     "device": lambda r: r["device"],
     "seed": lambda r: str(r["seed"]),

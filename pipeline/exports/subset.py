@@ -21,6 +21,8 @@ from classification.data.strata import first_of_each_class
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.reports.page import fill_template
 from pipeline.stages.subset import SUBSET, read_scores
+from subsample.config import IMPORTED
+from subsample.imported import read_values
 from subsample.selection import Subset, ranks_in_class
 from subsample.uncertainty import Scores
 
@@ -88,18 +90,26 @@ def _columns(
     if subset.architecture_indices is not None:
         beside = np.isin(places, subset.architecture_indices)
         columns["trains"] = np.where(beside, ARCHITECTURE, WEIGHTS).tolist()
-    scores = read_scores(run.config.subset, run.config.scores, run.path)
+    scores = scores_of(run, data)
     if isinstance(scores, Scores):
         measured = {"mean": scores.mean, "std": scores.std, "cv": scores.cv}
     else:
         measured = {} if scores is None else {subset.measure: scores}
-    if subset.measure != "full":
+    if subset.measure not in ("full", IMPORTED):
         ranks = ranks_in_class(every_label, run.config.subset, scores, run.config.seed)
         measured["rank"] = ranks
     columns |= {name: values[places].tolist() for name, values in measured.items()}
     if origins.files is not None:
         columns["file"] = _files(origins.files.take(torch.from_numpy(places)))
     return columns
+
+
+def scores_of(run: RecordedRun, data: ImageDataset) -> Scores | np.ndarray | None:
+    """Return what a run ranked its images by, [N]; None if by nothing measured."""
+    subset, scores = run.config.subset, run.config.scores
+    if subset.needs_file and scores.file is not None:
+        return read_values(scores.file, data)
+    return read_scores(subset, scores, run.path)
 
 
 def _files(files: FileIndex) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.reports.page import (
 )
 from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import (
+    MADE_ELSEWHERE,
     SELECTION,
     SERIES,
     class_sizes,
@@ -98,7 +99,7 @@ def _summary(
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
-        "costs": _cost_lines(cost, artifacts),
+        "costs": _cost_lines(cost, artifacts, "made_elsewhere" in results["subset"]),
         "published": TABLE_6,
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "files": _files(artifacts),
@@ -121,15 +122,18 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
     ]
 
 
-def _cost_lines(cost: dict[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, str]:
+def _cost_lines(
+    cost: dict[str, Any], artifacts: Mapping[str, Artifact], made_elsewhere: bool
+) -> dict[str, str]:
     unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
     total = show_hours(cost["total"])
     names = " + ".join([*stages, "search"])
+    unknown = f"; not included: {MADE_ELSEWHERE}" if made_elsewhere else ""
     days = show_hours(cost["search_alone"], 24)
     return {
         "search_alone": f"{show_hours(cost['search_alone'])} {unit}",
         "search_alone_figure": show_hours(cost["search_alone"]),
-        "total_line": f"In total ({names}): **{total} {unit}**.",
+        "total_line": f"In total ({names}): **{total} {unit}**{unknown}.",
         "total_figure": total,
         "total_stages": names,
         "days": days if unit == "GPU-hours" else f"{days} ({unit.replace('hours', 'days')})",

@@ -109,6 +109,9 @@ def stage_cost_row(
     notes = []
     if name == "scorer" and config.scorer.weights is not None:
         notes.append("loaded; the cost of its training is not included")
+    if name == "subset" and config.subset.made_elsewhere:
+        file = config.subset.indices or config.scores.file
+        notes.append(f"from {file}, whose cost is unknown and not included")
     return cost_row(name, store.ledger.attempts([artifact.fingerprint]), config.name, notes)
 
 

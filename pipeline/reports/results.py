@@ -18,12 +18,21 @@ from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
+from subsample.config import MEASURES_OF_FILES
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # stages that make up the cost of a subset
-SERIES = {"full": "full data", "random": "random", "cv": "high-CV"}
+SERIES = {
+    "full": "full data",
+    "random": "random",
+    "cv": "high-CV",
+    "score": "high imported score",
+    "score_low": "low imported score",
+    "imported": "imported subset",
+}
+MADE_ELSEWHERE = "the images were scored or chosen elsewhere, at an unknown cost"
 _HOURS_DIGITS = 8
 _OTHER_GOALS = {
     "classifier": "trained a classifier",
@@ -96,7 +105,8 @@ def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     from subsample.selection import Subset
 
     subset = Subset.load(artifacts["subset"].path / SUBSET)
-    return {
+    elsewhere = {"made_elsewhere": True} if subset.measure in MEASURES_OF_FILES else {}
+    return elsewhere | {
         "measure": subset.measure,
         "fraction": subset.fraction,
         "size": len(subset.all_indices),
@@ -138,12 +148,13 @@ def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint
             f"{results['name']}: ran on CPU and GPU, whose hours cannot be added; allowed: runs on "
             "one kind of device"
         )
+    unknown = ", without the choice" if subset.get("made_elsewhere") and axis == "total" else ""
     return StudyPoint(
         series=SERIES.get(subset["measure"], subset["measure"]),
         x=float(hours),
         y=100 - float(results["accuracy"]["top1_error_last"]),
         seed=number,
-        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs",
+        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs{unknown}",
     )
 
 
@@ -177,6 +188,8 @@ def _break_even(
     """Return the break-even of the subset, compared with searches on all images."""
     if config.subset.measure == "full":
         return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
+    if config.subset.made_elsewhere:
+        return {"break_even_searches": None, "break_even_basis": MADE_ELSEWHERE}
     selection = selection_cost(costs).hours
     search = costs["search"].hours
     full, basis = _full_search_hours(config, search, subset_size, num_train, store, full_search)

@@ -21,6 +21,7 @@ from pipeline.reports.page import (
 )
 from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import (
+    MADE_ELSEWHERE,
     SELECTION,
     SERIES,
     class_sizes,
@@ -73,7 +74,8 @@ def write_subset_report(
         "warnings": [reliability["warning"]] if reliability.get("warning") else [],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "selection_stages": " + ".join(stages),
-        "selection": show_hours(results["cost"]["selection"]),
+        "selection": show_hours(results["cost"]["selection"])
+        + (f" ({MADE_ELSEWHERE})" if "made_elsewhere" in subset else ""),
         "total": show_hours(results["cost"]["total"]),
         "pictures": {
             "cost": draw_costs(folder, results["cost"]),

@@ -76,7 +76,11 @@ def settings(config: PipelineConfig) -> ScoresSettings:
     """Return the settings of the draws, or for recorded losses only those of their use."""
     if config.scores.source == "training":
         return RecordedScores(scores=part_of(config.scores, LossesConfig))
-    return MeasuredScores(scores=config.scores, scorer=ScorerNetwork.of(config), seed=config.seed)
+    return MeasuredScores(
+        scores=part_of(config.scores, ScoresConfig),
+        scorer=ScorerNetwork.of(config),
+        seed=config.seed,
+    )
 
 
 def check(

@@ -12,7 +12,7 @@ from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import WARM_START
-from pipeline.stages.subset import SUBSET
+from pipeline.stages.subset import SUBSET, expected_parts
 
 if TYPE_CHECKING:
     import torch
@@ -81,15 +81,14 @@ def check(
     """Reject a subset too small for the search, and images too small for the supernet."""
     import torch
 
-    from subsample.selection import check_selection, select_parts
+    from subsample.selection import check_selection
 
     search, data = config.search, datasets["data"]
     check_acceleration("search", search.precision, search.cuda_graph, device)
     labels = data.train.labels
-    check_selection(labels.numpy(), config.subset, data.classes)
-    # Every measure keeps as many images of each class as a random subset.
-    by_chance = config.subset.model_copy(update={"measure": "random"})
-    kept, beside = select_parts(labels.numpy(), by_chance, None, config.seed)
+    if config.subset.indices is None:
+        check_selection(labels.numpy(), config.subset, data.classes)
+    kept, beside = expected_parts(config, data)
     check_search(
         labels[torch.from_numpy(kept)],
         search,

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.settings import part_of
+from pydantic import Field
+
+from classification.errors import ConfigError
+from classification.settings import WITHOUT_EFFECT, part_of
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
-from subsample.config import LossesConfig, SelectionConfig
+from pipeline.store.store import file_digest
+from subsample.config import IMPORTED, LossesConfig, SelectionConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,14 +25,32 @@ if TYPE_CHECKING:
     from subsample.uncertainty import Scores
 
 SUBSET = "subset.json"
+INDICES, SCORES = "subset.indices", "scores.file"  # keys, which open messages
 
 
-class SubsetSettings(StageSettings):
+class SelectedSubset(StageSettings):
     """The selection, the summary of losses if it uses them, and the seed if it is random."""
 
     subset: SelectionConfig
     scores: LossesConfig | None
     seed: int | None
+
+
+class RankedSubset(SelectedSubset):
+    """A selection by scores from a file, identified by the file's digest, not by its path."""
+
+    digest: str
+    file: Path = Field(json_schema_extra=WITHOUT_EFFECT)
+
+
+class ImportedSubset(StageSettings):
+    """A subset from a file, identified by the file's digest, not by its path."""
+
+    digest: str
+    file: Path = Field(json_schema_extra=WITHOUT_EFFECT)
+
+
+SubsetSettings = SelectedSubset | RankedSubset | ImportedSubset
 
 
 def run(context: Context[SubsetSettings]) -> None:
@@ -38,9 +60,21 @@ def run(context: Context[SubsetSettings]) -> None:
     from subsample.selection import Subset, class_histogram, describe_small_classes, select_parts
 
     settings, data = context.settings, context.datasets["data"]
-    subset, labels = settings.subset, data.train.labels.numpy()
-    scores = read_scores(subset, settings.scores, context.input)
-    indices, for_architecture = select_parts(labels, subset, scores, settings.seed or 0)
+    labels = data.train.labels.numpy()
+    if isinstance(settings, ImportedSubset):
+        _check_unchanged(settings, INDICES)
+        indices, for_architecture = _read_subset(settings.file, data)
+        share = len(indices) / len(labels)
+        subset = SelectionConfig(measure=IMPORTED, fraction=share)
+        seed = None
+    else:
+        subset, seed = settings.subset, settings.seed
+        scores = (
+            _read_values(settings, data)
+            if isinstance(settings, RankedSubset)
+            else read_scores(subset, settings.scores, context.input)
+        )
+        indices, for_architecture = select_parts(labels, subset, scores, seed or 0)
     kept = indices if for_architecture is None else np.append(indices, for_architecture)
     Subset(
         dataset=data.name,
@@ -55,8 +89,10 @@ def run(context: Context[SubsetSettings]) -> None:
         ),
         class_histogram=class_histogram(labels[kept], data.classes),
         scorer=_scorer_of(context),
-        seed=settings.seed,
+        seed=seed,
     ).save(context.workspace.path(SUBSET))
+    if subset.measure == IMPORTED:
+        return
     if note := describe_small_classes(labels, subset):
         context.log(note)
 
@@ -64,33 +100,80 @@ def run(context: Context[SubsetSettings]) -> None:
 def settings(config: PipelineConfig) -> SubsetSettings:
     """Return the settings of the stage."""
     subset = config.subset
-    return SubsetSettings(
+    if subset.indices is not None:
+        return ImportedSubset(digest=_digest(subset.indices, INDICES), file=subset.indices)
+    selected = SelectedSubset(
         subset=part_of(subset, SelectionConfig),
         scores=part_of(config.scores, LossesConfig) if subset.needs_scores else None,
         seed=config.seed if subset.by_chance else None,
     )
+    file = config.scores.file
+    if not subset.needs_file or file is None:
+        return selected
+    return RankedSubset(**dict(selected), digest=_digest(file, SCORES), file=file)
 
 
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Reject a second list without an image of a class.
+    """Reject files that do not fit the images, and a second list without an image of a class.
 
     The stages that use the subset check its size.
     """
-    if config.subset.architecture_fraction is not None:
+    data, subset = datasets["data"], config.subset
+    if subset.needs_file:
+        _read_values(settings(config), data)
+    elif subset.indices is not None:
+        _read_subset(subset.indices, data)
+    if subset.architecture_fraction is not None:
         from subsample.selection import check_selection
 
-        data = datasets["data"]
-        check_selection(data.train.labels.numpy(), config.subset, data.classes)
+        check_selection(data.train.labels.numpy(), subset, data.classes)
+
+
+def expected_parts(
+    config: PipelineConfig, data: ImageDataset
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return lists of the size of the subset's, as `select_parts` does, before it is made.
+
+    They are as large for every measure; an imported subset is read.
+    """
+    from subsample.selection import select_parts
+
+    if config.subset.indices is not None:
+        return _read_subset(config.subset.indices, data)
+    by_chance = config.subset.model_copy(update={"measure": "random"})
+    return select_parts(data.train.labels.numpy(), by_chance, None, config.seed)
 
 
 def num_kept(config: PipelineConfig, data: ImageDataset) -> int:
-    """Return the size of the subset, which is the same for every measure."""
-    from subsample.selection import select
+    """Return the size of the subset, without the images for α and β only."""
+    return len(expected_parts(config, data)[0])
 
-    by_chance = config.subset.model_copy(update={"measure": "random"})
-    return len(select(data.train.labels.numpy(), by_chance, None, config.seed))
+
+def _read_subset(path: Path, data: ImageDataset) -> tuple[np.ndarray, np.ndarray | None]:
+    from subsample.imported import read_subset
+
+    return read_subset(path, data)
+
+
+def _read_values(settings: SubsetSettings, data: ImageDataset) -> np.ndarray:
+    from subsample.imported import read_values
+
+    assert isinstance(settings, RankedSubset)
+    _check_unchanged(settings, SCORES)
+    return read_values(settings.file, data)
+
+
+def _digest(path: Path, key: str) -> str:
+    if not path.is_file():
+        raise ConfigError(f"{key}: no file {path}; allowed: a file")
+    return file_digest(path)
+
+
+def _check_unchanged(settings: RankedSubset | ImportedSubset, key: str) -> None:
+    if _digest(settings.file, key) != settings.digest:
+        raise ConfigError(f"{key}: {settings.file} has changed since the run began")
 
 
 def read_scores(

@@ -114,6 +114,8 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "dropout": {"subset": {"measure": "mc_dropout"}},
         "recorded": {"scorer": {"record_losses": True}, "scores": {"source": "training"}},
         "two lists": {"subset": {"measure": "random", "architecture_fraction": 0.1}},
+        "imported": {"subset": {"indices": place / "labels-a.txt"}},
+        "scores from a file": {"scores": {"file": place / "labels-a.txt"}},
         "subset": {"goal": "subset", "probe": probe | {"mixing": dcutmix}},
         "subset, cutout": {"goal": "subset", "probe": probe | {"mixing": cutout}},
         "ranking": {"goal": "ranking", "fidelity": {"training": brief | {"mixing": dcutmix}}},
