@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -15,6 +14,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from classification.durations import format_duration
 from classification.persistence.storage import refusal_of
 from classification.progress import Progress
 
@@ -127,7 +127,7 @@ class _Reporter:
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
         rate = (now - self._begin) / max(done - self._first, 1)
-        left = timedelta(seconds=round(rate * (total - done)))
+        left = format_duration(round(rate * (total - done)))
         detail = "  ".join([*map(_format, metrics.items()), f"left {left}", self._device])
         if self._live:
             self._live(unit, done, total, detail)

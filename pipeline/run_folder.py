@@ -16,9 +16,11 @@ from classification.errors import ArtifactError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.store.checksum import add_checksum, read_verified
+from pipeline.store.ledger import Ledger
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
+_START_UPS = "start-ups.jsonl"
 _HISTORY = ".history"
 REPORT, RESULTS = "report.md", "results.json"  # in the report's folder
 
@@ -52,6 +54,11 @@ class RunFolder:
     @property
     def events(self) -> Path:
         return self.path / _EVENTS
+
+    @property
+    def start_ups(self) -> Ledger:
+        """The time of each command of the run before its first stage: start-up, loading images."""
+        return Ledger(self.path / _START_UPS)
 
     @classmethod
     def open(cls, root: Path, run: str) -> "RunFolder":

@@ -280,6 +280,7 @@ class Runner:
             devices=self.world.size,
             outcome="killed",
             software=software(),
+            threads=torch.get_num_threads(),
         )
 
     def _inputs(self, name: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

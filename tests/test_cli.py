@@ -1,6 +1,7 @@
 """The command line as a person meets it, on a pipeline that takes seconds."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,10 @@ def test_the_report_holds_what_was_found_and_what_it_cost(finished):
     assert cost["search_alone"] == cost["stages"]["search"]
     before = sum(cost["stages"][name] for name in ("scorer", "scores", "subset", "search"))
     assert cost["total"] == pytest.approx(before, abs=1e-7)
+    assert results["start_up"]["wall_seconds"] > 0
     text = (report / "report.md").read_text()
+    assert re.search(r"\| start-up and loading images \| [\d.]+ CPU-\w+ \| [\d.]+ s \|", text)
+    assert "hours" not in text.split("## Cost")[1].split("## The network")[0]
     for figure in report.glob("*.png"):
         assert f"({figure.name})" in text
     assert text.count("(published)") == 9

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib import rc_context
@@ -17,6 +17,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from classification.durations import cost_scale
 from evaluate.figures.labels import label_points
 from evaluate.figures.style import (
     GREY,
@@ -99,6 +100,12 @@ def curves(
     if direct_labels:
         _label_directly(figure, axes, series)
     return figure
+
+
+def scale_costs(unit: str, *groups: Sequence[StudyPoint]) -> tuple[str, list[list[StudyPoint]]]:
+    """Convert points over hours of `unit` to the unit in which the largest cost is shown."""
+    factor, shown = cost_scale(max((p.x for points in groups for p in points), default=0.0), unit)
+    return shown, [[replace(p, x=factor * p.x) for p in points] for points in groups]
 
 
 @rc_context(_STYLE)

@@ -26,7 +26,7 @@ def plot(
     Example:
       python run_pipeline.py plot quickstart quickstart-1 -o accuracy.png --x total
     """
-    from evaluate.figures.study import curves  # slow to import: matplotlib
+    from evaluate.figures.study import curves, scale_costs  # slow to import: matplotlib
     from evaluate.figures.style import check_figure_path, needs_log_axis, save_figure
     from pipeline.reports.results import cost_point, read_results
 
@@ -42,9 +42,10 @@ def plot(
         )
     what = "search alone" if x == "search" else "scorer + scores + subset + search"
     points = [cost_point(result, x, number) for number, result in enumerate(results)]
+    unit, (points,) = scale_costs(units.pop(), points)
     figure = curves(
         points,
-        f"{units.pop()}, {what}",
+        f"{unit}, {what}",
         "top-1 accuracy (%)",
         log_x=needs_log_axis([point.x for point in points]),
         direct_labels=True,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ from pipeline.reports.record import RECORD, notes_of, unchanged_run
 from pipeline.reports.run import log_results, write_run_report
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
+from pipeline.store.ledger import start_time
 from pipeline.store.store import Store, reused_line
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def run(
       python run_pipeline.py run configs/quickstart.yaml --set seed=1 --name quickstart-1
       python run_pipeline.py run configs/classification/cifar100-small.yaml --device cpu
     """
+    begun, started = time.monotonic(), start_time()
     plain = (until, only, force, dry_run, tensorboard) == (None, None, None, False, False)
     if plain and device in ("auto", "cpu") and "WORLD_SIZE" not in os.environ:
         own = load_config(config, set_ or [], name)
@@ -85,6 +88,14 @@ def run(
         console = Console.choose(quiet or not world.is_first, json_)
         place = world, own_device, Store(artifacts), console
         runner = _prepare(config, set_ or [], name, selection, place)
+        start_up = replace(
+            runner.attempt(runner.order[0]),
+            stage="start-up",
+            fingerprint="",  # it belongs to no artifact
+            started=started,
+            seconds=round(time.monotonic() - begun, 3),
+            outcome="done",
+        )
         folder = RunFolder(runs / runner.config.name)
         if dry_run:
             if world.is_first:
@@ -95,6 +106,7 @@ def run(
                 runner.run(selection)
                 return
             _record(folder, runner)
+            folder.start_ups.append(start_up)
             tracker = Tracker(folder.events) if tensorboard else None
             if tracker is not None:
                 runner.watch = tracker.watch

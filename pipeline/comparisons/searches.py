@@ -7,12 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from classification.durations import format_cost
 from classification.errors import ArtifactError, ConfigError
-from evaluate.figures.study import two_cost_axes
+from evaluate.figures.study import scale_costs, two_cost_axes
 from pcdarts.drawing import describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pipeline.config import flatten
-from pipeline.reports.page import is_page, show_hours, write_html
+from pipeline.reports.page import is_page, show_cost, write_html
 from pipeline.reports.picture import inline
 from pipeline.reports.results import SERIES, cost_point, read_results
 from pipeline.run_folder import RESULTS, RunFolder
@@ -73,10 +74,11 @@ def _charts(results: Sequence[dict[str, Any]]) -> list[tuple[str, Markup]]:
             [replace(cost_point(r, axis, n), label=str(n)) for n, r in numbered]
             for axis in ("search", "total")
         )
-        figure = two_cost_axes(alone, total, unit, "top-1 accuracy (%)", joined=False)
+        shown, (left, right) = scale_costs(unit, alone, total)
+        figure = two_cost_axes(left, right, shown, "top-1 accuracy (%)", joined=False)
         words = "; ".join(
-            f"run {a.label}, {a.series}: {a.y:.2f} % for {show_hours(a.x)}, with all earlier "
-            f"stages for {show_hours(b.x)}"
+            f"run {a.label}, {a.series}: {a.y:.2f} % for {format_cost(a.x, unit)}, with all "
+            f"earlier stages for {format_cost(b.x, unit)}"
             for a, b in zip(alone, total, strict=True)
         )
         title = f"Top-1 accuracy against {unit}"
@@ -106,9 +108,9 @@ _ROWS: dict[str, Any] = {
     "top-5 error, last epoch (%)": lambda r: f"{r['accuracy']['top5_error_last']:.2f}",
     "parameters": lambda r: f"{r['network']['parameters']:,}",
     "multiply-adds": lambda r: f"{r['network']['multiply_adds']:,}",
-    "search alone": lambda r: f"{show_hours(r['cost']['search_alone'])} {r['cost']['unit']}",
+    "search alone": lambda r: show_cost(r["cost"]["search_alone"], r["cost"]["unit"]),
     "search and its inputs": lambda r: (
-        f"{show_hours(r['cost']['total'])} {r['cost']['unit']}"
+        show_cost(r["cost"]["total"], r["cost"]["unit"])
         + (", and an unknown cost elsewhere" if r["subset"].get("made_elsewhere") else "")
     ),
     "break-even (searches)": _break_even,

@@ -7,6 +7,7 @@ folder: the store, its ledger and the runs are only read.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +28,7 @@ from pipeline.estimates.training import expect_ranking, expect_retraining, expec
 from pipeline.estimates.trial import trains
 from pipeline.failure import failure_of
 from pipeline.runner import Runner, Selection, Step
+from pipeline.stages.search import stages_of_search
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 
@@ -63,7 +65,8 @@ def estimate(
             left = seconds - (time.perf_counter() - begun)
             stages.append(_estimate(bench, step, _part(plan[number:], left)))
     elapsed = time.perf_counter() - begun
-    return RunEstimate(tuple(stages), (waited() - idle) / elapsed)
+    share = (waited() - idle) / elapsed
+    return RunEstimate(tuple(stages), share, stages_of_search(runner.config))
 
 
 def _part(plan: list[Step], left: float) -> float:
@@ -106,8 +109,9 @@ def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
         if problem is None or problem is error:
             raise
         raise problem from error
+    attempt = runner.attempt(name)
     hours, low, high = (
-        None if each is None else each / 3600 * runner.world.size
+        None if each is None else replace(attempt, seconds=each).device_hours
         for each in (found.seconds, found.low, found.high)
     )
     memory = _peak_memory(bench, name)

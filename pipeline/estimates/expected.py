@@ -39,10 +39,12 @@ class StageEstimate:
 @dataclass(frozen=True)
 class RunEstimate:
     """The stages of a run, in order. `waited` is the share of the measuring for which other
-    programs held the processors; the hours are those of a machine without them."""
+    programs held the processors; the hours are those of a machine without them. `of_search` are
+    the stages whose cost is that of the search."""
 
     stages: tuple[StageEstimate, ...]
     waited: float = 0.0
+    of_search: tuple[str, ...] = ("search",)
 
     @property
     def total(self) -> float:
@@ -67,7 +69,7 @@ class RunEstimate:
     @property
     def search_alone(self) -> float:
         """Device-hours of the search, which is what papers report."""
-        return self._sum(["search"])
+        return self._sum(self.of_search)
 
     @property
     def not_estimated(self) -> list[str]:

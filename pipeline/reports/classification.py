@@ -20,9 +20,17 @@ from evaluate.published.error_rates import published_row, published_tables
 from evaluate.published.rows import PublishedError, PublishedTable, Setting, published_dataset
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
-from pipeline.reports.page import best_label, cost_row, describe_dataset, fill, write_page
+from pipeline.reports.page import (
+    best_label,
+    cost_row,
+    describe_dataset,
+    describe_start_up,
+    fill,
+    start_up_rows,
+    write_page,
+)
 from pipeline.reports.picture import Picture
-from pipeline.reports.results import hours_of
+from pipeline.reports.results import hours_of, wall_hours_of
 from pipeline.reports.robustness_sections import collect_sections, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.reports.training_time import TrainingTime, devices_of, training_time, twin_commands
@@ -48,7 +56,7 @@ def write_classification_report(
     scorer = artifacts["scorer"]
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
-    results |= collect_sections(artifacts, store)
+    results |= collect_sections(artifacts, store) | describe_start_up(folder)
     curves = learning_curves(read_metrics(scorer.path), _title(results))
     attempts = store.ledger.attempts([scorer.fingerprint])
     on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)
@@ -60,6 +68,7 @@ def write_classification_report(
         "optimizer": describe_optimizer(config.scorer),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "cost": cost_row("scorer", attempts, config.name),
+        "start_up": start_up_rows(folder),
         "time_line": _time_line(time),
         "commands": twin_commands(folder, config, store, on_cpu) if time.unmeasured else [],
         "pictures": {
@@ -114,7 +123,12 @@ def collect_classification(
         "parameters": size.parameters,
         "multiply_adds": size.multiply_adds,
         "accuracy": summarise_accuracy(read_metrics(scorer.path)),
-        "cost": {"unit": cost.unit, "scorer": hours_of(cost), "attempts": len(attempts)},
+        "cost": {
+            "unit": cost.unit,
+            "scorer": hours_of(cost),
+            "wall_hours": wall_hours_of({"scorer": cost}),
+            "attempts": len(attempts),
+        },
         "training_time": {
             "seconds_per_epoch": _rounded(time.seconds_per_epoch),
             "relative_to_vanilla": _rounded(time.relative_to_vanilla),

@@ -16,7 +16,7 @@ from evaluate.fidelity import RankCorrelation, rank_correlation
 from evaluate.figures.style import save_figure
 from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
-from pipeline.reports.page import show_hours, write_page
+from pipeline.reports.page import show_cost, write_page
 from pipeline.reports.results import SERIES, describe_subset, hours_of, selection_cost
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost
@@ -143,9 +143,8 @@ def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str
         "run": ranking.config.name,
         "size": ranking.subset["size"],
         "errors": f"{min(errors):.2f} to {max(errors):.2f}",
-        "selection": show_hours(cost["selection"]),
-        "ranking": show_hours(cost["ranking"]),
-        "unit": cost["unit"],
+        "selection": show_cost(cost["selection"], cost["unit"]),
+        "ranking": show_cost(cost["ranking"], cost["unit"]),
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from classification.data.datasets import ImageDataset
+from classification.durations import format_cost, three_figures
 from classification.persistence.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
 from evaluate.figures.training import edge_trajectories, learning_curves, operation_trajectories
@@ -17,8 +18,10 @@ from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
     best_label,
     describe_dataset,
-    show_hours,
+    describe_start_up,
+    show_cost,
     stage_cost_row,
+    start_up_rows,
     write_page,
 )
 from pipeline.reports.picture import Picture, draw_costs
@@ -34,7 +37,6 @@ from pipeline.reports.robustness_sections import collect_sections, goal_artifact
 from pipeline.reports.run_page import write_run_page
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
-from pipeline.store.ledger import format_hours
 from pipeline.store.store import Artifact, Store
 
 _CURVES = {
@@ -60,7 +62,7 @@ def write_report(
     data, made = datasets["data"], artifacts
     artifacts = goal_artifacts(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
-    results |= collect_sections(made, store)
+    results |= collect_sections(made, store) | describe_start_up(run)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
@@ -70,6 +72,7 @@ def write_report(
         "training": _draw_curves(folder, artifacts),
         "images": draw_subset(folder, config, data, artifacts),
     }
+    summary["start_up"] = start_up_rows(run)
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
@@ -99,7 +102,7 @@ def _summary(
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
-        "costs": _cost_lines(cost, artifacts, "made_elsewhere" in results["subset"]),
+        "costs": _cost_lines(config, cost, artifacts),
         "published": TABLE_6,
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "files": _files(artifacts),
@@ -123,20 +126,21 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
 
 
 def _cost_lines(
-    cost: dict[str, Any], artifacts: Mapping[str, Artifact], made_elsewhere: bool
+    config: PipelineConfig, cost: dict[str, Any], artifacts: Mapping[str, Artifact]
 ) -> dict[str, str]:
     unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
-    total = show_hours(cost["total"])
+    alone, total = (show_cost(cost[key], unit) for key in ("search_alone", "total"))
     names = " + ".join([*stages, "search"])
-    unknown = f"; not included: {MADE_ELSEWHERE}" if made_elsewhere else ""
-    days = show_hours(cost["search_alone"], 24)
+    unknown = f"; not included: {MADE_ELSEWHERE}" if config.subset.made_elsewhere else ""
     return {
-        "search_alone": f"{show_hours(cost['search_alone'])} {unit}",
-        "search_alone_figure": show_hours(cost["search_alone"]),
-        "total_line": f"In total ({names}): **{total} {unit}**{unknown}.",
-        "total_figure": total,
+        "search_alone": alone,
+        "search_stages": "search alone"
+        + (", with its warm-up" if "scorer" in search.stages_of_search(config) else ""),
+        "total": total,
+        "total_line": f"In total ({names}): **{total}**{unknown}.",
         "total_stages": names,
-        "days": days if unit == "GPU-hours" else f"{days} ({unit.replace('hours', 'days')})",
+        # The column of the published rows is in GPU-days.
+        "days": three_figures(cost["search_alone"] / 24) if unit == "GPU-hours" else alone,
         "break_even": _break_even(cost),
     }
 
@@ -148,7 +152,7 @@ def _break_even(cost: dict[str, Any]) -> str:
         return f"Break-even: none ({reason})."
     return (
         f"Break-even: **{searches} {'search' if searches == 1 else 'searches'}**, compared with "
-        f"{format_hours(cost['full_search'])} {cost['unit']} for a full-data search ({basis})."
+        f"{format_cost(cost['full_search'], cost['unit'])} for a full-data search ({basis})."
     )
 
 

@@ -16,13 +16,14 @@ from markupsafe import Markup, escape
 
 from classification.persistence.storage import write_atomically
 from pipeline.config import PipelineConfig
-from pipeline.run_folder import REPORT, RESULTS
+from pipeline.run_folder import REPORT, RESULTS, RunFolder
 from pipeline.store.checksum import add_checksum
-from pipeline.store.ledger import Attempt, Cost, format_hours
+from pipeline.store.ledger import Attempt, Cost
 from pipeline.store.store import Artifact, Store
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
+from classification.durations import format_cost, format_duration
 
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
@@ -90,13 +91,15 @@ def best_label(chosen_by: str) -> str:
 def cost_row(
     stage: str, attempts: Sequence[Attempt], run: str, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return a row of the cost table: a stage's hours over all attempts, and its origin."""
+    """Return a row of the cost table: a stage's cost and wall time over all attempts, and its
+    origin."""
     makers = {attempt.run for attempt in attempts}
     reused = [f"reused from {', '.join(sorted(makers))}"] if makers and run not in makers else []
-    hours = Cost.of(attempts)
+    cost = Cost.of(attempts)
     return {
         "stage": stage,
-        "hours": str(hours) if hours.hours is None else format_hours(hours.hours),
+        "cost": str(cost),
+        "wall": format_duration(3600 * cost.wall_hours),
         "attempts": len(attempts),
         "note": "; ".join([*reused, *notes]),
     }
@@ -115,12 +118,23 @@ def stage_cost_row(
     return cost_row(name, store.ledger.attempts([artifact.fingerprint]), config.name, notes)
 
 
-def show_hours(hours: float | dict[str, float], divisor: int = 1) -> str:
-    """Format hours as in results.json, by device kind if both were used."""
-    if isinstance(hours, dict):
-        gpu, cpu = (format_hours(hours[key] / divisor) for key in ("gpu_hours", "cpu_hours"))
-        return f"{gpu} GPU + {cpu} CPU"
-    return format_hours(hours / divisor)
+def start_up_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the row of the cost table for what happened before the first stage, if recorded."""
+    attempts = run.start_ups.attempts()
+    row = cost_row("start-up and loading images", attempts, run.path.name, ["not in the totals"])
+    return [row] if attempts else []
+
+
+def describe_start_up(run: RunFolder) -> dict[str, Any]:
+    """Return the wall time of the run's start-ups, as in results.json."""
+    attempts = run.start_ups.attempts()
+    seconds = round(sum(attempt.seconds for attempt in attempts), 3)
+    return {"start_up": {"wall_seconds": seconds, "attempts": len(attempts)}}
+
+
+def show_cost(hours: float | dict[str, float], unit: str) -> str:
+    """Format a cost as in results.json, by device kind if both were used."""
+    return str(Cost(**hours)) if isinstance(hours, dict) else format_cost(hours, unit)
 
 
 def _environment() -> Environment:

@@ -8,10 +8,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from classification.durations import format_cost
 from evaluate.figures.cost import break_even_lines, cost_bars
 from evaluate.figures.style import save_figure
 from evaluate.figures.svg import describe_lines, inline_svg
-from pipeline.store.ledger import format_hours
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,18 @@ def draw_costs(folder: Path, cost: Mapping[str, Any]) -> list[Picture]:
     if "full_search" in cost:
         basis = cost["break_even_basis"].partition(":")[0]
         beside[f"search on all images, {basis}"] = cost["full_search"]
-    words = ", ".join(f"{name} {format_hours(n)}" for name, n in (stages | beside).items())
+    words = ", ".join(f"{name} {format_cost(n, unit)}" for name, n in (stages | beside).items())
     title = "Cost of each stage"
-    bars = Picture.save(folder, "cost", cost_bars(stages, unit, beside), title, f"{unit}: {words}.")
+    bars = Picture.save(folder, "cost", cost_bars(stages, unit, beside), title, f"{words}.")
     searches, one = cost.get("break_even_searches"), cost.get("search_alone")
     if searches is None or not isinstance(one, int | float):
         return [bars]
     before = cost["total"] - one
     figure = break_even_lines(before, one, cost["full_search"], searches, unit)
     words = (
-        f"{unit} against the number of searches: {format_hours(before)} before the first and "
-        f"{format_hours(one)} for each on the subset; {format_hours(cost['full_search'])} for each "
-        f"on all images. The lines cross within search {searches}."
+        f"Cost against the number of searches: {format_cost(before, unit)} before the first and "
+        f"{format_cost(one, unit)} for each on the subset; "
+        f"{format_cost(cost['full_search'], unit)} for each on all images. "
+        f"The lines cross within search {searches}."
     )
     return [bars, Picture.save(folder, "break-even", figure, "Break-even", words)]

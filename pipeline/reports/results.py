@@ -13,7 +13,7 @@ from evaluate.figures.study import StudyPoint
 from pipeline.config import PipelineConfig
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
-from pipeline.stages.search import GENOTYPE
+from pipeline.stages.search import GENOTYPE, stages_of_search
 from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
@@ -50,8 +50,8 @@ def collect_results(
 ) -> dict[str, Any]:
     """Collect the results of a finished run.
 
-    `full_search` is the fingerprint of the same search on all `num_train` images. If it is in the
-    ledger, break-even is measured, else it is estimated from the number of steps.
+    `full_search` is the fingerprint of the same search stage on all `num_train` images. If it is
+    in the ledger, break-even is measured, else it is estimated from the number of steps.
     """
     from pcdarts.genotype import Genotype  # slow to import, and reading needs none of it
 
@@ -68,7 +68,7 @@ def collect_results(
         "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),
         "network": {key: network[key] for key in ("parameters", "multiply_adds")},
         "accuracy": network["accuracy"],
-        "cost": _cost(costs)
+        "cost": _cost(config, costs)
         | _break_even(config, costs, subset["size"], num_train, store, full_search),
         "search_epochs": config.search.epochs,
     }
@@ -138,6 +138,17 @@ def selection_cost(costs: Mapping[str, Cost]) -> Cost:
     return sum((costs[name] for name in SELECTION if name in costs), Cost())
 
 
+def search_cost(config: PipelineConfig, costs: Mapping[str, Cost]) -> Cost:
+    """Return the cost of the search, with that of its warm-up if the scorer is the supernet."""
+    return sum((costs[name] for name in stages_of_search(config) if name in costs), Cost())
+
+
+def cost_before_search(config: PipelineConfig, costs: Mapping[str, Cost]) -> Cost:
+    """Return the part of the subset's cost that a search on all images does not have."""
+    own = stages_of_search(config)
+    return selection_cost({name: cost for name, cost in costs.items() if name not in own})
+
+
 def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint:
     """Return a run as a point: accuracy in percent over hours of the search alone or in total. The
     number takes the place of the seed, so runs of one setting can have the same seed."""
@@ -166,12 +177,19 @@ def hours_of(cost: Cost) -> float | dict[str, float]:
     return _round(hours)
 
 
-def _cost(costs: Mapping[str, Cost]) -> dict[str, Any]:
-    total = selection_cost(costs) + costs["search"]
+def wall_hours_of(costs: Mapping[str, Cost]) -> dict[str, float]:
+    """Return the wall-clock hours of each stage, as in results.json."""
+    return {name: _round(cost.wall_hours) for name, cost in costs.items()}
+
+
+def _cost(config: PipelineConfig, costs: Mapping[str, Cost]) -> dict[str, Any]:
+    search = search_cost(config, costs)
+    total = cost_before_search(config, costs) + search
     return {
         "unit": sum(costs.values(), Cost()).unit,
         "stages": {name: hours_of(cost) for name, cost in costs.items()},
-        "search_alone": hours_of(costs["search"]),
+        "wall_hours": wall_hours_of(costs),
+        "search_alone": hours_of(search),
         "total": hours_of(total),
         "total_with_retraining": hours_of(total + costs["retrain"]),
     }
@@ -190,10 +208,12 @@ def _break_even(
         return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
     if config.subset.made_elsewhere:
         return {"break_even_searches": None, "break_even_basis": MADE_ELSEWHERE}
-    selection = selection_cost(costs).hours
-    search = costs["search"].hours
-    full, basis = _full_search_hours(config, search, subset_size, num_train, store, full_search)
-    searches = break_even(selection, search, full)
+    search = search_cost(config, costs)
+    warm_up = costs["scorer"] if "scorer" in stages_of_search(config) else Cost()
+    full, basis = _full_search_hours(
+        config, costs["search"], warm_up, subset_size, num_train, store, full_search
+    )
+    searches = break_even(cost_before_search(config, costs).hours, search.hours, full)
     if searches is None or full is None:
         return {"break_even_searches": None, "break_even_basis": basis}
     return {
@@ -205,7 +225,7 @@ def _break_even(
 
 def break_even(selection: float | None, search: float | None, full: float | None) -> int | None:
     """Return the number of searches of `search` hours after which a subset that cost `selection`
-    is cheaper than searches of `full` hours. None if never, or if a cost is unknown."""
+    hours before them is cheaper than searches of `full` hours. None if never, or if unknown."""
     if selection is None or search is None or full is None or full <= search:
         return None
     return math.ceil(selection / (full - search))
@@ -213,16 +233,19 @@ def break_even(selection: float | None, search: float | None, full: float | None
 
 def _full_search_hours(
     config: PipelineConfig,
-    search: float | None,
+    search: Cost,
+    warm_up: Cost,
     subset_size: int,
     num_train: int,
     store: Store,
     full_search: str,
 ) -> tuple[float | None, str]:
+    """Return the cost of a search on all images, which includes `warm_up`, and its basis."""
     attempts = store.ledger.attempts([full_search])
     if any(attempt.outcome == "done" for attempt in attempts):
-        return Cost.of(attempts).hours, _measured_basis(attempts)
-    if search is None:
+        return (warm_up + Cost.of(attempts)).hours, _measured_basis(attempts)
+    stage, before = search.hours, warm_up.hours
+    if stage is None or before is None:
         return None, "the search ran on CPU and GPU, whose hours cannot be added"
     batch = config.search.batch_size
     # The share that trains the weights: one half, unless α and β have a separate list.
@@ -230,7 +253,10 @@ def _full_search_hours(
     share = 0.5 if beside is None else kept / (kept + beside)
     steps = math.ceil(round(subset_size * share, 6) / batch)
     full_steps = math.ceil(num_train / 2 / batch)
-    return search * full_steps / steps, f"estimated: {full_steps} steps per epoch against {steps}"
+    return (
+        before + stage * full_steps / steps,
+        f"estimated: {full_steps} steps per epoch against {steps}",
+    )
 
 
 def _measured_basis(attempts: list[Attempt]) -> str:

@@ -72,8 +72,6 @@ def show_sections(
             continue
         attempts = store.ledger.attempts([artifact.fingerprint])
         cost, row = Cost.of(attempts), cost_row(name, attempts, config.name, [_APART])
-        if cost.unit != results["cost"]["unit"]:
-            row["hours"] = str(cost)
         rows.append(row)
         if name in _SHOW:
             text, *tables = _SHOW[name](results[name])

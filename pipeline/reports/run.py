@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
-from pipeline.reports.page import PAGE
+from pipeline.reports.page import PAGE, show_cost
 from pipeline.reports.record import is_current, report_key, write_record
 from pipeline.run_folder import REPORT, RESULTS, RunFolder
 from pipeline.stages import STAGES
@@ -51,16 +51,16 @@ def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> 
     results = read_verified(folder.report / RESULTS)
     cost = results["cost"]
     if config.goal == "classifier":
-        costs = [f"cost        {cost['scorer']} {cost['unit']}"]
+        costs = [f"cost        {show_cost(cost['scorer'], cost['unit'])}"]
     elif config.goal == "subset":
         costs = [
-            f"cost        {cost['selection']} {cost['unit']} for the subset",
-            f"            {cost['total']} {cost['unit']} including the probe",
+            f"cost        {show_cost(cost['selection'], cost['unit'])} for the subset",
+            f"            {show_cost(cost['total'], cost['unit'])} including the probe",
         ]
     else:
         costs = [
-            f"cost        {cost['search_alone']} {cost['unit']} for the search alone",
-            f"            {cost['total']} {cost['unit']} including all earlier stages",
+            f"cost        {show_cost(cost['search_alone'], cost['unit'])} for the search alone",
+            f"            {show_cost(cost['total'], cost['unit'])} including all earlier stages",
         ]
     console.log("")
     console.log(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")

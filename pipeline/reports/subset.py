@@ -15,8 +15,10 @@ from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
     best_label,
     describe_dataset,
-    show_hours,
+    describe_start_up,
+    show_cost,
     stage_cost_row,
+    start_up_rows,
     write_page,
 )
 from pipeline.reports.picture import Picture, draw_costs
@@ -29,6 +31,7 @@ from pipeline.reports.results import (
     describe_subset,
     hours_of,
     selection_cost,
+    wall_hours_of,
 )
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
@@ -52,6 +55,7 @@ def write_subset_report(
     folder = run.report
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
+    results |= describe_start_up(run)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
@@ -74,9 +78,9 @@ def write_subset_report(
         "warnings": [reliability["warning"]] if reliability.get("warning") else [],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "selection_stages": " + ".join(stages),
-        "selection": show_hours(results["cost"]["selection"])
+        "selection": show_cost(results["cost"]["selection"], results["cost"]["unit"])
         + (f" ({MADE_ELSEWHERE})" if "made_elsewhere" in subset else ""),
-        "total": show_hours(results["cost"]["total"]),
+        "total": show_cost(results["cost"]["total"], results["cost"]["unit"]),
         "pictures": {
             "cost": draw_costs(folder, results["cost"]),
             "training": [
@@ -84,6 +88,7 @@ def write_subset_report(
             ],
             "images": draw_subset(folder, config, data, artifacts),
         },
+        "start_up": start_up_rows(run),
         "robustness_sections": show_sections(folder, config, made, store, results),
         "indices": str(artifacts["subset"].path / SUBSET),
     }
@@ -111,6 +116,7 @@ def collect_probe(
         "cost": {
             "unit": sum(costs.values(), Cost()).unit,
             "stages": {name: hours_of(cost) for name, cost in costs.items()},
+            "wall_hours": wall_hours_of(costs),
             "selection": hours_of(selection),
             "probe": hours_of(costs["probe"]),
             "total": hours_of(selection + costs["probe"]),

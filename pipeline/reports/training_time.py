@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from classification.config import ClassifierConfig
+from classification.durations import format_duration
 from classification.mixing import MixingConfig
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
@@ -63,8 +64,8 @@ def training_time(config: PipelineConfig, content_hash: str, store: Store) -> Tr
         )
         return TrainingTime(seconds, None, basis)
     basis = (
-        f"{seconds:.3g} s per epoch, {vanilla_seconds:.3g} s for its vanilla twin "
-        f"({other[-1].run}) on the same device"
+        f"{format_duration(seconds)} per epoch, {format_duration(vanilla_seconds)} for its vanilla "
+        f"twin ({other[-1].run}) on the same device"
     )
     return TrainingTime(seconds, seconds / vanilla_seconds, basis)
 

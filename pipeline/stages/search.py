@@ -97,6 +97,15 @@ def check(
     )
 
 
+def stages_of_search(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the stages whose cost is that of one search.
+
+    With the supernet as scorer these include its warm-up: it is the first part of the search, so a
+    search on all images pays for it too.
+    """
+    return ("scorer", "search") if config.scorer.model == SUPERNET else ("search",)
+
+
 def _needs(config: PipelineConfig) -> tuple[str, ...]:
     own = ("scorer",) if config.scorer.model == SUPERNET else ()
     return ("data", "subset", *own)

@@ -16,6 +16,7 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
+from classification.durations import format_cost
 from classification.errors import ArtifactError
 from classification.persistence.storage import storing
 
@@ -24,8 +25,9 @@ Outcome = Literal["done", "interrupted", "failed", "killed"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a stage. `seconds` is the wall-clock time for which it held `devices` devices;
-    `started` is a timestamp that only identifies the attempt."""
+    """One attempt at a stage. `seconds` is the wall-clock time for which it held `devices`, GPUs or
+    processes on a CPU, each of these with `threads` threads; `started` is a timestamp that only
+    identifies the attempt."""
 
     stage: str
     fingerprint: str
@@ -41,6 +43,7 @@ class Attempt:
     unit: str = ""
     peak_memory_bytes: int = 0
     software: str = ""
+    threads: int = 1
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Attempt":
@@ -55,7 +58,9 @@ class Attempt:
 
     @property
     def device_hours(self) -> float:
-        return self.seconds / 3600 * self.devices
+        """GPUs × wall-clock hours, or on a CPU processes × threads × wall-clock hours."""
+        threads = self.threads if self.device_kind == "cpu" else 1
+        return self.seconds / 3600 * self.devices * threads
 
     def is_same_as(self, other: "Attempt") -> bool:
         """Whether both describe one attempt: two cannot start on one artifact at the same time."""
@@ -77,24 +82,33 @@ _ATTEMPT = TypeAdapter(Attempt)
 
 @dataclass(frozen=True)
 class Cost:
-    """Hours per device kind: GPU-hours and CPU-hours are never converted into each other."""
+    """Hours per device kind: GPU-hours and CPU-hours are never converted into each other.
+
+    A CPU-hour is an hour of one core. `wall_hours` is the wall-clock time.
+    """
 
     gpu_hours: float = 0.0
     cpu_hours: float = 0.0
+    wall_hours: float = 0.0
 
     @classmethod
     def of(cls, attempts: Iterable[Attempt]) -> "Cost":
-        hours = {"gpu": 0.0, "cpu": 0.0}
+        hours, wall = {"gpu": 0.0, "cpu": 0.0}, 0.0
         for attempt in attempts:
             hours[attempt.device_kind] += attempt.device_hours
-        return cls(hours["gpu"], hours["cpu"])
+            wall += attempt.seconds / 3600
+        return cls(hours["gpu"], hours["cpu"], wall)
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.gpu_hours + other.gpu_hours, self.cpu_hours + other.cpu_hours)
+        return Cost(
+            self.gpu_hours + other.gpu_hours,
+            self.cpu_hours + other.cpu_hours,
+            self.wall_hours + other.wall_hours,
+        )
 
     def __str__(self) -> str:
-        parts = [f"{format_hours(h)} {unit}" for h, unit in self._parts() if h]
-        return " + ".join(parts) or f"0 {self.unit}"
+        parts = [format_cost(hours, unit) for hours, unit in self._parts() if hours]
+        return " + ".join(parts) or format_cost(0.0, self.unit)
 
     @property
     def unit(self) -> str:
@@ -124,11 +138,6 @@ def last_making(attempts: Sequence[Attempt]) -> list[Attempt]:
         return []
     first = done[-2] + 1 if len(done) > 1 else 0
     return list(attempts[first : done[-1] + 1])
-
-
-def format_hours(hours: float) -> str:
-    """Format hours with four significant digits and no exponent."""
-    return f"{hours:.4g}" if hours >= 1e-4 or hours == 0 else f"{hours:.2g}"
 
 
 class Ledger:

@@ -6,13 +6,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.figures.study import StudyPoint, curves, two_cost_axes
+from classification.durations import format_cost, three_figures
+from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, paired_difference, summarise_seeds
 from pipeline.reports.page import write_page
 from pipeline.reports.results import break_even
-from pipeline.store.ledger import Cost, format_hours
+from pipeline.store.ledger import Cost
 from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
 from pipeline.studies.config import COST
 from pipeline.studies.results import TrialResult, as_json, by_setting, counterpart
@@ -53,7 +54,6 @@ def write_study_report(
         "failed": [(str(r.trial), r.error, str(_spent(r))) for r in results if r.error],
         "missing": [str(r.trial) for r in results if r.top1_error is None and not r.error],
         "total": str(total),
-        "units": ", ".join(sorted({_spent(result).unit for result in results})),
         "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
         "figures": figures,
@@ -102,8 +102,10 @@ def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
     if study.goal == "network":
         alone = [_point(r, r.search_alone.hours or 0.0, r.trial.label) for r in whole]
         total = [_point(r, r.total.hours or 0.0, r.trial.label) for r in whole]
+        unit, (alone, total) = scale_costs(unit, alone, total)
         return two_cost_axes(alone, total, unit, _ERROR)
     points = [_point(r, r.selection.hours or 0.0, r.trial.label) for r in whole]
+    unit, (points,) = scale_costs(unit, points)
     what = "scorer" if study.goal == "classifier" else "scorer + scores + subset"
     return curves(points, f"{unit}, {what}", _ERROR, title=title)
 
@@ -177,7 +179,7 @@ def _break_even(trials: Sequence[TrialResult], results: Sequence[TrialResult]) -
         full = next((other for other in results if _is_full_twin(other.trial, trial.trial)), None)
         if trial.trial.config.subset.measure == "full" or full is None:
             return "–"
-        hours = (trial.selection.hours, trial.search_alone.hours, full.search_alone.hours)
+        hours = (trial.before_search.hours, trial.search_alone.hours, full.search_alone.hours)
         needed.append(break_even(*hours))
     if any(each is None for each in needed):
         return "never"
@@ -238,16 +240,15 @@ def _mean_cost(costs: Sequence[Cost]) -> str:
     hours = [cost.hours for cost in costs if cost.hours is not None]
     if len(hours) < len(costs) or not hours:
         return "–"
-    return format_hours(sum(hours) / len(hours))
+    return format_cost(sum(hours) / len(hours), sum(costs, Cost()).unit)
 
 
 def _mean_days(costs: Sequence[Cost]) -> str:
-    """Return the mean in GPU-days, the unit of the published column, or CPU-days."""
-    mean = Cost(
-        sum(cost.gpu_hours for cost in costs) / len(costs) / 24,
-        sum(cost.cpu_hours for cost in costs) / len(costs) / 24,
-    )
-    return str(mean).replace("GPU-hours", "GPU-days").replace("CPU-hours", "CPU-days")
+    """Return the mean in GPU-days, the unit of the published column; other costs as they are."""
+    total = sum(costs, Cost())
+    if total.unit != "GPU-hours":
+        return str(Cost(total.gpu_hours / len(costs), total.cpu_hours / len(costs)))
+    return f"{three_figures(total.gpu_hours / len(costs) / 24)} GPU-days"
 
 
 def _with_interval(summary: Summary | None, signed: bool = False) -> str:

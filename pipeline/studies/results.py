@@ -8,7 +8,7 @@ from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
 from evaluate.retrain import summarise_accuracy
 from pipeline.graph import build_graph
-from pipeline.reports.results import SELECTION, hours_of
+from pipeline.reports.results import cost_before_search, hours_of, search_cost, selection_cost
 from pipeline.stages import STAGES
 from pipeline.stages.probe import SUMMARY as PROBE
 from pipeline.stages.retrain import SUMMARY as NETWORK
@@ -47,17 +47,22 @@ class TrialResult:
     @property
     def selection(self) -> Cost:
         """Cost of making the subset."""
-        return _sum(self.costs, SELECTION)
+        return selection_cost(self.costs)
+
+    @property
+    def before_search(self) -> Cost:
+        """The part of the subset's cost that a search on all images does not have."""
+        return cost_before_search(self.trial.config, self.costs)
 
     @property
     def search_alone(self) -> Cost:
         """Cost of the search, which is what the paper reports."""
-        return _sum(self.costs, ("search",))
+        return search_cost(self.trial.config, self.costs)
 
     @property
     def total(self) -> Cost:
         """Cost of the subset and the search."""
-        return self.selection + self.search_alone
+        return self.before_search + self.search_alone
 
 
 def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult]:
@@ -149,7 +154,3 @@ def _end(
         return summarise_accuracy(read_metrics(path)), None
     summary = read_object(path / (PROBE if stage == "probe" else NETWORK))
     return summary["accuracy"], summary if stage == "retrain" else None
-
-
-def _sum(costs: Mapping[str, Cost], names: Iterable[str]) -> Cost:
-    return sum((costs[name] for name in names if name in costs), Cost())

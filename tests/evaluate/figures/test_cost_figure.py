@@ -7,7 +7,7 @@ from evaluate.figures.cost import break_even_lines, cost_bars
 def test_bars_show_each_stage_its_figure_and_the_total() -> None:
     axes = cost_bars({"scorer": 1.5, "scores": 0.25, "search": 0.75}, "GPU-hours").axes[0]
     assert [bar.get_width() for bar in axes.patches] == [1.5, 0.25, 0.75]
-    assert [text.get_text() for text in axes.texts] == ["1.5", "0.25", "0.75"]
+    assert [text.get_text() for text in axes.texts] == ["1.5 h", "15 min", "45 min"]
     assert axes.get_xlabel() == "GPU-hours"
     assert axes.get_title(loc="left") == "total 2.5 GPU-hours"
 
@@ -26,7 +26,7 @@ def test_large_costs_are_written_out() -> None:
 def test_what_is_beside_has_a_bar_and_is_not_in_the_total() -> None:
     axes = cost_bars({"search": 1.0}, "GPU-hours", {"search on all images": 3.0}).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [1.0, 3.0]
-    assert axes.get_title(loc="left") == "total 1 GPU-hours"
+    assert axes.get_title(loc="left") == "total 1 GPU-hour"
 
 
 def test_the_lines_of_break_even_cross_where_it_is() -> None:

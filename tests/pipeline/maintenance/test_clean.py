@@ -75,7 +75,7 @@ def test_what_no_run_refers_to_goes_with_size_and_cost_told_and_the_ledger_stays
     assert clean(tmp_path, "--yes") == 0
     said = capsys.readouterr().out
     assert IDLE in said
-    assert "0.01 CPU-hours" in said
+    assert "36 CPU-seconds" in said
     assert NEEDED not in said
     assert store.find("scorer", NEEDED) is not None
     assert store.find("scorer", IDLE) is None

@@ -53,7 +53,7 @@ def test_a_store_as_it_should_be_is_told_line_by_line_and_left_as_it_is(store, t
     said = capsys.readouterr().out
     assert f"scorer     {MADE}  intact   1 file" in said
     assert f"scores     {BEGUN}  partial  interrupted at epoch 2 of 3" in said
-    assert "ledger  intact   2 attempts, 0.02 CPU-hours" in said
+    assert "ledger  intact   2 attempts, 1.2 CPU-minutes" in said
     assert "1 of 3 stages made" in said
     assert "4 checked, 0 damaged" in said
     assert tree() == before

@@ -119,7 +119,8 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
     assert shown["cost_rows"] == [
         {
             "stage": stage,
-            "hours": "2 GPU-hours",
+            "cost": "2 GPU-hours",
+            "wall": "1 h",
             "attempts": 2,
             "note": "not part of the totals",
         }

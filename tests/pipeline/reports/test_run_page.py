@@ -215,7 +215,7 @@ def test_what_a_figure_shows_is_also_told(folder):
         assert f"{operation} of cell k−" in words
     assert "Histogram of the CV of 48 images" in words
     assert "loss (nats): train from" in words
-    assert "CPU-hours: scorer " in words
+    assert re.search(r"scorer [\d.]+ CPU-\w+, scores ", words)
 
 
 def decoded(source):
