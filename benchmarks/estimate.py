@@ -50,7 +50,9 @@ def compare(
     real |= {_KNOWN: real["retrain"]} if "retrain" in real else {}
     held = replace(runner.attempt(runner.order[0]), seconds=3600.0).device_hours  # in an hour
     return {
-        name: (hours / held * 3600, real[name]) for name, hours in estimated.items() if hours is not None
+        name: (hours / held * 3600, real[name])
+        for name, hours in estimated.items()
+        if hours is not None
     }
 
 
