@@ -14,14 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from classification.data.datasets import ImageDataset
-from classification.errors import ConfigError
 from classification.persistence.workspace import Workspace
-from classification.progress import Progress
 from classification.seeding import derive_seed, make_generator
+from evaluate.brief_training import PartOfWork
 from evaluate.fidelity_config import FidelityConfig
 from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype, random_genotype
-from pcdarts.network_kind import smallest_network_input
 
 _INTERVAL = (2.5, 97.5)  # percentiles
 _FOLDER = "network-"
@@ -64,12 +62,12 @@ def train_architectures(
     "top1_error" in percent on the test images after the last epoch. Checkpoints of a network are
     kept in a separate folder, which is deleted at the end.
     """
-    genotypes = sample_architectures(config, seed)
+    genotypes, epochs = sample_architectures(config, seed), config.training.epochs
     first, _ = workspace.resume()
     for index in range(first, len(genotypes)):
         inner = Workspace(
             workspace.path(f"{_FOLDER}{index:04d}"),
-            _Overall(workspace.progress, index, len(genotypes)),
+            PartOfWork(workspace.progress, index * epochs, len(genotypes) * epochs),
             workspace.log,
         )
         retrain(
@@ -111,35 +109,7 @@ def rank_correlation(
 
 def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> None:
     """Raise ConfigError, naming the key, if a network cannot train on `kept` of the images."""
-    training = config.training
-    training.mixing.check()
-    smallest = smallest_network_input(training.network)
-    if dataset.image_size < smallest:
-        raise ConfigError(
-            f"data.image_size: {dataset.image_size} is too small for the {training.network} "
-            f"network's reductions; allowed: at least {smallest}"
-        )
-    if kept < training.batch_size:
-        raise ConfigError(
-            f"fidelity.training.batch_size: {training.batch_size} exceeds the {kept} images that "
-            "the subset keeps; allowed: at most this number"
-        )
-
-
-@dataclass(frozen=True)
-class _Overall:
-    """Reports the progress of one network as progress over all networks."""
-
-    progress: Progress
-    finished: int
-    networks: int
-
-    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        if unit == "step":
-            self.progress(done, total, unit, **metrics)
-        else:
-            done += self.finished * total
-            self.progress(done, self.networks * total, unit, **metrics)
+    config.check("fidelity", dataset, "data", kept, "images that the subset keeps")
 
 
 def _taus(

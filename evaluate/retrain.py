@@ -1,5 +1,6 @@
 """Training of the found network from scratch (Xu et al. 2020; Liu et al. 2019)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from classification.errors import ConfigError, DataError
 from classification.mixing import MixingContext
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
-from classification.training.schedules import cosine_decay, linear_decay
+from classification.training import schedules
 from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from classification.world import World
@@ -58,11 +59,16 @@ def retrain(
     seed: int,
     device: torch.device,
     workspace: Workspace,
+    rounds: Sequence[int] | None = None,
 ) -> nn.Module:
     """Train the genotype's network from scratch, resuming from the workspace.
 
     Metrics rows have `test_*`, and `validation_*` if a validation part is held out. Return the
     weights of the last epoch, or their moving average: test images select nothing.
+
+    `rounds` replaces `config.epochs` by the epochs of several rounds: the learning rate and path
+    dropout start again in each, and only the last epoch is evaluated. A workspace that was trained
+    for the first rounds is trained for the others only.
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
@@ -84,7 +90,7 @@ def retrain(
         network,
         optimizer,
         train,
-        _recipe(network, average, dataset, config),
+        _recipe(network, average, dataset, config, rounds),
         evaluations,
         seed=seed,
         stream="retrain",
@@ -166,8 +172,16 @@ def _recipe(
     average: AveragedModel | None,
     dataset: ImageDataset,
     config: RetrainConfig,
+    rounds: Sequence[int] | None = None,
 ) -> Recipe:
+    cycles = (config.epochs,) if rounds is None else tuple(rounds)
     cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
+    path_dropout = schedules.restarted(
+        (n, schedules.linear_rise(n, config.drop_path)) for n in cycles
+    )
+    decay = schedules.cosine_decay
+    if config.schedule == "linear":
+        decay = partial(schedules.linear_decay, warmup_epochs=config.warmup_epochs)
     mixing_context = MixingContext(dataset.normalization, network, stages=())
 
     def objective(output: tuple[Tensor, Tensor | None], targets: Tensor) -> Tensor:
@@ -180,22 +194,19 @@ def _recipe(
 
     def before_epoch(network: nn.Module, epoch: int) -> None:
         assert isinstance(network, CifarNetwork | ImageNetNetwork)
-        network.drop_path_prob = config.drop_path * epoch / config.epochs
+        network.drop_path_prob = path_dropout(epoch)
 
     return Recipe(
-        epochs=config.epochs,
+        epochs=sum(cycles),
         learning_rate=config.learning_rate,
-        schedule=(
-            cosine_decay(config.epochs)
-            if config.schedule == "cosine"
-            else linear_decay(config.epochs, config.warmup_epochs)
-        ),
+        schedule=schedules.restarted((n, decay(n)) for n in cycles),
         prepare=AugmentAndMix(
             dataset.augmentation(cutout), config.mixing.build(dataset.num_classes, mixing_context)
         ),
         objective=objective,
         gradient_clip=config.gradient_clip,
         before_epoch=before_epoch,
+        test_every=1 if rounds is None else sum(cycles),
         precision=config.precision,
         device_batch_size=config.device_batch_size,
         average=average,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from classification.config import ClassifierConfig
 from classification.data.config import DataConfig
 from classification.errors import ConfigError, did_you_mean
+from evaluate.contest_config import ContestConfig
 from evaluate.fidelity_config import FidelityConfig
 from evaluate.landscape.config import LandscapeConfig
 from evaluate.retrain_config import RetrainConfig
@@ -47,6 +48,11 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     scores: ScoresFromAnywhereConfig = Field(default_factory=ScoresFromAnywhereConfig)
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
+    contest: ContestConfig | None = Field(
+        None,
+        description="found genotypes against random and published ones, briefly trained; the best "
+        "is retrained. If absent, the search's genotype is retrained",
+    )
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
     probe: ClassifierConfig | None = Field(
         None, description="classifier to evaluate a subset with; like the scorer if absent"

@@ -91,7 +91,9 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
         "search": config.search,
         "retrain": config.retrain,
     }
-    for stage in filter(stages.__contains__, shared):
+    if config.contest is not None:
+        shared["contest.training"] = config.contest.training
+    for stage in (each for each in shared if each.partition(".")[0] in stages):
         batch = shared[stage].batch_size
         if batch % world.size:
             raise ConfigError(

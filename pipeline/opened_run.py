@@ -17,6 +17,7 @@ from pipeline.exports.subset import scores_of
 from pipeline.predictions.photos import find_photos
 from pipeline.predictions.predictor import LogitsOnly, Predictions, Predictor
 from pipeline.run_folder import RESULTS, RunFolder
+from pipeline.stages.contest import genotype_stage
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.subset import SUBSET, read_scores
 from pipeline.store.checksum import verify_checksum
@@ -80,8 +81,9 @@ class OpenedRun:
     @cached_property
     def genotype(self) -> Genotype:
         """The cells that the search found."""
-        self._require("search")
-        return Genotype.load(self._run.path("search", GENOTYPE))
+        stage = genotype_stage(self._run.config)
+        self._require(stage)
+        return Genotype.load(self._run.path(stage, GENOTYPE))
 
     @cached_property
     def subset(self) -> KeptImages:

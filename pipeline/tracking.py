@@ -40,8 +40,9 @@ class Tracker:
     def watch(self, stage: str, directory: Path) -> None:
         """Write the new epochs of a stage's folder."""
         rows = read_metrics(directory)
-        for row in rows[self._written.get(stage, 0) :]:
-            self._write_row(stage, row)
+        for number, row in enumerate(rows, 1):
+            if number > self._written.get(stage, 0):
+                self._write_row(stage, number, row)
         self._written[stage] = len(rows)
 
     def show(self, report: Path) -> None:
@@ -51,9 +52,9 @@ class Tracker:
             self._writer("report").add_image(path.stem, pixels, dataformats="HWC")
         self._writer("report").flush()
 
-    def _write_row(self, stage: str, row: Mapping[str, Any]) -> None:
-        """Numbers as curves, α and β as histograms; the step is the epoch."""
-        writer, epoch = self._writer(stage), int(row["epoch"])
+    def _write_row(self, stage: str, number: int, row: Mapping[str, Any]) -> None:
+        """Numbers as curves, α and β as histograms; the step is the epoch or the row's number."""
+        writer, epoch = self._writer(stage), int(row.get("epoch", number))
         if "genotype" in row:  # the genotype if the search ended here
             text = json.dumps(row["genotype"], indent=1)
             writer.add_text("genotype", f"```json\n{text}\n```", epoch)

@@ -6,7 +6,9 @@ A schedule has no state, so a resumed run needs nothing but the epoch.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +56,23 @@ def one_cycle(epochs: int, peak: float = 0.3) -> Schedule:
     """Up linearly until `peak` of the epochs, down to 0 linearly, step by step (Smith 2018)."""
     top = peak * epochs
     return lambda epoch: min(epoch / top, (epochs - epoch) / (epochs - top))
+
+
+def linear_rise(epochs: int, top: float) -> Schedule:
+    """From 0 linearly towards `top`."""
+    return lambda epoch: top * epoch / epochs
+
+
+def restarted(cycles: Iterable[tuple[int, Schedule]]) -> Schedule:
+    """One schedule after the other, each for its number of epochs (Loshchilov & Hutter 2017)."""
+    numbers, schedules = zip(*cycles, strict=True)
+    starts = [0, *accumulate(numbers[:-1])]
+
+    def value(epoch: float) -> float:
+        index = bisect_right(starts, epoch) - 1
+        return schedules[index](epoch - starts[index])
+
+    return value
 
 
 def make_sgd(

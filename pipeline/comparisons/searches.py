@@ -99,6 +99,22 @@ def _break_even(result: Mapping[str, Any]) -> str:
     return "none" if searches is None else f"after {searches}"
 
 
+def _contest(result: Mapping[str, Any]) -> str:
+    hours = result["cost"].get("contest")
+    return "–" if hours is None else show_cost(hours, result["cost"]["unit"])
+
+
+def _improvement(result: Mapping[str, Any]) -> str:
+    found = result.get("contest", {}).get("relative_improvement")
+    if found is None:
+        return "–"
+    value, low, high = (
+        None if each is None else f"{100 * each:+.1f}"
+        for each in (found["value"], found["low"], found["high"])
+    )
+    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+
+
 _ROWS: dict[str, Any] = {
     "subset": lambda r: SERIES.get(r["subset"]["measure"], r["subset"]["measure"]),
     "fraction t": lambda r: f"{r['subset']['fraction']:g}",
@@ -113,6 +129,8 @@ _ROWS: dict[str, Any] = {
         show_cost(r["cost"]["total"], r["cost"]["unit"])
         + (", and an unknown cost elsewhere" if r["subset"].get("made_elsewhere") else "")
     ),
+    "contest": _contest,
+    "held-out accuracy, found over random (%)": _improvement,
     "break-even (searches)": _break_even,
     "device": lambda r: r["device"],
     "seed": lambda r: str(r["seed"]),

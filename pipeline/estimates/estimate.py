@@ -28,7 +28,7 @@ from pipeline.estimates.training import expect_ranking, expect_retraining, expec
 from pipeline.estimates.trial import trains
 from pipeline.failure import failure_of
 from pipeline.runner import Runner, Selection, Step
-from pipeline.stages.search import stages_of_search
+from pipeline.stages.search import SEARCHES, stages_of_search
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 
@@ -39,7 +39,7 @@ _WAYS: dict[str, tuple[Way, float]] = {
     "scores": (expect_scores, 1),
     "baseline": (expect_scores, 1),
     "subset": (expect_run, 0.1),
-    "search": (expect_training, 3),
+    **dict.fromkeys(SEARCHES, (expect_training, 3)),
     "retrain": (expect_retraining, 5),
     "probe": (expect_training, 2),
     "ranking": (expect_ranking, 5),

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.runner import Action
+from pipeline.stages.search import SEARCHES
 
-_BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", "search")
+_BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", *SEARCHES)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class RunEstimate:
 
     @property
     def search_alone(self) -> float:
-        """Device-hours of the search, which is what papers report."""
+        """Device-hours of the search and its restarts; papers report one search."""
         return self._sum(self.of_search)
 
     @property

@@ -30,7 +30,8 @@ from pipeline.estimates.trial import (
     try_training,
 )
 from pipeline.graph import Context
-from pipeline.stages.search import GENOTYPE
+from pipeline.stages.contest import genotype_stage
+from pipeline.stages.search import GENOTYPE, SEARCHES
 from pipeline.stages.subset import SUBSET, num_kept
 from subsample.selection import Subset
 
@@ -63,16 +64,17 @@ def expect_training(bench: Bench, name: str, seconds: float) -> Expected:
 
 def expect_retraining(bench: Bench, name: str, seconds: float) -> Expected:
     """Expect the retraining of the network found, or of three random ones before it is found."""
-    if "search" in bench.artifacts:
+    source = genotype_stage(bench.config)
+    if source in bench.artifacts:
         trial, cut = _try(bench, name, name, seconds)
         bench.artifacts[name] = bench.stand_in(name, name)
         return Expected(_seconds(bench, name, trial), cut=cut)
     found: list[float] = []
     cuts, begun = [], bench.clock()
     for number, genotype in enumerate(medium_light_heavy(_drawn(bench.config.seed))):
-        folder = f"search-{number}"
-        bench.artifacts["search"] = bench.stand_in("search", folder)
-        genotype.save(bench.artifacts["search"].path / GENOTYPE)
+        folder = f"network-{number}"
+        bench.artifacts[source] = bench.stand_in(source, folder)
+        genotype.save(bench.artifacts[source].path / GENOTYPE)
         trial, cut = _try(bench, name, f"{name}-{number}", seconds / 3)
         found.append(_seconds(bench, name, trial))
         cuts.append(cut)
@@ -80,7 +82,7 @@ def expect_retraining(bench: Bench, name: str, seconds: float) -> Expected:
         if spent * (number + 2) / (number + 1) > 1.2 * seconds:
             break  # single steps take longer than the time for measuring
     # Later stages evaluate the medium network.
-    bench.artifacts["search"] = bench.stand_in("search", "search-0")
+    bench.artifacts[source] = bench.stand_in(source, "network-0")
     bench.artifacts[name] = bench.stand_in(name, f"{name}-0")
     cut = min((each for each in cuts if each is not None), default=None)
     if len(found) < 3:
@@ -175,10 +177,10 @@ def _kinds(bench: Bench, name: str) -> Any:
 
 def _num_trained(bench: Bench, stage: str) -> int:
     """Return the images per epoch: half if α and β have no separate images."""
-    if stage not in ("search", "probe", "ranking"):
+    if stage not in (*SEARCHES, "probe", "ranking"):
         return len(_labels(bench, stage))
     kept = num_kept(bench.config, bench.data)
-    halved = stage == "search" and bench.config.subset.architecture_fraction is None
+    halved = stage in SEARCHES and bench.config.subset.architecture_fraction is None
     return -(-kept // 2) if halved else kept
 
 

@@ -15,6 +15,7 @@ from classification.persistence.workspace import Workspace
 from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
 from pipeline.graph import Context
+from pipeline.stages.search import SEARCHES
 
 MEASURED = 2  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
@@ -148,7 +149,7 @@ def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:
 
 def trains(stage: str, config: PipelineConfig) -> bool:
     """Whether a stage trains in epochs."""
-    return stage in ("search", "retrain", "probe") or (
+    return stage in (*SEARCHES, "retrain", "probe") or (
         stage == "scorer" and config.scorer.weights is None
     )
 
@@ -156,7 +157,7 @@ def trains(stage: str, config: PipelineConfig) -> bool:
 def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epochs]:
     """Return the kinds of epochs, in order, of a training stage with `steps` steps per epoch."""
     search = config.search
-    if stage == "search":
+    if stage in SEARCHES:
         within = _within(steps, search.checkpoint_steps)
         full = Epochs(search.epochs - search.warmup_epochs, checkpoints=within)
         warm = Epochs(search.warmup_epochs, checkpoints=within)
@@ -191,7 +192,7 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
         "checkpoint_steps": None,
     }
     brief: dict[str, object] = {}
-    if stage == "search" or of_warm_up:
+    if stage in SEARCHES or of_warm_up:
         brief["search"] = config.search.model_copy(update=search | rate)
     elif stage in ("retrain", "ranking"):
         training = config.retrain if stage == "retrain" else config.fidelity.training
@@ -208,7 +209,7 @@ def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     """Return the steps of an epoch on `images` images."""
     of_warm_up = config.scorer.model == SUPERNET
     batches = {
-        "search": config.search.batch_size,
+        **dict.fromkeys(SEARCHES, config.search.batch_size),
         "retrain": config.retrain.batch_size,
         "ranking": config.fidelity.training.batch_size,
         "probe": config.probed.batch_size,

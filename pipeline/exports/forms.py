@@ -16,6 +16,7 @@ from pipeline.exports.network import (
     trained_network,
 )
 from pipeline.exports.recorded_run import RecordedRun
+from pipeline.stages.contest import genotype_stage
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def write_safetensors(run: RecordedRun, folder: Path) -> None:
 
 FORMS = {
     "subset": Form(lambda _: "subset", subset.write_subset, lambda _: subset.FILES),
-    "genotype": Form(lambda _: "search", genotype.write_genotype, lambda _: genotype.FILES),
+    "genotype": Form(genotype_stage, genotype.write_genotype, lambda _: genotype.FILES),
     "onnx": Form(network_stage, onnx.write_onnx, None, onnx.SUFFIX, onnx.PACKAGES),
     "safetensors": Form(network_stage, write_safetensors, lambda _: (WEIGHTS, CONFIG, README)),
     "timm": Form(network_stage, timm.write_timm, timm.files_of),

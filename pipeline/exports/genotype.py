@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
 from pipeline.exports.recorded_run import RecordedRun
+from pipeline.stages.contest import genotype_stage
 from pipeline.stages.search import GENOTYPE
 
 TUPLE = "genotypes.py"
@@ -27,7 +28,7 @@ Genotype = namedtuple("Genotype", "normal normal_concat reduce reduce_concat")
 
 def write_genotype(run: RecordedRun, folder: Path) -> None:
     """Write genotype.json and genotypes.py."""
-    genotype = Genotype.load(run.path("search", GENOTYPE))
+    genotype = Genotype.load(run.path(genotype_stage(run.config), GENOTYPE))
     folder.mkdir()
     genotype.save(folder / GENOTYPE)
     name = constant_name(run.config.name)

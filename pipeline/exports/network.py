@@ -19,6 +19,7 @@ from pcdarts.genotype import Genotype
 from pcdarts.network import CellNetwork, CifarNetwork, ImageNetNetwork
 from pipeline.config import PipelineConfig, describe_invalid
 from pipeline.exports.recorded_run import RecordedRun
+from pipeline.stages.contest import genotype_stage
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
 from pipeline.stages.scorer import WEIGHTS as SCORER_WEIGHTS
 from pipeline.stages.search import GENOTYPE
@@ -167,7 +168,7 @@ def _load(run: RecordedRun, stage: str, images: Preprocessing) -> tuple[nn.Modul
         load_classifier_weights(network, artifact.path / SCORER_WEIGHTS)
         return network, config
     settings = run.config.retrain
-    genotype = Genotype.load(run.path("search", GENOTYPE))
+    genotype = Genotype.load(run.path(genotype_stage(run.config), GENOTYPE))
     network = build_network(genotype, settings, len(images.class_names))
     load_classifier_weights(network, artifact.path / NETWORK_WEIGHTS)
     assert isinstance(network, CellNetwork)

@@ -14,6 +14,7 @@ from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pipeline.config import PipelineConfig
+from pipeline.reports.contest_section import collect_contest, show_contest, verdict
 from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
     best_label,
@@ -63,17 +64,21 @@ def write_report(
     artifacts = goal_artifacts(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
     results |= collect_sections(made, store) | describe_start_up(run)
+    if "contest" in artifacts:
+        contest = collect_contest(artifacts["contest"], store, config.seed)
+        results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
         "cost": draw_costs(folder, results["cost"]),
         "cells": [_draw_cells(folder, Genotype.from_dict(results["genotype"]))],
-        "search": _draw_search(folder, artifacts),
+        "search": _draw_search(folder, artifacts["search"]),
         "training": _draw_curves(folder, artifacts),
         "images": draw_subset(folder, config, data, artifacts),
     }
     summary["start_up"] = start_up_rows(run)
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
+    summary["contest"] = _show_contest(folder, results)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
     return results
@@ -98,7 +103,8 @@ def _summary(
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
         "network": network
-        | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"},
+        | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"}
+        | _origin(results),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
@@ -110,12 +116,35 @@ def _summary(
     }
 
 
+def _origin(results: dict[str, Any]) -> dict[str, str]:
+    """Return how the network was found, as part of a sentence, and the name of its method."""
+    contest = results.get("contest")
+    if contest is None:
+        return {"origin": "found by PC-DARTS", "method": "PC-DARTS"}
+    found = contest["winner_kind"] in ("found", "earlier epoch")
+    method = "PC-DARTS" if found else f"{contest['winner']}, not found by PC-DARTS"
+    origin = f"of {contest['winner']}, which won a contest with those found by PC-DARTS"
+    return {"origin": origin, "method": method}
+
+
+def _show_contest(folder: Path, results: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the section of the contest and its verdict, or None without a contest."""
+    if "contest" not in results:
+        return None
+    contest = results["contest"]
+    return {
+        "section": show_contest(folder, contest),
+        "verdict": contest["verdict"],
+    }
+
+
 def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
     """List the files for other tools: (content, path)."""
     kinds = {
         "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
         "subset": (subset.SUBSET, "the images searched on, as indices into train"),
-        "search": (search.GENOTYPE, "the genotype"),
+        "search": (search.GENOTYPE, "the genotype that the search found"),
+        "contest": (search.GENOTYPE, "the genotype that won the contest"),
         "retrain": (retrain.WEIGHTS, "the trained network's weights"),
     }
     return [
@@ -127,18 +156,22 @@ def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
 
 def _cost_lines(
     config: PipelineConfig, cost: dict[str, Any], artifacts: Mapping[str, Artifact]
-) -> dict[str, str]:
+) -> dict[str, Any]:
     unit, stages = cost["unit"], [s for s in SELECTION if s in artifacts]
     alone, total = (show_cost(cost[key], unit) for key in ("search_alone", "total"))
-    names = " + ".join([*stages, "search"])
+    one = cost["searches"] == 1
+    searches = "search" if one else f"{cost['searches']} searches"
+    names = " + ".join([*stages, searches])
     unknown = f"; not included: {MADE_ELSEWHERE}" if config.subset.made_elsewhere else ""
     return {
         "search_alone": alone,
-        "search_stages": "search alone"
+        "search_stages": f"{searches} alone"
         + (", with its warm-up" if "scorer" in search.stages_of_search(config) else ""),
         "total": total,
         "total_line": f"In total ({names}): **{total}**{unknown}.",
         "total_stages": names,
+        "alone_note": "as reported in the paper" if one else "the paper reports one search",
+        "contest": None if cost["contest"] is None else show_cost(cost["contest"], unit),
         # The column of the published rows is in GPU-days.
         "days": three_figures(cost["search_alone"] / 24) if unit == "GPU-hours" else alone,
         "break_even": _break_even(cost),
@@ -162,8 +195,8 @@ def _draw_cells(folder: Path, genotype: Genotype) -> Picture:
     )
 
 
-def _draw_search(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
-    rows = read_metrics(artifacts["search"].path)
+def _draw_search(folder: Path, artifact: Artifact) -> list[Picture]:
+    rows = read_metrics(artifact.path)
     operations, edges = operation_trajectories(rows, OPERATIONS), edge_trajectories(rows)
     return [
         Picture.save(folder, "architecture", operations, "Operations over the search"),

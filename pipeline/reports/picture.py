@@ -62,10 +62,10 @@ def draw_costs(folder: Path, cost: Mapping[str, Any]) -> list[Picture]:
     words = ", ".join(f"{name} {format_cost(n, unit)}" for name, n in (stages | beside).items())
     title = "Cost of each stage"
     bars = Picture.save(folder, "cost", cost_bars(stages, unit, beside), title, f"{words}.")
-    searches, one = cost.get("break_even_searches"), cost.get("search_alone")
-    if searches is None or not isinstance(one, int | float):
+    searches, alone = cost.get("break_even_searches"), cost.get("search_alone")
+    if searches is None or not isinstance(alone, int | float):
         return [bars]
-    before = cost["total"] - one
+    before, one = cost["total"] - alone, cost.get("one_search", alone)
     figure = break_even_lines(before, one, cost["full_search"], searches, unit)
     words = (
         f"Cost against the number of searches: {format_cost(before, unit)} before the first and "

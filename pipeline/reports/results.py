@@ -11,9 +11,10 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.figures.study import StudyPoint
 from pipeline.config import PipelineConfig
+from pipeline.stages.contest import genotype_stage
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
-from pipeline.stages.search import GENOTYPE, stages_of_search
+from pipeline.stages.search import GENOTYPE, searches_of, stages_of_search
 from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
@@ -65,7 +66,7 @@ def collect_results(
         "software": software_of(attempts),
         "seed": config.seed,
         "subset": subset,
-        "genotype": Genotype.load(artifacts["search"].path / GENOTYPE).to_dict(),
+        "genotype": Genotype.load(artifacts[genotype_stage(config)].path / GENOTYPE).to_dict(),
         "network": {key: network[key] for key in ("parameters", "multiply_adds")},
         "accuracy": network["accuracy"],
         "cost": _cost(config, costs)
@@ -139,7 +140,8 @@ def selection_cost(costs: Mapping[str, Cost]) -> Cost:
 
 
 def search_cost(config: PipelineConfig, costs: Mapping[str, Cost]) -> Cost:
-    """Return the cost of the search, with that of its warm-up if the scorer is the supernet."""
+    """Return the cost of the search and its restarts, with that of their warm-up if the scorer is
+    the supernet."""
     return sum((costs[name] for name in stages_of_search(config) if name in costs), Cost())
 
 
@@ -183,16 +185,24 @@ def wall_hours_of(costs: Mapping[str, Cost]) -> dict[str, float]:
 
 
 def _cost(config: PipelineConfig, costs: Mapping[str, Cost]) -> dict[str, Any]:
-    search = search_cost(config, costs)
+    search, contest = search_cost(config, costs), costs.get("contest", Cost())
     total = cost_before_search(config, costs) + search
     return {
         "unit": sum(costs.values(), Cost()).unit,
         "stages": {name: hours_of(cost) for name, cost in costs.items()},
         "wall_hours": wall_hours_of(costs),
+        "searches": len(searches_of(config)),
+        "one_search": hours_of(_warm_up_cost(config, costs) + costs["search"]),
         "search_alone": hours_of(search),
         "total": hours_of(total),
-        "total_with_retraining": hours_of(total + costs["retrain"]),
+        "contest": hours_of(contest) if "contest" in costs else None,
+        "total_with_retraining": hours_of(total + contest + costs["retrain"]),
     }
+
+
+def _warm_up_cost(config: PipelineConfig, costs: Mapping[str, Cost]) -> Cost:
+    """Return the cost of the scorer if it is the warm-up of the search."""
+    return costs["scorer"] if "scorer" in stages_of_search(config) else Cost()
 
 
 def _break_even(
@@ -208,8 +218,8 @@ def _break_even(
         return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
     if config.subset.made_elsewhere:
         return {"break_even_searches": None, "break_even_basis": MADE_ELSEWHERE}
-    search = search_cost(config, costs)
-    warm_up = costs["scorer"] if "scorer" in stages_of_search(config) else Cost()
+    warm_up = _warm_up_cost(config, costs)
+    search = warm_up + costs["search"]
     full, basis = _full_search_hours(
         config, costs["search"], warm_up, subset_size, num_train, store, full_search
     )

@@ -80,13 +80,13 @@ def show_sections(
                 Picture.save(folder, file, figure, f"{title}: {file}")
                 for file, figure in _DRAW[name](artifact).items()
             ]
-            sections.append(_Section(name, title, text, tables, pictures, str(cost)))
+            sections.append(Section(name, title, text, tables, pictures, str(cost)))
     links = [(section.anchor, section.title) for section in sections]
     return {"cost_rows": rows, "sections": sections, "links": links}
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """A section of a report; tables are columns by title, the first one with row names."""
 
     anchor: str

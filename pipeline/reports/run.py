@@ -62,6 +62,9 @@ def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> 
             f"cost        {show_cost(cost['search_alone'], cost['unit'])} for the search alone",
             f"            {show_cost(cost['total'], cost['unit'])} including all earlier stages",
         ]
+        if "contest" in results:
+            costs.append(f"            {show_cost(cost['contest'], cost['unit'])} for the contest")
+            costs.append(f"contest     {results['contest']['verdict']}")
     console.log("")
     console.log(f"top-1 error {results['accuracy']['top1_error_last']:.2f} % (last epoch)")
     for line in costs:

@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.graph import Stage
 from pipeline.stages import (
     baseline,
+    contest,
     landscape,
     probe,
     ranking,
@@ -16,18 +17,17 @@ from pipeline.stages import (
     subset,
 )
 
-STAGES: dict[str, Stage[Any]] = {
-    stage.name: stage
-    for stage in (
-        scorer.STAGE,
-        scores.STAGE,
-        baseline.STAGE,
-        subset.STAGE,
-        search.STAGE,
-        retrain.STAGE,
-        probe.STAGE,
-        ranking.STAGE,
-        robustness.STAGE,
-        landscape.STAGE,
-    )
-}
+_ALL: tuple[Stage[Any], ...] = (
+    scorer.STAGE,
+    scores.STAGE,
+    baseline.STAGE,
+    subset.STAGE,
+    *search.STAGES,
+    contest.STAGE,
+    retrain.STAGE,
+    probe.STAGE,
+    ranking.STAGE,
+    robustness.STAGE,
+    landscape.STAGE,
+)
+STAGES = {stage.name: stage for stage in _ALL}

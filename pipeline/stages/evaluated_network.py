@@ -8,9 +8,9 @@ from classification.errors import ConfigError
 from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, StageSettings
+from pipeline.stages.contest import genotype_stage, load_genotype
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
 from pipeline.stages.scorer import ScorerNetwork
-from pipeline.stages.search import GENOTYPE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,10 +46,11 @@ class EvaluatedNetwork(StageSettings):
         """The name of its training dataset."""
         return "target" if self.scorer is None else "data"
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The dataset, and the stages that make it."""
-        return ("target", "search", "retrain") if self.scorer is None else ("data", "scorer")
+    def needs(self, config: PipelineConfig) -> tuple[str, ...]:
+        """Return its dataset and the stages that make it."""
+        if self.scorer is None:
+            return ("target", genotype_stage(config), "retrain")
+        return ("data", "scorer")
 
     def load(self, context: Context[Any]) -> nn.Module:
         """Load the trained classifier on the device."""
@@ -65,14 +66,12 @@ class EvaluatedNetwork(StageSettings):
     def build(self, context: Context[Any]) -> nn.Module:
         """Build a classifier of its architecture with random weights, on the CPU."""
         from evaluate.retrain import build_network
-        from pcdarts.genotype import Genotype
 
         num_classes = context.datasets[self.dataset].num_classes
         if self.scorer is not None:
             return self.scorer.build(num_classes)
         assert self.retrain is not None  # one of the two is given
-        genotype = Genotype.load(context.input("search", GENOTYPE))
-        return build_network(genotype, self.retrain, num_classes)
+        return build_network(load_genotype(context), self.retrain, num_classes)
 
 
 def check_evaluated_network(config: PipelineConfig, key: str, of: Of | None) -> None:

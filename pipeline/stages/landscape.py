@@ -86,7 +86,7 @@ def _landscape(config: PipelineConfig) -> LandscapeConfig:
 STAGE = Stage(
     "landscape",
     1,
-    lambda config: _evaluated(config).needs,
+    lambda config: _evaluated(config).needs(config),
     settings,
     check,
     run,

@@ -12,7 +12,7 @@ from classification.persistence.storage import write_atomically
 from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
-from pipeline.stages.search import GENOTYPE
+from pipeline.stages.contest import genotype_stage, load_genotype
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +36,10 @@ def run(context: Context[RetrainSettings]) -> None:
     from classification.persistence.workspace import read_metrics
     from evaluate.complexity import complexity_warning
     from evaluate.retrain import network_complexity, retrain, summarise_accuracy
-    from pcdarts.genotype import Genotype
 
     settings = context.settings
     target = context.datasets["target"]
-    genotype = Genotype.load(context.input("search", GENOTYPE))
+    genotype = load_genotype(context)
     complexity = network_complexity(genotype, settings.retrain, target)
     context.log(
         f"network: {complexity.parameters:,} parameters, {complexity.multiply_adds:,} multiply-adds"
@@ -86,7 +85,7 @@ def check(
 STAGE = Stage(
     "retrain",
     2,
-    lambda config: ("target", "search"),
+    lambda config: ("target", genotype_stage(config)),
     settings,
     check,
     run,

@@ -165,7 +165,7 @@ def _digest(weights: Path, number: int) -> str:
 STAGE = Stage(
     "robustness",
     1,
-    lambda config: _evaluated(config).needs,
+    lambda config: _evaluated(config).needs(config),
     settings,
     check,
     run,

@@ -1,13 +1,15 @@
-"""Search: PC-DARTS on the subset."""
+"""Search: PC-DARTS on the subset, once or, for a contest, several times with other seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
 from classification.data.config import AugmentationSettings
+from evaluate.contest_config import MAX_RESTARTS
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
 
 GENOTYPE = "genotype.json"
+SEARCHES = ("search", *(f"search-{number}" for number in range(2, MAX_RESTARTS + 1)))
+"""The first search and its restarts, which share the subset."""
 
 
 class SearchSettings(StageSettings):
@@ -68,11 +72,14 @@ def run(context: Context[SearchSettings]) -> None:
     genotype.save(context.workspace.path(GENOTYPE))
 
 
-def settings(config: PipelineConfig) -> SearchSettings:
-    """Return the settings of the stage."""
-    return SearchSettings(
-        search=config.search, augmentation=config.data.augmentation, seed=config.seed
-    )
+def settings(config: PipelineConfig, number: int = 1) -> SearchSettings:
+    """Return the settings of the search with this number. The first has the run's seed."""
+    seed = config.seed
+    if number > 1:
+        from classification.seeding import derive_seed  # slow to import
+
+        seed = derive_seed(seed, "restart", number)
+    return SearchSettings(search=config.search, augmentation=config.data.augmentation, seed=seed)
 
 
 def check(
@@ -97,13 +104,19 @@ def check(
     )
 
 
+def searches_of(config: PipelineConfig) -> tuple[str, ...]:
+    """Return the stages that search in a run of this config."""
+    return SEARCHES[: 1 if config.contest is None else config.contest.restarts]
+
+
 def stages_of_search(config: PipelineConfig) -> tuple[str, ...]:
-    """Return the stages whose cost is that of one search.
+    """Return the stages whose cost is that of the search and its restarts.
 
     With the supernet as scorer these include its warm-up: it is the first part of the search, so a
     search on all images pays for it too.
     """
-    return ("scorer", "search") if config.scorer.model == SUPERNET else ("search",)
+    warm_up = ("scorer",) if config.scorer.model == SUPERNET else ()
+    return (*warm_up, *searches_of(config))
 
 
 def _needs(config: PipelineConfig) -> tuple[str, ...]:
@@ -111,4 +124,16 @@ def _needs(config: PipelineConfig) -> tuple[str, ...]:
     return ("data", "subset", *own)
 
 
-STAGE = Stage("search", 3, _needs, settings, check, run, parallel=True)
+STAGES = tuple(
+    Stage(
+        name,
+        3,
+        _needs,
+        partial(settings, number=number),
+        check,
+        run,
+        parallel=True,
+        section=lambda config: "search",
+    )
+    for number, name in enumerate(SEARCHES, 1)
+)

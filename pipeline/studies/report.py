@@ -61,6 +61,7 @@ def write_study_report(
             _setting_row(key, trials, results, reference) for key, trials in settings.items()
         ],
         "searched": study.goal == "network",
+        "contested": any(trial.config.contest is not None for trial in study.trials),
         "columns": list(COLUMNS.values()) if study.config.agreement else [],
         "agreement": _agreement_rows(settings) if study.config.agreement else [],
         "table_6": _table_6(settings) if study.config.table_6 else [],
@@ -132,6 +133,7 @@ def _setting_row(
         "selection": _mean_cost([trial.selection for trial in trials]),
         "search": _mean_cost([trial.search_alone for trial in trials]),
         "total": _mean_cost([trial.total for trial in trials]),
+        "contest": _mean_cost([trial.contest for trial in trials]),
         "break_even": _break_even(trials, results),
     }
 
@@ -227,6 +229,7 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
                 "adds": _figure(summarise_seeds(adds)),
                 "search": _mean_days([c.search_alone for c in whole]),
                 "total": _mean_days([c.total for c in whole]),
+                "contest": _mean_days([c.contest for c in whole]),
             }
         )
     return rows

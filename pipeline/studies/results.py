@@ -56,8 +56,13 @@ class TrialResult:
 
     @property
     def search_alone(self) -> Cost:
-        """Cost of the search, which is what the paper reports."""
+        """Cost of the search and its restarts; the paper reports that of one search."""
         return search_cost(self.trial.config, self.costs)
+
+    @property
+    def contest(self) -> Cost:
+        """Cost of training the contestants, which is not part of the total."""
+        return self.costs.get("contest", Cost())
 
     @property
     def total(self) -> Cost:
@@ -111,6 +116,7 @@ def as_json(result: TrialResult) -> dict[str, Any]:
             "selection": hours_of(result.selection),
             "search_alone": hours_of(result.search_alone),
             "total": hours_of(result.total),
+            "contest": hours_of(result.contest),
         },
         "agreement": result.agreement,
     }

@@ -21,6 +21,7 @@ EXEMPT = {
     "name": "of the run's folder; artifacts are shared by runs of any name",
     "goal": "decides which stages run, and nothing of what one makes (tested below)",
     "fidelity.training.validation_fraction": "any but 0 is refused (tested below)",
+    "contest.training.validation_fraction": "any but 0 is refused (tested with the contest)",
 }
 
 SHIFTS = ("imagenet_a", "imagenet_o")
@@ -97,6 +98,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     held_out = {"kind": "folder", "root": place / "held-out", "hold_out": 0.3}
     dcutmix, cutout = {"kind": "dcutmix"}, {"kind": "cutout"}
     regularised = {"drop_block": 0.1, "label_smoothing": 0.1, "stochastic_depth": 0.1}
+    contest = {"restarts": 2, "published": ["darts_v1", "darts_v2"]}
     probe, brief = {"model": "resnet8", "epochs": 10}, {"network": "cifar"}
 
     def attacked(images: dict[str, Any], **shift: Path) -> dict[str, Any]:
@@ -120,6 +122,8 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "subset, cutout": {"goal": "subset", "probe": probe | {"mixing": cutout}},
         "ranking": {"goal": "ranking", "fidelity": {"training": brief | {"mixing": dcutmix}}},
         "ranking, cutout": {"goal": "ranking", "fidelity": {"training": {"mixing": cutout}}},
+        "contest": {"target": other, "contest": contest | {"training": {"mixing": dcutmix}}},
+        "contest, cutout": {"contest": contest | {"training": {"mixing": cutout}}},
         "imagenet": {"search": {"network": "imagenet"}, "retrain": {"network": "imagenet"}},
         "held out": {"data": held_out, "target": held_out},
         "attacked": attacked(plain),

@@ -1,0 +1,91 @@
+"""A brief training from scratch, the same for all architectures that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from classification.errors import ConfigError
+from classification.progress import Progress
+from evaluate.retrain_config import RetrainConfig
+from pcdarts.network_kind import smallest_network_input
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
+
+# Without regularisation, so that only the architectures differ.
+_BRIEF: dict[str, Any] = {
+    "channels": 16,
+    "cells": 8,
+    "epochs": 20,
+    "batch_size": 96,
+    "auxiliary_weight": 0.0,
+    "drop_path": 0.0,
+    "cutout": 0,
+}
+
+
+class BriefTraining(BaseModel, frozen=True, extra="forbid"):
+    """The training of each architecture in a comparison."""
+
+    training: RetrainConfig = Field(
+        default_factory=lambda: RetrainConfig.model_validate(_BRIEF),
+        description="of each architecture; defaults: 16 channels, 8 cells, 20 epochs, batches of "
+        "96, no auxiliary head, path dropout or Cutout",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _brief(cls, values: Any) -> Any:
+        given = values.get("training", {}) if isinstance(values, dict) else None
+        return values | {"training": _BRIEF | given} if isinstance(given, dict) else values
+
+    @field_validator("training")
+    @classmethod
+    def _holds_nothing_out(cls, training: RetrainConfig) -> RetrainConfig:
+        if training.validation_fraction:
+            raise ValueError(
+                f"validation_fraction {training.validation_fraction} has no effect, because the "
+                "last epoch is ranked; allowed: 0"
+            )
+        return training
+
+    def check(self, key: str, dataset: ImageDataset, source: str, images: int, what: str) -> None:
+        """Raise ConfigError if a network cannot train on `images` of the dataset.
+
+        `key` is the config's key, `source` the dataset's, and `what` describes the images.
+        """
+        training = self.training
+        training.mixing.check()
+        smallest = smallest_network_input(training.network)
+        if dataset.image_size < smallest:
+            raise ConfigError(
+                f"{source}.image_size: {dataset.image_size} is too small for the "
+                f"{training.network} network's reductions; allowed: at least {smallest}"
+            )
+        if images < training.batch_size:
+            raise ConfigError(
+                f"{key}.training.batch_size: {training.batch_size} exceeds the {images} {what}; "
+                "allowed: at most this number"
+            )
+
+
+@dataclass(frozen=True)
+class PartOfWork:
+    """Reports the progress of one training, in epochs, as progress of the whole comparison."""
+
+    progress: Progress
+    before: int
+    total: int
+    evaluated: str = "test"
+    """What the dataset's test split holds, for the display."""
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        """Add the epochs of the trainings before; steps are reported unchanged."""
+        if unit == "step":
+            self.progress(done, total, unit, **metrics)
+            return
+        named = {name.replace("test", self.evaluated): value for name, value in metrics.items()}
+        self.progress(self.before + done, self.total, unit, **named)

@@ -1,0 +1,194 @@
+"""Report section on a contest: whether the search paid, and at what cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from classification.persistence.untrusted_files import read_object
+from evaluate.figures.contest import Candidate, contest_front
+from evaluate.improvement import relative_improvement
+from evaluate.statistics import sample_deviation
+from pipeline.reports.page import show_cost
+from pipeline.reports.picture import Picture
+from pipeline.reports.results import hours_of
+from pipeline.reports.robustness_sections import Section
+from pipeline.reports.training_time import devices_of
+from pipeline.stages.contest import CONTEST
+from pipeline.store.ledger import Cost
+from pipeline.store.store import Artifact, Store
+
+TITLE = "The contest"
+
+
+def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, Any]:
+    """Return the contest's results for results.json: the contestants, and found against random.
+
+    All accuracies that are compared are those after the first round, in which all contestants
+    trained equally.
+    """
+    contest = read_object(artifact.path / CONTEST)
+    contestants = contest["contestants"]
+    improvement = relative_improvement(
+        _accuracies(contestants, "found"), _accuracies(contestants, "random"), seed
+    )
+    attempts = store.ledger.attempts([artifact.fingerprint])
+    return contest | {
+        "winner": contestants[contest["winner"]]["name"],
+        "winner_kind": contestants[contest["winner"]]["kind"],
+        "first_round": {
+            kind: _describe(_accuracies(contestants, kind))
+            for kind in dict.fromkeys(each["kind"] for each in contestants)
+        },
+        "relative_improvement": None
+        if improvement is None
+        else vars(improvement) | {"includes_zero": improvement.includes_zero},
+        "device": "; ".join(devices_of(attempts)),
+        "cost": {"unit": Cost.of(attempts).unit, "hours": hours_of(Cost.of(attempts))},
+    }
+
+
+def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
+    """Return the section, and write its figure into `folder`."""
+    rounds, images = contest["rounds"], contest["images"]
+    first = rounds[0]
+    text = (
+        f"{contest['verdict']} {first['contestants']} contestants trained on "
+        f"{images['train']:,} images of the target's train with the same settings, seed and number "
+        f"of steps; accuracies are on the other {images['held_out']:,}; test images were not used. "
+        f"Found, random and published are compared after round 1 ({_epochs(first)}), the "
+        "only round in which all trained. Later rounds "
+        f"({_later(rounds)}) choose the network to retrain: {contest['winner']}. Its accuracy in "
+        "the last round is optimistic, because it was chosen by it."
+    )
+    improvement = contest["relative_improvement"]
+    if improvement is not None and improvement["found"] == 1:
+        text += " With one search, the interval covers only the choice of the random architectures."
+    pictures = [
+        Picture.save(folder, "contest", _front(contest), "Held-out error against multiply-adds")
+    ]
+    hours = show_cost(contest["cost"]["hours"], contest["cost"]["unit"])
+    return Section("contest", TITLE, text, [_summary(contest), _table(contest)], pictures, hours)
+
+
+def verdict(contest: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
+    """Say in one sentence whether the search paid, and what it cost."""
+    unit = cost["unit"]
+    price = (
+        f"at {show_cost(cost['search_alone'], unit)} for the search alone, "
+        f"{show_cost(cost['total'], unit)} with all earlier stages, and "
+        f"{show_cost(cost['contest'], unit)} for the contest"
+    )
+    found = contest["relative_improvement"]
+    if found is None:
+        return f"Whether the search paid was not tested, for lack of random architectures: {price}."
+    gain = f"{100 * found['value']:+.1f} %"
+    if found["low"] is None:
+        return (
+            f"Whether the search paid is open ({gain} held-out accuracy relative to one random "
+            f"architecture, too few for an interval): {price}."
+        )
+    numbers = (
+        f"({gain} held-out accuracy relative to random architectures, 95 % interval "
+        f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f} %"
+    )
+    if found["includes_zero"]:
+        return (
+            f"It is not shown that the search paid {numbers}, which includes zero: no difference): "
+            f"{price}."
+        )
+    answer = "The search paid" if found["value"] > 0 else "The search did not pay"
+    return f"{answer} {numbers}): {price}."
+
+
+def _summary(contest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Found, random and published after the first round, and the relative improvement."""
+    kinds = contest["first_round"]
+    columns = {
+        f"round 1, {_epochs(contest['rounds'][0])}": list(kinds),
+        "n": [str(each["n"]) for each in kinds.values()],
+        "held-out accuracy (%)": [_with_deviation(each) for each in kinds.values()],
+        "best (%)": [f"{100 * each['best']:.2f}" for each in kinds.values()],
+    }
+    found = contest["relative_improvement"]
+    if found is not None:
+        interval = (
+            "no interval with one random architecture"
+            if found["low"] is None
+            else f"[{100 * found['low']:+.2f}, {100 * found['high']:+.2f}]"
+        )
+        row = ("found over random, relative (%)", f"{found['found']} and {found['random']}")
+        values = (*row, f"{100 * found['value']:+.2f} {interval}", "")
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    return columns
+
+
+def _table(contest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Every contestant: size, and accuracy after each round in which it trained."""
+    contestants = sorted(contest["contestants"], key=_rank)
+    columns = {
+        "contestant": [each["name"] for each in contestants],
+        "kind": [each["kind"] for each in contestants],
+        "parameters": [f"{each['parameters']:,}" for each in contestants],
+        "multiply-adds (M)": [f"{each['multiply_adds'] / 1e6:.2f}" for each in contestants],
+    }
+    for index, each in enumerate(contest["rounds"]):
+        columns[f"round {index + 1}, {_epochs(each)}"] = [
+            f"{100 * found[index]:.2f}" if index < len(found) else "–"
+            for found in (contestant["held_out_accuracies"] for contestant in contestants)
+        ]
+    return columns
+
+
+def _front(contest: Mapping[str, Any]) -> Any:
+    contestants = contest["contestants"]
+    names = [each["name"] for each in contestants]
+    return contest_front(
+        [
+            Candidate(
+                each["name"],
+                each["kind"],
+                100 * (1 - each["held_out_accuracies"][0]),
+                each["multiply_adds"],
+                each.get("latency_ms"),
+            )
+            for each in contestants
+        ],
+        names.index(contest["winner"]),
+        contest["device"],
+    )
+
+
+def _accuracies(contestants: Sequence[Mapping[str, Any]], kind: str) -> list[float]:
+    """Return the accuracies of a kind of contestants after the first round."""
+    return [each["held_out_accuracies"][0] for each in contestants if each["kind"] == kind]
+
+
+def _describe(accuracies: Sequence[float]) -> dict[str, Any]:
+    return {
+        "n": len(accuracies),
+        "mean": mean(accuracies),
+        "std": sample_deviation(accuracies),
+        "best": max(accuracies),
+    }
+
+
+def _with_deviation(found: Mapping[str, Any]) -> str:
+    spread = "" if found["std"] is None else f" ± {100 * found['std']:.2f}"
+    return f"{100 * found['mean']:.2f}{spread}"
+
+
+def _later(rounds: Sequence[Mapping[str, int]]) -> str:
+    later = [f"{each['contestants']} for {_epochs(each, 'more ')}" for each in rounds[1:]]
+    return ", then ".join(later) or "none here"
+
+
+def _epochs(each: Mapping[str, int], more: str = "") -> str:
+    return f"{each['epochs']} {more}epoch{'' if each['epochs'] == 1 else 's'}"
+
+
+def _rank(contestant: Mapping[str, Any]) -> tuple[int, float]:
+    """Sort by the round reached, then by the accuracy in it."""
+    accuracies = contestant["held_out_accuracies"]
+    return -len(accuracies), -accuracies[-1]
