@@ -19,15 +19,21 @@ from torch import Tensor
 
 from classification.data.augmentation import ColourJitter
 from classification.data.config import DataConfig as DataConfig
-from classification.data.decoding import Decoding, all_of, decode_images, native_size
+from classification.data.decoding import Decoding, Findings, all_of, decode_images, native_size
 from classification.data.file_index import FileIndex
 from classification.data.files import IMAGENET_NORMALIZATION, ImageFiles
+from classification.data.folder_pixels import FolderPixels, read_pixels
 from classification.data.folder_survey import SAMPLED, Sample, depth_used, look_at
 from classification.data.folders import list_images
 from classification.data.loaders import Images, ImageSet
-from classification.data.source import CIFAR_ROOT, source_of
+from classification.data.source import CIFAR_ROOT, join_source, listing_of
 from classification.data.strata import first_of_each_class, rank_in_class
-from classification.data.transforms import Augmentation, Normalization
+from classification.data.transforms import (
+    Augmentation,
+    Normalization,
+    channel_histogram,
+    constant_channels,
+)
 from classification.errors import ConfigError, DataError
 
 _DIGITS_LEVELS = 16  # the scans count dark pixels in blocks of 4×4
@@ -109,28 +115,33 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
     """
     if config.in_files:
         return _leave_in_files(config, key)
-    source = source_of(config)  # first: a file that changes while it is read has another source
-    decoding, notes, files = Decoding.of(config), list[str](), None
+    listing = listing_of(config)  # first: a file that changes while it is read is listed otherwise
+    decoding, notes = Decoding.of(config), list[str]()
+    counts, files = None, None
     if config.kind == "folder":
-        classes, train, test, decoding, notes, files = _read_folder(config, key)
+        classes, found = _read_folder(config, key, listing)
+        train, test, decoding, counts = found.train, found.test, found.decoding, found.counts
+        notes += found.notes
+        files = found.files
     elif config.kind == "digits":
         classes, train, test = _read_digits(config, key)
     else:
         classes, train, test = _read_cifar(config, key, download)
     side = train.image_size
-    notes += constant_channels(train.images)
+    counts = channel_histogram(train.images) if counts is None else counts
+    notes += constant_channels(counts)
     return ImageDataset(
         name=_name(config),
         classes=classes,
         train=train,
         test=test,
-        normalization=Normalization.of(train.images),
+        normalization=Normalization.of_histogram(counts),
         crop_padding=side // _PADDING_SHARE if config.crop_padding is None else config.crop_padding,
         flip=config.flips,
         lighting=config.lighting,
         decoding=decoding,
         notes=tuple(notes),
-        source=source,
+        source=None if listing is None else join_source(config, listing),
         files=files,
     )
 
@@ -187,27 +198,21 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
 
 
 def _read_folder(
-    config: DataConfig, key: str
-) -> tuple[tuple[str, ...], ImageSet, ImageSet, Decoding, list[str], FileIndex]:
-    """Class names, both splits, how they were decoded, notes on that, and the training files."""
+    config: DataConfig, key: str, listing: str | None
+) -> tuple[tuple[str, ...], FolderPixels]:
+    """Class names, and both splits with notes on how they were decoded."""
     found = list_images(config, key)
-    paths = [*found.train.paths, *found.test.paths]
-    side = config.image_size or native_size(paths)
-    _check_memory(len(paths), side, key)
-    # Scaled by the depth of the training images: test images choose nothing.
-    images, decoding, treated = decode_images(
-        paths, side, config.image_size is not None, Decoding.of(config), len(found.train)
-    )
-    train, test = (
-        ImageSet(part, files.labels)
-        for part, files in zip(
-            images.split([len(found.train), len(found.test)]),
-            (found.train, found.test),
-            strict=True,
-        )
-    )
-    notes = [*found.notes(), *decoding.describe(treated)]
-    return found.classes, train, test, decoding, notes, found.train
+
+    def decode() -> tuple[Tensor, Decoding, Findings]:
+        paths = [*found.train.paths, *found.test.paths]
+        side = config.image_size or native_size(paths)
+        _check_memory(len(paths), side, key)
+        # Scaled by the depth of the training images: test images choose nothing.
+        resize, train = config.image_size is not None, len(found.train)
+        return decode_images(paths, side, resize, Decoding.of(config), train)
+
+    pixels = read_pixels(config, listing, found, decode)
+    return found.classes, replace(pixels, notes=(*found.notes(), *pixels.notes))
 
 
 def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
@@ -266,16 +271,6 @@ def _check_files(samples: Sequence[Sample], config: DataConfig, key: str) -> lis
     if most > config.max_unreadable:
         raise DataError(f"{all_of(failures)}, or {key}.max_unreadable above {most - 1}")
     return [f"{all_of(failures)} ({key}.max_unreadable {config.max_unreadable})"]
-
-
-def constant_channels(images: Tensor) -> list[str]:
-    """A line that names the channels of uint8 images [N, C, H, W] that hold one value alone."""
-    lines = []
-    for name, channel in zip(("red", "green", "blue"), images.unbind(1), strict=True):
-        low, high = channel.aminmax()
-        if low == high:
-            lines.append(f"the {name} channel is {int(low)} in every training image")
-    return ["; ".join(lines)] if lines else []
 
 
 def _name(config: DataConfig) -> str:

@@ -4,16 +4,17 @@ Transparent images are composited over one colour. Images deeper than 8 bits a c
 the depth that their values use, found once for a dataset.
 """
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageColor, ImageOps
-from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from classification.data.config import DataConfig
 from classification.data.depth import (
@@ -25,9 +26,15 @@ from classification.data.depth import (
     largest_value,
 )
 from classification.data.image_file import opened, orientation, strict_pillow
+from classification.data.workers import call_in_processes
 from classification.errors import DataError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _CHUNK = 256  # images a thread takes at a time
+_IN_PROCESSES = 4_000  # images from which on processes decode them; they take a while to start
+_MOST_PROCESSES = 16
 _NAMED = 20  # unreadable files in a message
 _TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,11 +59,11 @@ class Decoding:
     bits: int = 16
 
     @classmethod
-    def of(cls, config: DataConfig) -> "Decoding":
+    def of(cls, config: DataConfig) -> Decoding:
         """What `config` asks for, before the depth is known."""
         return cls(config.background.lower(), config.exif_orientation)
 
-    def describe(self, images: "Findings", of: str = "") -> list[str]:
+    def describe(self, images: Findings, of: str = "") -> list[str]:
         """How images were treated otherwise than by copying their pixels, a line each way; `of`
         says of how many these are."""
         lines = []
@@ -108,6 +115,8 @@ class Decoding:
     def pixels(self, image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Tensor:
         """An image or its `box` (left, top, right, bottom): uint8 [3, H, W], or [1, H, W] if
         it is gray."""
+        from torchvision.transforms.v2 import functional  # slow to import
+
         plain = image if self.is_plain(image) else self.to_rgb(image)
         return functional.pil_to_tensor(plain if box is None else plain.crop(box))
 
@@ -141,13 +150,15 @@ def decode_images(
     decoding: Decoding = Decoding(),
     own_depth_of: int | None = None,
 ) -> tuple[Tensor, Decoding, Findings]:
-    """Decode files to uint8 [N, 3, image_size, image_size] in a pool of threads.
+    """Decode files to uint8 [N, 3, image_size, image_size] in threads, or many in processes.
 
     The shorter side is brought to `image_size` and the middle kept; without `resize` every image
     must have that size already. With `own_depth_of` images deeper than 8 bits are scaled by the
     depth that those among the first so many use (all, if none of these is deep); `decoding` is
     returned with that depth. Raises DataError naming all files that cannot be used.
     """
+    import torch  # slow to import, and worker processes need none of it
+
     job = _Job(paths, image_size, resize)
     with strict_pillow():
         job.run(range(len(paths)), decoding, measure=own_depth_of is not None)
@@ -160,7 +171,7 @@ def decode_images(
 
 
 class _Job:
-    """Files that threads decode, each into its place of `images`; what was found, by place."""
+    """Files to decode, each into its place of `images`; what was found, by place."""
 
     def __init__(self, paths: Sequence[Path], image_size: int, resize: bool) -> None:
         self.images = np.empty((len(paths), 3, image_size, image_size), dtype=np.uint8)
@@ -172,18 +183,42 @@ class _Job:
     def run(self, places: Sequence[int], decoding: Decoding, measure: bool = False) -> None:
         """Decode the files at `places`; with `measure` those deeper than 8 bits are measured
         instead. Raises DataError."""
-
-        def decode_some(start: int) -> None:
-            for i in places[start : start + _CHUNK]:
-                try:
-                    self._decode(i, decoding, measure)
-                except DataError as error:
-                    self._failures[i] = error
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(decode_some, range(0, len(places), _CHUNK)))
+        if (workers := _processes(len(places))) > 1:
+            size = -(-len(places) // workers)
+            parts = [places[start : start + size] for start in range(0, len(places), size)]
+            done_by: Callable[..., Iterator[_Job]] = call_in_processes
+        else:
+            parts = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
+            done_by = _call_in_threads
+        calls = [
+            ([self._paths[i] for i in part], self._size[0], self._resize, decoding, measure)
+            for part in parts
+        ]
+        for part, done in zip(parts, done_by(_decode_part, calls), strict=True):
+            self._take(part, done)
         if self._failures:
             raise all_of([self._failures[i] for i in sorted(self._failures)])
+
+    def decode_all(self, decoding: Decoding, measure: bool) -> None:
+        """Decode every file in this thread, and keep the failures."""
+        for i in range(len(self._paths)):
+            try:
+                self._decode(i, decoding, measure)
+            except DataError as error:
+                self._failures[i] = error
+
+    def _take(self, places: Sequence[int], done: _Job) -> None:
+        """Take what was found of the files at `places`."""
+        together = places[-1] - places[0] == len(places) - 1
+        self.images[slice(places[0], places[-1] + 1) if together else list(places)] = done.images
+        for own, found in (
+            (self.transparent, done.transparent),
+            (self.cut, done.cut),
+            (self.turned, done.turned),
+        ):
+            own.update(places[i] for i in found)
+        self.largest |= {places[i]: value for i, value in done.largest.items()}
+        self._failures |= {places[i]: error for i, error in done._failures.items()}
 
     def _decode(self, i: int, decoding: Decoding, measure: bool) -> None:
         with opened(self._paths[i]) as image:
@@ -205,6 +240,30 @@ class _Job:
         if rgb.size != self._size:
             rgb = ImageOps.fit(rgb, self._size, Image.Resampling.BILINEAR)
         self.images[i] = np.asarray(rgb).transpose(2, 0, 1)
+
+
+def _decode_part(
+    paths: Sequence[Path], image_size: int, resize: bool, decoding: Decoding, measure: bool
+) -> _Job:
+    job = _Job(paths, image_size, resize)
+    with strict_pillow():
+        job.decode_all(decoding, measure)
+    return job
+
+
+def _call_in_threads(
+    function: Callable[..., _Job], calls: Sequence[tuple[Any, ...]]
+) -> Iterator[_Job]:
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda arguments: function(*arguments), calls)
+
+
+def _processes(images: int) -> int:
+    """Return how many processes decode so many images; 1: threads do, which start at once but wait
+    for each other while they run Python."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    own = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(own, _MOST_PROCESSES) if images >= _IN_PROCESSES else 1
 
 
 def all_of(failures: Sequence[DataError]) -> DataError:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classification.persistence.storage import replacing
+from classification.persistence.storage import cache_folder, replacing
 
 _CACHED_FROM = 10_000  # files; fewer are listed faster than a cache is worth
 _SAMPLED = 256  # files whose size is compared with the kept one
@@ -141,8 +141,8 @@ class IndexCache:
         key = [_VERSION, os.fsdecode(root.resolve()), split, len(folders), at_most]
         self._description = json.dumps([*key, hashlib.sha256(repr(folders).encode()).hexdigest()])
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
-        home = _cache_home()
-        self._path = None if home is None else home / "nas-acceleration" / f"index-{name}.npz"
+        home = cache_folder()
+        self._path = None if home is None else home / f"index-{name}.npz"
         self._listed_ns = time.time_ns()
         self._changed = self._times()
 
@@ -209,17 +209,6 @@ def _digest_of_rest(file: BufferedReader | BufferedRandom) -> bytes:
     digest = hashlib.file_digest(file, "sha256").digest()
     file.seek(place)
     return digest
-
-
-def _cache_home() -> Path | None:
-    """Where the user's caches are (XDG Base Directory Specification); None if there is no home."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):  # noqa: PTH117 - what the specification asks for
-        return Path(named)
-    try:
-        return Path.home() / ".cache"
-    except RuntimeError:
-        return None
 
 
 def _fits(parts: Sequence[np.ndarray], folders: int) -> bool:

@@ -14,18 +14,28 @@ _SETTLED_NS = 2_000_000_000  # a file changed later than this may change again a
 
 
 def source_of(config: DataConfig) -> str | None:
-    """Return a digest of the settings and of the path, size and modification time of every file
-    that the images may come from; for digits, of scikit-learn's version.
+    """Return a digest of the settings and of `listing_of`; None if that is unknown."""
+    listing = listing_of(config)
+    return None if listing is None else join_source(config, listing)
+
+
+def join_source(config: DataConfig, listing: str) -> str:
+    """Return `source_of` a config whose `listing_of` is known."""
+    return hashlib.sha256(f"{config.model_dump_json()}{listing}".encode()).hexdigest()
+
+
+def listing_of(config: DataConfig) -> str | None:
+    """Return a digest of the path, size and modification time of every file that the images may
+    come from; for digits, of scikit-learn's version.
 
     None where that does not tell one content from another: for images that stay in their files,
     for symbolic links, for files that changed less than two seconds ago, for unreadable folders.
     """
     if config.in_files:
         return None
-    digest = hashlib.sha256(config.model_dump_json().encode())
+    digest = hashlib.sha256()
     if config.kind == "digits":
-        digest.update(version("scikit-learn").encode())
-        return digest.hexdigest()
+        return hashlib.sha256(version("scikit-learn").encode()).hexdigest()
     root = config.root or CIFAR_ROOT
     folder = root / _CIFAR_FOLDERS.get(config.kind, "")
     latest = time.time_ns() - _SETTLED_NS

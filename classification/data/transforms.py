@@ -35,15 +35,35 @@ class Normalization:
     @classmethod
     def of(cls, images: Tensor) -> "Normalization":
         """The statistics of uint8 images [N, C, H, W], by histogram: exact and O(1) in memory."""
+        return cls.of_histogram(channel_histogram(images))
+
+    @classmethod
+    def of_histogram(cls, counts: Tensor) -> "Normalization":
+        """The statistics of images with the `channel_histogram` counts, int64 [C, 256]."""
         values = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
-        for channel in images.unbind(1):
-            share = torch.bincount(channel.reshape(-1), minlength=256).double().cpu()
-            share /= share.sum()
+        for channel in counts.double():
+            share = channel / channel.sum()
             mean = float((share * values).sum())
             means.append(mean)
             stds.append(max(float((share * (values - mean) ** 2).sum()) ** 0.5, _LEAST_STD))
         return cls(tuple(means), tuple(stds))
+
+
+def channel_histogram(images: Tensor) -> Tensor:
+    """How often each channel of uint8 images [N, C, H, W] has each value: int64 [C, 256]."""
+    counts = [torch.bincount(c.reshape(-1), minlength=256) for c in images.unbind(1)]
+    return torch.stack(counts).cpu()
+
+
+def constant_channels(counts: Tensor) -> list[str]:
+    """A line that names the channels of a histogram, int64 [3, 256], that have one value alone."""
+    lines = []
+    for name, channel in zip(("red", "green", "blue"), counts, strict=True):
+        values = channel.nonzero().flatten().tolist()
+        if len(values) == 1:
+            lines.append(f"the {name} channel is {values[0]} in every training image")
+    return ["; ".join(lines)] if lines else []
 
 
 # Standard deviations and directions (columns) of the colours of ImageNet's training images along

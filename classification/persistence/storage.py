@@ -16,6 +16,7 @@ _REFUSALS = {
     errno.ESTALE, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.EMFILE,
     errno.ENFILE, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN, errno.ETIMEDOUT,
 }  # fmt: skip
+_CACHES = "nas-acceleration"
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -99,6 +100,20 @@ def refusal_of(
     return StorageError(
         f"{place}: {error.strerror}{how_much}; free some space, then run the same command to resume"
     )
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of this program's caches (XDG Base Directory Specification).
+
+    None if the user has no home.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):  # noqa: PTH117 - what the specification asks for
+        return Path(named) / _CACHES
+    try:
+        return Path.home() / ".cache" / _CACHES
+    except RuntimeError:
+        return None
 
 
 def _free(path: Path) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
+from classification.data.pixel_cache import kept_files
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts
 from pipeline.console import Console
@@ -28,9 +29,10 @@ def clean(
         bool, typer.Option("--dry-run", help="list what would be removed, remove nothing")
     ] = False,
 ) -> None:
-    """Delete artifacts that no run refers to.
+    """Delete artifacts that no run refers to, and kept images.
 
-    Lists them first, with their size and cost, and asks. Runs in .history and the trials of
+    Lists them first, with their size and cost, and asks. The decoded images of folders, kept in the
+    user's cache folder, are decoded again when a run needs them. Runs in .history and the trials of
     studies count as runs. The ledger is kept.
 
     \b
@@ -42,9 +44,13 @@ def clean(
     store = store_of({}, artifacts)
     referred = check_clean(store, folders)
     found = removable(store, referred)
-    _list(console, found)
+    decoded = [(path, path.stat().st_size) for path in kept_files()]
+    if found or not decoded:
+        _list(console, found)
+    for path, size in decoded:
+        console.log(f"to remove   {decimal(size)} of decoded images, {path}")
     _tell_of_history(console, store, referred, folders)
-    if dry_run or not found:
+    if dry_run or not (found or decoded):
         return
     if not yes:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -56,7 +62,13 @@ def clean(
     referred = check_clean(store, folders)
     still = {each.entry for each in removable(store, referred)}
     gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
-    console.log(f"removed     {_sum_of(gone)}")
+    for path, _ in decoded:
+        path.unlink(missing_ok=True)
+    if found or not decoded:
+        console.log(f"removed     {_sum_of(gone)}")
+    if decoded:
+        size = sum(size for _, size in decoded)
+        console.log(f"removed     {decimal(size)} of decoded images")
     kept = len(found) - len(gone)
     if kept:
         console.log(f"kept        {kept}, which are now needed or in use")

@@ -252,3 +252,20 @@ def test_whatever_is_referred_to_or_held_stays_and_all_else_goes(referred, held,
             if key not in begun and path.exists():
                 assert store.find("scorer", key) is not None
         assert store.ledger.path.read_bytes() == ledger
+
+
+def test_decoded_images_are_listed_and_removed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = tmp_path / "cache" / "nas-acceleration" / "pixels-0.bin"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(2000))
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "ledger.jsonl").touch()
+    (tmp_path / "runs").mkdir()
+    where = ["--artifacts", str(tmp_path / "artifacts"), "--runs", str(tmp_path / "runs")]
+    assert main(["clean", *where, "--dry-run"]) == 0
+    assert f"to remove   2.0 kB of decoded images, {kept}" in capsys.readouterr().out
+    assert kept.exists()
+    assert main(["clean", *where, "--yes"]) == 0
+    assert "removed     2.0 kB of decoded images" in capsys.readouterr().out
+    assert not kept.exists()
