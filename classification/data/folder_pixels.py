@@ -17,8 +17,7 @@ from classification.data.transforms import channel_histogram
 
 @dataclass(frozen=True)
 class FolderPixels:
-    """Both splits, the `channel_histogram` of the training images, how they were decoded, notes, and
-    the files of the training images."""
+    """Both splits, and the `channel_histogram` and the files of the training images."""
 
     train: ImageSet
     test: ImageSet
