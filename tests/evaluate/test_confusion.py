@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import nn
 
 from classification.data.loaders import ImageSet
-from classification.distributed import ALONE
+from classification.world import ALONE
 from evaluate.confusion import (
     Confusion,
     balanced_accuracy,
