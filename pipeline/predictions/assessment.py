@@ -65,7 +65,7 @@ class Assessment:
             "calibration_bins": [asdict(each) for each in self.bins],
             "classes": self.classes(),
             "most_confidently_wrong": [
-                {**asdict(each), "file": str(each.file)} for each in self.mistakes[:MOST_WRONG]
+                {**asdict(each), "file": _utf8(each.file)} for each in self.mistakes[:MOST_WRONG]
             ],
         }
 
@@ -170,6 +170,11 @@ def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _utf8(file: Path) -> str:
+    """A file's name need not be UTF-8, which JSON has to be."""
+    return str(file).encode("utf-8", "backslashreplace").decode()
 
 
 def _figure(value: float | None) -> str:

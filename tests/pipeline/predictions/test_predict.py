@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -258,6 +259,20 @@ def test_a_flat_folder_is_labelled_by_a_file(
     (tmp_path / "other.txt").write_text(lines.replace("bee", "wasp"))
     assert trained.predict(flat, "--label-file", tmp_path / "other.txt") == 2
     assert "other.txt: line 2: found class 'wasp'" in refusal(capsys)
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label, name in enumerate(CLASSES):
+        draw(tmp_path / name / "x.png", label, 0)
+        (tmp_path / name / "x.png").rename(tmp_path / name / os.fsdecode(b"\xff\x1b[31m.png"))
+    assert trained.predict(tmp_path, "--labels", "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["predictions"][0]["file"].endswith("\\udcff\\x1b[31m.png")
+    assert found["assessment"]["images"] == 3
+    assert "\x1b" not in captured.out + captured.err
 
 
 def test_bad_input_is_one_line_and_writes_nothing(
