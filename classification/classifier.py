@@ -10,11 +10,19 @@ from torch import Tensor
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import DeviceLoader, ImageSet
-from classification.errors import ConfigError
+from classification.data.transforms import Normalization
+from classification.errors import ArtifactError, ConfigError
 from classification.mixing import MixingContext
 from classification.models import build_classifier, smallest_classifier_input
+from classification.models.input_conversion import adapt_inputs
+from classification.models.input_statistics import (
+    AUTHORS,
+    STATISTICS,
+    InputStatistics,
+    statistics_beside,
+)
 from classification.models.network import Classifier
-from classification.models.weights import load_classifier_weights
+from classification.models.weights import is_authors_checkpoint, load_classifier_weights
 from classification.persistence.workspace import Workspace
 from classification.seeding import seeded
 from classification.training.recorded_losses import TrainingLosses, rows_in_order
@@ -24,6 +32,7 @@ from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import epoch_order, evaluate, fit, to_device
 
 _EVALUATION_BATCH = 512
+_AUTHORS_MODEL = "pyramidnet110"
 _STREAM = "scorer"  # random stream of the training
 
 
@@ -38,6 +47,52 @@ def load_scorer(model: str, num_classes: int, path: Path) -> Classifier:
     classifier = build_scorer(model, num_classes, seed=0)
     load_classifier_weights(classifier, path)
     return classifier
+
+
+def load_foreign_scorer(
+    config: ClassifierConfig, num_classes: int
+) -> tuple[Classifier, InputStatistics]:
+    """Load the classifier at `config.weights`, and the statistics of its training images.
+
+    Raises ArtifactError if the weights do not fit, ConfigError if the statistics are not known.
+    """
+    assert config.weights is not None
+    classifier = load_scorer(config.model, num_classes, config.weights)
+    statistics = config.normalization or statistics_beside(config.weights)
+    if statistics is None and config.model == _AUTHORS_MODEL:
+        statistics = AUTHORS if is_authors_checkpoint(config.weights) else None
+    if statistics is None:
+        raise ConfigError(
+            f"scorer.normalization: missing, and {config.weights} does not record how the images "
+            "were normalised in its training; allowed: {mean: [R, G, B], std: [R, G, B]}, of "
+            "pixels in [0, 1]"
+        )
+    return classifier, statistics
+
+
+def read_scorer(model: str, dataset: ImageDataset, path: Path) -> Classifier:
+    """Load the scorer that the scorer stage wrote to `path`, for the dataset's normalised images.
+
+    Raises ArtifactError if the weights do not fit.
+    """
+    classifier = load_scorer(model, dataset.num_classes, path)
+    if (path.parent / STATISTICS).exists():  # the weights were trained elsewhere
+        statistics = statistics_beside(path)
+        if statistics is None:
+            raise ArtifactError(f"{path.parent / STATISTICS}: damaged; no mean and std")
+        adapt_inputs(classifier, dataset.normalization, _normalization(statistics))
+    return classifier
+
+
+def adapt_foreign_scorer(config: ClassifierConfig, dataset: ImageDataset) -> Classifier:
+    """Load the classifier at `config.weights` for the dataset's normalised images."""
+    classifier, statistics = load_foreign_scorer(config, dataset.num_classes)
+    adapt_inputs(classifier, dataset.normalization, _normalization(statistics))
+    return classifier
+
+
+def _normalization(statistics: InputStatistics) -> Normalization:
+    return Normalization(statistics.mean, statistics.std)
 
 
 def train_classifier(
@@ -136,7 +191,7 @@ def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:
             f"allowed: at least {smallest}"
         )
     if config.weights is not None:
-        load_scorer(config.model, dataset.num_classes, config.weights)
+        load_foreign_scorer(config, dataset.num_classes)
     elif len(dataset.train) < config.batch_size:
         raise ConfigError(
             f"scorer.batch_size: {config.batch_size} exceeds the {len(dataset.train)} training "

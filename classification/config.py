@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 from classification.acceleration import GraphMode, Precision
 from classification.mixing import MixingConfig
 from classification.models import MODELS
+from classification.models.input_statistics import InputStatistics
 from classification.settings import WITHOUT_EFFECT
 from classification.training.schedules import Schedule, cosine_decay, one_cycle, step_decay
 
@@ -33,6 +34,11 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     )
     weights: Path | None = Field(
         None, description="load this trained scorer (safetensors or a torch checkpoint) instead"
+    )
+    normalization: InputStatistics | None = Field(
+        None,
+        description="mean and std with which the images of `weights` were normalised in training; "
+        "none: as recorded beside the weights, or those of the authors' checkpoint",
     )
     mixing: MixingConfig = Field(MixingConfig(), description="image mixing during training")
     epochs: int = Field(300, gt=0, description="passes over the training images")
@@ -103,6 +109,15 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
                 "cannot be used with model: supernet; the search section configures its warm-up"
             )
         return value
+
+    @field_validator("normalization")
+    @classmethod
+    def _of_weights(
+        cls, statistics: InputStatistics | None, info: ValidationInfo
+    ) -> InputStatistics | None:
+        if statistics is not None and info.data.get("weights", "invalid") is None:
+            raise ValueError("needs weights: a scorer trained here is given its own dataset's")
+        return statistics
 
     @field_validator("mixing")
     @classmethod

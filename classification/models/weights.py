@@ -42,6 +42,16 @@ def save_classifier_weights(model: nn.Module, path: Path) -> None:
     write_atomically(path, save(state))
 
 
+def is_authors_checkpoint(path: Path) -> bool:
+    """Whether a torch checkpoint has the form of the authors' PyramidNet-110: `net`, `module.`."""
+    if not path.is_file() or _is_safetensors(path):
+        return False
+    with memory_limit(2 * path.stat().st_size + _MAX_MEMORY):
+        content = _load_torch(path)
+    net = content.get("net") if isinstance(content, dict) else None
+    return isinstance(net, dict) and all(str(name).startswith("module.") for name in net)
+
+
 def load_classifier_weights(model: nn.Module, path: Path) -> None:
     """Load the weights stored at `path` into `model`, which stays on its device.
 

@@ -110,11 +110,11 @@ def _trained(
     config: PipelineConfig, mixing: MixingConfig, dataset: ImageDataset, artifacts: Path
 ) -> torch.nn.Module:
     """Load the config's scorer, whose gradients give the saliency."""
-    from classification.classifier import load_scorer
+    from classification.classifier import adapt_foreign_scorer, read_scorer
 
     scorer = config.scorer
     if scorer.weights is not None:
-        return load_scorer(scorer.model, dataset.num_classes, scorer.weights)
+        return adapt_foreign_scorer(scorer, dataset)
     trained = config.goal_alone.model_copy(update={"goal": "classifier"})
     key = fingerprints(STAGES, trained, {"data": dataset.content_hash})["scorer"]
     artifact = Store(artifacts).find("scorer", key) if artifacts.is_dir() else None
@@ -123,4 +123,4 @@ def _trained(
             f"--mixer {mixing.kind}: needs the trained scorer for its saliency, but it does not "
             "exist yet; run the config with --until scorer, or set scorer.weights"
         )
-    return load_scorer(scorer.model, dataset.num_classes, artifact.path / WEIGHTS)
+    return read_scorer(scorer.model, dataset, artifact.path / WEIGHTS)

@@ -136,7 +136,7 @@ def _find_mixes(
             "The losses were recorded during the scorer's training, on the mixes of its epochs, "
             "which are not kept."
         )
-    model = ScorerNetwork.of(config).read(scorer.path / WEIGHTS, data.num_classes)
+    model = ScorerNetwork.of(config).read(scorer.path / WEIGHTS, data)
     train = data.in_memory()
     found: dict[int, Mixes] = {}
     for name in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):

@@ -13,6 +13,7 @@ from classification.config import SUPERNET, ClassifierConfig
 from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError
 from classification.mixing import MixingConfig
+from classification.models.input_statistics import InputStatistics, statistics_beside
 from classification.settings import WITHOUT_EFFECT, part_of
 from pcdarts.search_config import SupernetConfig
 from pipeline.config import PipelineConfig
@@ -49,10 +50,15 @@ class WarmedUpSupernet(StageSettings):
 
 
 class LoadedScorer(StageSettings):
-    """A classifier loaded from a file, identified by the file's digest, not by its path."""
+    """A classifier loaded from a file, identified by the file's digest, not by its path.
+
+    `normalization` is that of the config or of a file beside the weights; if it is None, the
+    content of the weights decides.
+    """
 
     model: str
     digest: str
+    normalization: InputStatistics | None
     weights: Path = Field(json_schema_extra=WITHOUT_EFFECT)
 
 
@@ -60,12 +66,12 @@ ScorerSettings = TrainedScorer | WarmedUpSupernet | LoadedScorer
 
 
 def run(context: Context[ScorerSettings]) -> None:
-    """Data → scorer.safetensors, metrics.jsonl.
+    """Data → scorer.safetensors, metrics.jsonl; of loaded weights also normalization.json.
 
     With record_losses also training_losses.npy and training_entropies.npy [N, E]; for a supernet
     also supernet.safetensors, from which the search continues.
     """
-    from classification.classifier import load_scorer, train_classifier  # slow to import
+    from classification.classifier import load_foreign_scorer, train_classifier  # slow to import
     from classification.models.weights import save_classifier_weights
     from classification.persistence.checkpoint import save_checkpoint
     from pcdarts.warm_up import warm_up
@@ -73,7 +79,11 @@ def run(context: Context[ScorerSettings]) -> None:
     settings, data = context.settings, context.datasets["data"]
     model: nn.Module
     if isinstance(settings, LoadedScorer):
-        model = load_scorer(settings.model, data.num_classes, settings.weights)
+        config = ClassifierConfig(
+            model=settings.model, weights=settings.weights, normalization=settings.normalization
+        )
+        model, statistics = load_foreign_scorer(config, data.num_classes)
+        statistics.save(context.workspace.directory)
         context.log(f"scorer loaded from {settings.weights}; its training cost is not included")
     elif isinstance(settings, WarmedUpSupernet):
         model, state = warm_up(
@@ -103,7 +113,12 @@ def settings(config: PipelineConfig) -> ScorerSettings:
     scorer = config.scorer
     if scorer.weights is not None:
         digest = file_digest(scorer.weights)
-        return LoadedScorer(model=scorer.model, digest=digest, weights=scorer.weights)
+        return LoadedScorer(
+            model=scorer.model,
+            digest=digest,
+            normalization=scorer.normalization or statistics_beside(scorer.weights),
+            weights=scorer.weights,
+        )
     augmentation = config.data.augmentation
     if scorer.model == SUPERNET:
         return WarmedUpSupernet(
@@ -165,21 +180,22 @@ class ScorerNetwork(StageSettings):
             return build_supernet(num_classes, self.supernet, seed=0)
         return build_scorer(self.model, num_classes, seed=0)
 
-    def read(self, path: Path, num_classes: int) -> nn.Module:
-        """Load the scorer with the stage's weights in `path`, on the CPU."""
-        from classification.classifier import load_scorer
+    def read(self, path: Path, dataset: ImageDataset) -> nn.Module:
+        """Load the scorer with the stage's weights in `path`, on the CPU, for the dataset's
+        normalised images."""
+        from classification.classifier import read_scorer
         from pcdarts.warm_up import load_supernet
 
         if self.supernet is not None:
-            return load_supernet(self.supernet, num_classes, path)
-        return load_scorer(self.model, num_classes, path)
+            return load_supernet(self.supernet, dataset.num_classes, path)
+        return read_scorer(self.model, dataset, path)
 
     def load(self, context: Context[Any]) -> nn.Module:
         """Load the scorer of the earlier stage, on the device."""
         from classification.training.trainer import to_device
 
-        num_classes = context.datasets["data"].num_classes
-        return to_device(self.read(context.input("scorer", WEIGHTS), num_classes), context.device)
+        model = self.read(context.input("scorer", WEIGHTS), context.datasets["data"])
+        return to_device(model, context.device)
 
 
 STAGE = Stage(

@@ -12,7 +12,7 @@ from statistics import mean
 import numpy as np
 import torch
 
-from classification.classifier import load_scorer
+from classification.classifier import read_scorer
 from classification.config import SUPERNET
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
@@ -166,7 +166,7 @@ def _traits(
     """Describe the subset of the trial `seen` with the scorer of `viewer`."""
     config = viewer.trial.config
     weights = viewer.artifacts["scorer"].path / WEIGHTS
-    model = load_scorer(config.scorer.model, data.num_classes, weights)
+    model = read_scorer(config.scorer.model, data, weights)
     to_device(model, device)
     subset = Subset.load(seen.artifacts["subset"].path / SUBSET)
     images = data.in_memory().take(torch.tensor(subset.indices)).to(device)

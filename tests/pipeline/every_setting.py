@@ -137,7 +137,7 @@ def _values(annotation: Any, own: Any, paths: Sequence[Path]) -> Iterator[Any]:
     elif origin is tuple:
         yield ()
         if own:
-            yield from (own[:-1], own[1:], own[:1])
+            yield from (own[:-1], own[1:], own[:1], own[::-1])
     elif annotation is bool:
         yield from (True, False)
     elif annotation is int:

@@ -101,6 +101,9 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     contest = {"restarts": 2, "published": ["darts_v1", "darts_v2"]}
     probe, brief = {"model": "resnet8", "epochs": 10}, {"network": "cifar"}
 
+    statistics = {"mean": (0.1, 0.2, 0.3), "std": (0.2, 0.3, 0.4)}
+    normalised = {"weights": place / "a.safetensors", "normalization": statistics}
+
     def attacked(images: dict[str, Any], **shift: Path) -> dict[str, Any]:
         substitutes = [{"weights": place / "a.safetensors"}]
         shown = shift | {"out_of_distribution": images}
@@ -113,6 +116,8 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "classifier": {"goal": "classifier", "scorer": regularised},
         "supernet": {"scorer": {"model": "supernet"}},
         "loaded": {"scorer": {"weights": place / "a.safetensors"}},
+        "normalised": {"scorer": normalised},
+        "probe, normalised": {"goal": "subset", "probe": probe | normalised},
         "dropout": {"subset": {"measure": "mc_dropout"}},
         "recorded": {"scorer": {"record_losses": True}, "scores": {"source": "training"}},
         "two lists": {"subset": {"measure": "random", "architecture_fraction": 0.1}},
