@@ -75,4 +75,5 @@ def test_a_mixer_of_the_networks_gradients_is_drawn_with_loaded_weights(config):
     torch.manual_seed(0)
     weights = config.parent / "scorer.safetensors"
     save_classifier_weights(build_classifier("resnet8", 3), weights)
-    assert draw(config, "puzzlemix", overrides=[f"scorer.weights={weights}"])
+    own = "scorer.normalization={mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5]}"
+    assert draw(config, "puzzlemix", overrides=[f"scorer.weights={weights}", own])
