@@ -304,6 +304,10 @@ def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
     overrides = ["--set", f"scorer.weights={weights}", "--until", "scores"]
     assert command(finished, "run", config, "--name", "loaded", *overrides) == 0
     assert "not included" in capsys.readouterr().out
+    (kept,) = (finished / "artifacts" / "scorer").glob("*/normalization.json")
+    of_run = json.loads((weights.parent / "artifact.json").read_text())["preprocessing"]
+    kept = json.loads(kept.read_text())
+    assert kept == {"mean": of_run["mean"], "std": of_run["std"]}
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])

@@ -16,7 +16,7 @@ from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_object
 
 STATISTICS = "normalization.json"  # beside weights
-_BESIDE = (STATISTICS, "config.json", "manifest.json")  # the last two: of exports and artifacts
+_BESIDE = (STATISTICS, "config.json", "artifact.json")  # the last two: of exports and artifacts
 _WITHIN = ("pretrained_cfg", "preprocessing")  # of timm's config.json, of a manifest
 
 _Mean = Annotated[float, Field(ge=0, le=1)]

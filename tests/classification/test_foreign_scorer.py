@@ -19,6 +19,8 @@ from classification.errors import ConfigError
 from classification.models.input_conversion import adapt_inputs
 from classification.models.input_statistics import AUTHORS, InputStatistics, statistics_beside
 from classification.models.weights import save_classifier_weights
+from pipeline.exports.network import CONFIG
+from pipeline.store.store import MANIFEST
 
 OWN = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 0.125)}
 
@@ -71,9 +73,9 @@ def test_the_stages_that_read_the_stored_scorer_convert_as_well(weights, data):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("config.json", {"format": 1, **OWN}),
-        ("config.json", {"architecture": "x", "pretrained_cfg": OWN}),
-        ("manifest.json", {"preprocessing": OWN}),
+        (CONFIG, {"format": 1, **OWN}),
+        (CONFIG, {"architecture": "x", "pretrained_cfg": OWN}),
+        (MANIFEST, {"preprocessing": OWN}),
     ],
 )
 def test_statistics_are_read_from_what_lies_beside_exported_or_stored_weights(
