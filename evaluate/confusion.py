@@ -1,7 +1,9 @@
 """Confusion matrix of a classifier, its errors by class and its balanced accuracy."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,13 +12,17 @@ from torch import Tensor, nn
 
 from classification.acceleration import Precision, autocast
 from classification.data.loaders import Images
-from classification.distributed import World
+from classification.errors import ArtifactError
+from classification.persistence.storage import write_atomically
+from classification.persistence.untrusted_files import read_json
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
+from classification.world import ALONE, World
 
 Counts = NDArray[np.integer]
 """Images by true class (rows) and predicted class (columns), [C, C]."""
 
+CONFUSION = "confusion.json"
 _BATCH = 256
 
 
@@ -28,7 +34,7 @@ def count_confusions(
     num_classes: int,
     *,
     device: torch.device,
-    world: World,
+    world: World = ALONE,
     precision: Precision = "fp32",
 ) -> Counts:
     """Count the images by true and predicted class, int64 [C, C]; `model` is on `device`.
@@ -46,6 +52,23 @@ def count_confusions(
             pairs = labels * num_classes + predicted
             counts += pairs.bincount(minlength=len(counts))
     return world.sum(counts).view(num_classes, num_classes).cpu().numpy()
+
+
+def save_confusions(counts: Counts, path: Path) -> None:
+    """Write the counts as JSON, a list of rows."""
+    write_atomically(path, json.dumps(counts.tolist()) + "\n")
+
+
+def read_confusions(path: Path) -> Counts:
+    """Read what `save_confusions` wrote. Raises ArtifactError, naming the file, if it is none."""
+    rows = read_json(path)
+    try:
+        counts = np.asarray(rows)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: damaged; not a table of numbers") from error
+    if counts.dtype.kind != "i" or counts.ndim != 2 or len(counts) != counts.shape[1]:
+        raise ArtifactError(f"{path}: damaged; not a square table of counts")
+    return counts
 
 
 def class_errors(counts: Counts) -> list[float | None]:

@@ -12,6 +12,7 @@ from pcdarts.genotype import Genotype, runners_up
 _COLLAPSED = 4  # edges without parameters of a normal cell's eight; the published cells have 0 to 3
 _UNTRAINED = 0.95  # times the loss of guessing, above which a loss counts as that of guessing
 _UNIFORM = 0.1  # share of 1/8 by which softmax(α) may differ and still count as uniform
+_SHOWN = 2  # edges of a near tie, those of the narrowest margins
 _WITHOUT_PARAMETERS = {
     "skip_connect": "skip connections",
     "max_pool_3x3": "max pools",
@@ -68,12 +69,14 @@ def _near_tie(cell: str, alphas: Tensor, betas: Tensor) -> str | None:
     uniform = 1 / weights.shape[1]
     if float((weights - uniform).abs().max()) > _UNIFORM * uniform:
         return None
+    margins = sorted(runners_up(alphas, betas), key=lambda found: found[1] - found[2])
     edges = ", ".join(
         f"{edge.operation} from {edge.source} {strength:.4f} over {following:.4f}"
-        for edge, strength, following in runners_up(alphas, betas)
+        for edge, strength, following in margins[:_SHOWN]
     )
     return (
         f"the {cell} cell is a near tie: softmax(α) is {float(weights.min()):.4f} to "
-        f"{float(weights.max()):.4f}, where {uniform:.4f} is undecided. softmax(α)·softmax(β) of "
-        f"each edge, over the next best choice of its node: {edges}"
+        f"{float(weights.max()):.4f}, where {uniform:.4f} is undecided. Of its {len(margins)} "
+        "edges, these have the narrowest margins of softmax(α)·softmax(β) over the next best "
+        f"choice of the node: {edges}"
     )

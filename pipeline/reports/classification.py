@@ -20,6 +20,7 @@ from evaluate.published.error_rates import published_row, published_tables
 from evaluate.published.rows import PublishedError, PublishedTable, Setting, published_dataset
 from evaluate.retrain import summarise_accuracy
 from pipeline.config import PipelineConfig
+from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.page import (
     best_label,
     cost_row,
@@ -57,6 +58,7 @@ def write_classification_report(
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
     results |= collect_sections(artifacts, store) | describe_start_up(folder)
+    results["classes"] = collect_classes(scorer, data)
     curves = learning_curves(read_metrics(scorer.path), _title(results))
     attempts = store.ledger.attempts([scorer.fingerprint])
     on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)
@@ -77,6 +79,7 @@ def write_classification_report(
             ]
         },
         "weights": str(scorer.path / WEIGHTS),
+        "classes": show_classes(folder.report, scorer, results["classes"]),
         "robustness_sections": show_sections(folder.report, config, artifacts, store, results),
         "tables": _tables(results, Setting.of(config.scorer)),
     }

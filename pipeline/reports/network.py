@@ -14,6 +14,7 @@ from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pcdarts.operations import OPERATIONS
 from pipeline.config import PipelineConfig
+from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.contest_section import collect_contest, show_contest, verdict
 from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
@@ -36,10 +37,12 @@ from pipeline.reports.results import (
 )
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
+from pipeline.reports.scorer_comparison import collect_scorer, compare_with_scorer
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
 from pipeline.store.store import Artifact, Store
 
+_IMAGENET_CLASSES = 1000  # of a target for which the paper's Table 6 is shown
 _CURVES = {
     "scorer": "Scorer: training with image mixing",
     "search": "Search: supernet weights and architecture",
@@ -67,6 +70,8 @@ def write_report(
     if "contest" in artifacts:
         contest = collect_contest(artifacts["contest"], store, config.seed)
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
+    results["classes"] = collect_classes(artifacts["retrain"], datasets["target"])
+    results["scorer"] = collect_scorer(config, datasets, artifacts, results["cost"])
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
@@ -77,6 +82,8 @@ def write_report(
         "images": draw_subset(folder, config, data, artifacts),
     }
     summary["start_up"] = start_up_rows(run)
+    summary["scorer"] = compare_with_scorer(results)
+    summary["classes"] = show_classes(folder, artifacts["retrain"], results["classes"])
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
     summary["contest"] = _show_contest(folder, results)
     write_page(folder, "report.md.j2", summary, results)
@@ -109,7 +116,7 @@ def _summary(
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(config, cost, artifacts),
-        "published": TABLE_6,
+        "published": TABLE_6 if datasets["target"].num_classes == _IMAGENET_CLASSES else [],
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "files": _files(artifacts),
         "warnings": _warnings(config, datasets, artifacts, results),

@@ -76,6 +76,7 @@ def describe_dataset(dataset: "ImageDataset") -> dict[str, Any]:
     return {
         "name": dataset.name,
         "image_size": size,
+        "classes": dataset.num_classes,
         "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test "
         f"images of {dataset.num_classes} classes, {size}×{size}",
     }

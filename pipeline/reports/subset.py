@@ -10,6 +10,7 @@ from classification.settings import effective_settings
 from evaluate.figures.training import learning_curves
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
+from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.classification import describe_augmentation, describe_optimizer
 from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
@@ -56,6 +57,7 @@ def write_subset_report(
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
     results |= describe_start_up(run)
+    results["classes"] = collect_classes(artifacts["probe"], data)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
@@ -89,6 +91,7 @@ def write_subset_report(
             "images": draw_subset(folder, config, data, artifacts),
         },
         "start_up": start_up_rows(run),
+        "classes": show_classes(folder, artifacts["probe"], results["classes"]),
         "robustness_sections": show_sections(folder, config, made, store, results),
         "indices": str(artifacts["subset"].path / SUBSET),
     }

@@ -36,22 +36,33 @@ class ProbeSettings(StageSettings):
 
 
 def run(context: Context[ProbeSettings]) -> None:
-    """Data, subset → probe.json, metrics.jsonl."""
+    """Data, subset → probe.json, confusion.json, metrics.jsonl."""
     from classification.classifier import train_classifier  # slow to import
     from classification.persistence.workspace import read_metrics
+    from evaluate.confusion import CONFUSION, count_confusions, save_confusions
     from evaluate.retrain import summarise_accuracy
     from subsample.selection import Subset
 
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
-    train_classifier(
+    model = train_classifier(
         data.with_train(subset.indices),
         settings.probe,
         seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
+    counts = count_confusions(
+        model,
+        data.test,
+        data.normalization,
+        data.num_classes,
+        device=context.device,
+        world=context.workspace.world,
+        precision=settings.probe.precision,
+    )
+    save_confusions(counts, context.workspace.path(CONFUSION))
     rows = read_metrics(context.workspace.directory)
     summary = {"images": len(subset.indices), "accuracy": summarise_accuracy(rows)}
     write_atomically(context.workspace.path(SUMMARY), json.dumps(summary, indent=1) + "\n")
@@ -103,7 +114,7 @@ def check(
 
 STAGE = Stage(
     "probe",
-    1,
+    2,
     lambda config: ("data", "subset"),
     settings,
     check,

@@ -31,10 +31,11 @@ class RetrainSettings(StageSettings):
 
 
 def run(context: Context[RetrainSettings]) -> None:
-    """Target, genotype → network.safetensors, network.json, metrics.jsonl."""
+    """Target, genotype → network.safetensors, network.json, confusion.json, metrics.jsonl."""
     from classification.models.weights import save_classifier_weights  # slow to import
     from classification.persistence.workspace import read_metrics
     from evaluate.complexity import complexity_warning
+    from evaluate.confusion import CONFUSION, count_confusions, save_confusions
     from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 
     settings = context.settings
@@ -56,6 +57,16 @@ def run(context: Context[RetrainSettings]) -> None:
         workspace=context.workspace,
     )
     save_classifier_weights(network, context.workspace.path(WEIGHTS))
+    counts = count_confusions(
+        network,
+        target.test,
+        target.normalization,
+        target.num_classes,
+        device=context.device,
+        world=context.workspace.world,
+        precision=settings.retrain.precision,
+    )
+    save_confusions(counts, context.workspace.path(CONFUSION))
     summary = {
         "parameters": complexity.parameters,
         "auxiliary_parameters": complexity.auxiliary_parameters,
@@ -84,7 +95,7 @@ def check(
 
 STAGE = Stage(
     "retrain",
-    2,
+    3,
     lambda config: ("target", genotype_stage(config)),
     settings,
     check,

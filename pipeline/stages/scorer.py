@@ -66,14 +66,22 @@ ScorerSettings = TrainedScorer | WarmedUpSupernet | LoadedScorer
 
 
 def run(context: Context[ScorerSettings]) -> None:
-    """Data → scorer.safetensors, metrics.jsonl; of loaded weights also normalization.json.
+    """Data → scorer.safetensors, confusion.json, metrics.jsonl; of loaded weights also
+    normalization.json.
 
-    With record_losses also training_losses.npy and training_entropies.npy [N, E]; for a supernet
-    also supernet.safetensors, from which the search continues.
+    With record_losses also training_losses.npy and training_entropies.npy [N, E]. A supernet has
+    supernet.safetensors, from which the search continues, and no confusion.json, as it is no
+    classifier to use.
     """
-    from classification.classifier import load_foreign_scorer, train_classifier  # slow to import
+    from classification.classifier import (  # slow to import
+        load_foreign_scorer,
+        read_scorer,
+        train_classifier,
+    )
     from classification.models.weights import save_classifier_weights
     from classification.persistence.checkpoint import save_checkpoint
+    from classification.training.trainer import to_device
+    from evaluate.confusion import CONFUSION, count_confusions, save_confusions
     from pcdarts.warm_up import warm_up
 
     settings, data = context.settings, context.datasets["data"]
@@ -106,6 +114,20 @@ def run(context: Context[ScorerSettings]) -> None:
             workspace=context.workspace,
         )
     save_classifier_weights(model, context.workspace.path(WEIGHTS))
+    if isinstance(settings, WarmedUpSupernet):
+        return
+    if isinstance(settings, LoadedScorer):  # with its own normalization of the images
+        model = read_scorer(settings.model, data, context.workspace.path(WEIGHTS))
+    counts = count_confusions(
+        to_device(model, context.device),
+        data.test,
+        data.normalization,
+        data.num_classes,
+        device=context.device,
+        world=context.workspace.world,
+        precision=settings.scorer.precision if isinstance(settings, TrainedScorer) else "fp32",
+    )
+    save_confusions(counts, context.workspace.path(CONFUSION))
 
 
 def settings(config: PipelineConfig) -> ScorerSettings:
@@ -200,7 +222,7 @@ class ScorerNetwork(StageSettings):
 
 STAGE = Stage(
     "scorer",
-    2,
+    3,
     lambda config: ("data",),
     settings,
     check,

@@ -79,9 +79,12 @@ def test_a_cell_whose_operations_are_hardly_told_apart_is_a_near_tie() -> None:
     (warning,) = search_warnings([_row(1.0, alphas=alphas)], TEN)
     high, low = math.exp(0.05) / (7 + math.exp(0.05)), 1 / (7 + math.exp(0.05))
     assert f"the normal cell is a near tie: softmax(α) is {low:.4f} to {high:.4f}" in warning
-    # Of the first node both edges are chosen; of the second, a third one is as strong.
-    assert f"sep_conv_3x3 from 0 {high / 2:.4f} over {low / 2:.4f}" in warning
+    # Of the first node both edges are chosen; of the second, a third one is as strong, so that
+    # its margins are narrower.
+    assert f"sep_conv_3x3 from 0 {high / 2:.4f} over {low / 2:.4f}" not in warning
     assert f"sep_conv_3x3 from 0 {high / 3:.4f} over {high / 3:.4f}" in warning
+    assert "Of its 8 edges" in warning
+    assert warning.count(" over ") == 3  # the sentence and two edges
     alphas[:, 4] = 0.2  # softmax 0.1486: 19 % above uniform
     assert search_warnings([_row(1.0, alphas=alphas)], TEN) == []
 

@@ -99,7 +99,7 @@ def test_the_report_has_the_curve_and_nothing_of_a_search(finished):
     report = finished.folder / "runs" / "tiny" / "report"
     assert {path.name for path in report.iterdir()} == {
         *("report.html", "report.md", "results.json", "record.json"),
-        *("training.pdf", "training.png"),
+        *("training.pdf", "training.png", "confusion.pdf", "confusion.png"),
     }
     assert "(training.png)" in finished.after
     assert "subset" not in finished.after.lower()

@@ -173,7 +173,8 @@ def test_the_page_says_what_report_md_says(folder):
         f"{results['network']['parameters']:,}",
         f"{results['network']['multiply_adds']:,}",
         "24 of 48 images",
-        "PC-DARTS (High CV Sub-sampled CIFAR100) published",
+        "The found network and the scorer",
+        "Balanced accuracy",
         "Break-even",
         "warm-up: α, β frozen",
         "python run_pipeline.py report tiny",
@@ -188,10 +189,23 @@ def test_the_page_says_what_report_md_says(folder):
 @pytest.mark.parametrize(
     ("name", "pictures"),
     [
-        ("tiny", ["cost", "cells", "architecture", "edges", "scorer", "search", "retrain", "cv"]),
-        ("chance", ["cost", "cells", "architecture", "edges", "search", "retrain"]),
-        ("trained", ["training"]),
-        ("kept", ["cost", "training", "cv"]),
+        (
+            "tiny",
+            [
+                "confusion",
+                "cost",
+                "cells",
+                "architecture",
+                "edges",
+                "scorer",
+                "search",
+                "retrain",
+                "cv",
+            ],
+        ),
+        ("chance", ["confusion", "cost", "cells", "architecture", "edges", "search", "retrain"]),
+        ("trained", ["confusion", "training"]),
+        ("kept", ["confusion", "cost", "training", "cv"]),
     ],
 )
 def test_every_picture_is_in_the_page_and_in_files_beside_it(folder, name, pictures):
@@ -216,6 +230,36 @@ def test_what_a_figure_shows_is_also_told(folder):
     assert "Histogram of the CV of 48 images" in words
     assert "loss (nats): train from" in words
     assert re.search(r"scorer [\d.]+ CPU-\w+, scores ", words)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_errors_of_the_classes_add_up_to_the_error(folder, name):
+    report = folder / "runs" / name / "report"
+    results = json.loads((report / "results.json").read_text())
+    found, error = results["classes"], results["accuracy"]["top1_error_last"]
+    counts = np.array(found["confusion"])
+    assert counts.sum(1).tolist() == found["test_images"] == [4, 4, 4]
+    assert 100 * (1 - counts.trace() / counts.sum()) == pytest.approx(error, abs=1e-3)
+    assert np.mean(found["top1_errors"]) == pytest.approx(error, abs=1e-3)  # equal classes
+    assert found["balanced_accuracy"] == pytest.approx(100 - error, abs=1e-3)
+    assert "Errors by class" in (report / "report.md").read_text()
+
+
+def test_the_scorer_is_beside_the_network_and_the_paper_only_beside_imagenet(folder):
+    results, chance = (
+        json.loads((folder / "runs" / name / "report" / "results.json").read_text())
+        for name in ("tiny", "chance")
+    )
+    scorer = results["scorer"]
+    assert scorer["model"] == "resnet8"
+    assert scorer["test_images"] == 12
+    assert scorer["training"] == results["cost"]["stages"]["scorer"]
+    assert chance["scorer"] is None  # a random subset needs no scorer
+    page = read(folder, "tiny").text
+    assert page.index("The found network and the scorer") < page.index("Results searched on")
+    assert f"{scorer['parameters']:,}" in page
+    assert "Table 6" not in page
+    assert "top-5" not in page  # three classes
 
 
 def decoded(source):

@@ -56,7 +56,7 @@ def test_the_probe_sees_the_subset_alone_under_the_normalization_of_all_images(f
 
 def test_the_artifact_holds_figures_and_no_weights(finished):
     files = {path.name for path in finished.artifact("probe").iterdir()}
-    assert files == {"probe.json", "metrics.jsonl", "artifact.json"}
+    assert files == {"probe.json", "confusion.json", "metrics.jsonl", "artifact.json"}
     summary = json.loads((finished.artifact("probe") / "probe.json").read_text())
     assert summary["images"] == 36
     assert summary["accuracy"] == finished.results()["accuracy"]
@@ -66,7 +66,7 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
     results = finished.results()
     assert set(results) == {
         *("goal", "name", "device", "software", "seed", "subset", "probe", "accuracy", "cost"),
-        "checksum",
+        *("checksum", "classes"),
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
     assert set(results["subset"]) == {
@@ -92,7 +92,7 @@ def test_the_report_states_them_and_shows_its_figures(finished):
     assert "| normalization | of all 72 training images, not of the subset |" in text
     assert "**scorer + scores + subset**" in text
     pictures = {path.name for path in (finished.folder / "runs/tiny/report").glob("*.png")}
-    assert pictures == {"training.png", "cost.png", "gallery.png", "cv.png"}
+    assert pictures == {"confusion.png", "training.png", "cost.png", "gallery.png", "cv.png"}
     assert all(f"({picture})" in text for picture in pictures)
 
 

@@ -1,0 +1,101 @@
+"""Report section on the classes: error of each, balanced accuracy, confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluate.confusion import (
+    CONFUSION,
+    balanced_accuracy,
+    class_errors,
+    largest_confusions,
+    read_confusions,
+)
+from evaluate.figures.confusion import confusion_matrix
+from pipeline.reports.picture import Picture
+from pipeline.store.store import Artifact
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
+
+_MOST_ROWS = 20  # classes up to which all are in the table
+_WORST = 10  # classes and confusions shown of more
+
+
+@dataclass(frozen=True)
+class ClassesSection:
+    """A text, tables by caption (columns by title), and pictures."""
+
+    text: str
+    tables: Mapping[str, Mapping[str, list[str]]]
+    pictures: list[Picture]
+
+
+def collect_classes(artifact: Artifact, data: ImageDataset) -> dict[str, Any]:
+    """Collect the results by class of a classifier trained on `data`, for results.json.
+
+    Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes.
+    """
+    counts = read_confusions(artifact.path / CONFUSION)
+    sizes = data.train.labels.bincount(minlength=data.num_classes).tolist()
+    return {
+        "balanced_accuracy": round(balanced_accuracy(counts), 4),
+        "names": list(data.classes),
+        "training_images": sizes,
+        "test_images": counts.sum(1).tolist(),
+        "top1_errors": [e if e is None else round(e, 4) for e in class_errors(counts)],
+        "largest_confusions": [asdict(each) for each in largest_confusions(counts)[:_WORST]],
+        "confusion": counts.tolist(),
+    }
+
+
+def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> ClassesSection:
+    """Return the section of `found`, from `collect_classes`; write its pictures into `folder`."""
+    counts = read_confusions(artifact.path / CONFUSION)
+    names, errors, sizes = found["names"], found["top1_errors"], found["training_images"]
+    known = [label for label, error in enumerate(errors) if error is not None]
+    worst = sorted(known, key=lambda label: -errors[label])
+    few = len(names) <= _MOST_ROWS
+    shown = known if few else worst[:_WORST]
+    taken = {label: largest_confusions(counts, [label])[:1] for label in shown}
+    caption = "Errors by class" if few else f"The {_WORST} classes of the highest error"
+    tables = {
+        caption: {
+            "class": [names[label] for label in shown],
+            "training images": [f"{sizes[label]:,}" for label in shown],
+            "test images": [f"{found['test_images'][label]:,}" for label in shown],
+            "top-1 error (%)": [f"{errors[label]:.2f}" for label in shown],
+            "most often taken for": [
+                f"{names[most.predicted]} ({100 * most.share:.0f} %)" if most else "–"
+                for most in (next(iter(taken[label]), None) for label in shown)
+            ],
+        }
+    }
+    if not few:
+        most = largest_confusions(counts)[:_WORST]
+        tables["The largest confusions"] = {
+            "true class": [names[each.true] for each in most],
+            "taken for": [names[each.predicted] for each in most],
+            "images": [f"{each.images:,}" for each in most],
+            "share of the true class (%)": [f"{100 * each.share:.0f}" for each in most],
+        }
+    top = 100 * counts.trace() / counts.sum()
+    text = (
+        f"Balanced accuracy, the mean over classes of the share recognised: "
+        f"**{found['balanced_accuracy']:.2f} %**, against {top:.2f} % over all test images. "
+        f"Errors of the classes: {errors[worst[-1]]:.2f} to {errors[worst[0]]:.2f} %."
+    )
+    if max(sizes) != min(sizes):
+        text += f" The classes have {min(sizes):,} to {max(sizes):,} training images."
+    words = (
+        f"Confusion matrix of {len(names)} classes; balanced accuracy "
+        f"{found['balanced_accuracy']:.2f} percent."
+    )
+    figure = confusion_matrix(counts, names)
+    picture = Picture.save(
+        folder, "confusion", figure, "Confusion matrix on the test images", words
+    )
+    return ClassesSection(text, tables, [picture])
