@@ -66,7 +66,7 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
     results = finished.results()
     assert set(results) == {
         *("goal", "name", "device", "software", "seed", "subset", "probe", "accuracy", "cost"),
-        *("checksum", "classes"),
+        *("checksum", "classes", "start_up"),
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
     assert set(results["subset"]) == {
