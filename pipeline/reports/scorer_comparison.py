@@ -53,20 +53,21 @@ def compare_with_scorer(results: Mapping[str, Any]) -> dict[str, Any] | None:
     if scorer is None:
         return None
     unit, error = cost["unit"], results["accuracy"]["top1_error_last"]
+    retraining = show_cost(cost["stages"]["retrain"], unit)
     training = "loaded" if scorer["training"] is None else show_cost(scorer["training"], unit)
     rows = (
-        ("found network", error, results["classes"], network, cost["stages"]["retrain"], None),
-        (f"scorer, {scorer['model']}", scorer["top1_error"], scorer, scorer, None, training),
+        ("found network", error, results["classes"], network, retraining),
+        (f"scorer, {scorer['model']}", scorer["top1_error"], scorer, scorer, training),
     )
     return {
-        "sentence": _sentence(scorer, error, training, show_cost(cost["stages"]["retrain"], unit)),
+        "sentence": _sentence(scorer, error, training, retraining),
         "columns": {
             "classifier": [row[0] for row in rows],
             "top-1 error (%)": [f"{row[1]:.2f}" for row in rows],
             "balanced accuracy (%)": [f"{row[2]['balanced_accuracy']:.2f}" for row in rows],
             "parameters": [f"{row[3]['parameters']:,}" for row in rows],
             "multiply-adds": [f"{row[3]['multiply_adds']:,}" for row in rows],
-            "training": [row[5] or show_cost(row[4], unit) for row in rows],
+            "training": [row[4] for row in rows],
         },
     }
 
@@ -87,4 +88,6 @@ def _sentence(scorer: Mapping[str, Any], error: float, training: str, retraining
             f"({scorer['top1_error']:.2f} % against {error:.2f} %, {images:,} {which[1]} of "
             f"{scorer['test_images']:,} test images)"
         )
+    if scorer["training"] is None:
+        return f"{start}. The scorer was loaded; what its training cost is not known."
     return f"{start}. Training took {training} for the scorer and {retraining} for the network."
