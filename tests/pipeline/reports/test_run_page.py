@@ -262,6 +262,19 @@ def test_the_scorer_is_beside_the_network_and_the_paper_only_beside_imagenet(fol
     assert "top-5" not in page  # three classes
 
 
+def test_the_paper_is_last_where_the_target_has_the_classes_of_imagenet(folder, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.reports.network._IMAGENET_CLASSES", len(CLASSES))
+        assert command(folder, "report", "tiny") == 0
+        page = read(folder, "tiny").text
+        text = (folder / "runs" / "tiny" / "report" / "report.md").read_text()
+    assert command(folder, "report", "tiny") == 0
+    assert text.count("(published)") == 9
+    assert text.index("## Comparison with published results") > text.index("## Files")
+    assert "PC-DARTS (High CV Sub-sampled CIFAR100) published" in page
+    assert page.index("Comparison with published") > page.index("Files for other tools")
+
+
 def decoded(source):
     data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
