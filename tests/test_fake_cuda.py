@@ -9,13 +9,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.overrides import TorchFunctionMode
 
 from classification.data.transforms import Augmentation, Normalization
-from classification.mixing import MixingConfig, MixingContext
 from classification.models import MODELS, build_classifier
-from evaluate.retrain import build_network
-from evaluate.retrain_config import RetrainConfig
-from pcdarts.genotype import random_genotype
-from pcdarts.search import build_supernet
-from pcdarts.search_config import SearchConfig
 
 NORMALIZATION = Normalization((0.5,) * 3, (0.25,) * 3)
 
@@ -63,31 +57,9 @@ def test_classifiers(images, name):
     assert on_cuda(model(NORMALIZATION(images))).shape == (4, 10)
 
 
-@pytest.mark.parametrize("network", ["cifar", "imagenet"])
-def test_supernet_and_found_networks(images, network):
-    search = SearchConfig(network=network, channels=4, cells=3, partial_channels=2)
-    pixels = NORMALIZATION(images)
-    assert on_cuda(build_supernet(10, search, seed=0)(pixels)).shape == (4, 10)
-    values = {"network": network, "channels": 4, "cells": 3}
-    with torch.device("cpu"):
-        genotype = random_genotype(torch.Generator().manual_seed(0))
-    found = build_network(genotype, RetrainConfig.model_validate(values), 10)
-    assert on_cuda(found(pixels)).shape == (4, 10)
-
-
 def test_augmentation(images):
     augmentation = Augmentation(NORMALIZATION, 4, flip=True, cutout=8, lighting=0.1)
     assert on_cuda(augmentation(images, draws())).shape == images.shape
-
-
-@pytest.mark.parametrize("kind", ["cutout", "mixup", "cutmix", "dmixup", "dcutmix"])
-def test_mixers(images, kind):
-    context = MixingContext(NORMALIZATION, torch.nn.Identity(), ())
-    mixer = MixingConfig(kind=kind).build(10, context)
-    labels = torch.zeros(4, dtype=torch.int64)
-    mixed, targets = mixer(NORMALIZATION(images), labels, draws())
-    assert on_cuda(mixed).shape == images.shape
-    assert on_cuda(targets).shape == (4, 10)
 
 
 def test_what_it_is_to_find_is_found(images):

@@ -37,7 +37,7 @@ def estimate(
     ] = SECONDS,
     json_: Json = False,
 ) -> None:
-    """Estimate hours and memory of a run from a few steps of each stage, in half a minute.
+    """Estimate hours and memory of a run from a few steps of each stage.
 
     Where the cost depends on something not known yet, such as the network that the search will
     find, a range is printed. Finished stages count as zero. Nothing is written, and the ledger does

@@ -21,6 +21,7 @@ from pipeline.reports.page import fill_template
 
 _IMPORTS = (  # of the template's own code
     "from pathlib import Path",
+    "from timm.layers import SelectAdaptivePool2d",
     "from timm.models import build_model_with_cfg, generate_default_cfgs, register_model",
     "from torch import nn",
 )

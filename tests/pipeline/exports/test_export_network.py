@@ -178,6 +178,29 @@ for folder in map(Path, sys.argv[1:]):
     other = timm.create_model(module.stem, pretrained=True, num_classes=4, in_chans=1)
     gray = images.mean(1, keepdim=True)
     assert other(gray).shape == (len(images), 4)
+    dropping = timm.create_model(module.stem, pretrained=True, drop_rate=0.5)
+    with torch.inference_mode():
+        assert torch.equal(dropping.eval()(images), logits)
+        kept = dropping.train().forward_head(dropping.forward_features(images), pre_logits=True)
+        assert 0.3 < (kept == 0).float().mean() < 1
+        for pool in ("avg", "max"):
+            try:
+                pooled = timm.create_model(module.stem, pretrained=True, global_pool=pool).eval()
+            except ValueError as error:  # a classifier has the pooling that it was trained with
+                assert str(error).startswith(f"global_pool: found '{pool}', allowed: (")
+                assert "resnet" in module.stem
+                continue
+            if torch.equal(pooled(images), logits):
+                continue
+            assert pool == "max"
+            maps = pooled.forward_features(images)
+            features_of_max = pooled.forward_head(maps, pre_logits=True)
+            torch.testing.assert_close(features_of_max, maps.amax((2, 3)))
+        if "cells" in module.stem:
+            bare = timm.create_model(module.stem, pretrained=True, num_classes=0, global_pool="")
+            maps = bare.eval()(images)
+            assert maps.dim() == 4
+            torch.testing.assert_close(maps.mean((2, 3)), features)
     found[module.stem] = {key: data[key] for key in ("input_size", "crop_pct", "interpolation")}
     found[module.stem]["labels"] = model.pretrained_cfg["label_names"]
 ours = {"classification", "pcdarts", "pipeline", "evaluate", "subsample"}
