@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from classification.config import ClassifierConfig
 from classification.data.config import DataConfig
 from classification.errors import ConfigError, did_you_mean
+from evaluate.budget import BudgetConfig
 from evaluate.contest_config import ContestConfig
 from evaluate.fidelity_config import FidelityConfig
 from evaluate.landscape.config import LandscapeConfig
@@ -52,6 +53,16 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         description="found genotypes against random and published ones, briefly trained; the best "
         "is retrained. If absent, the search's genotype is retrained",
+    )
+    genotype: str | None = Field(
+        None,
+        min_length=1,
+        description="genotype to retrain in place of a search: darts_v1, darts_v2, "
+        "pcdarts_cifar10, pcdarts_imagenet, or a file with our JSON or the tuple of a DARTS-family "
+        "repository; neither scorer nor search then runs",
+    )
+    budget: BudgetConfig | None = Field(
+        None, description="limits of the network that is retrained; none if absent"
     )
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
     probe: ClassifierConfig | None = Field(
@@ -97,6 +108,15 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"subset.measure {subset.measure} needs losses; scores.file holds other scores; "
                 "allowed with it: score, score_low"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _genotype_is_given_or_found(self) -> "PipelineConfig":
+        if self.genotype is not None and self.contest is not None:
+            raise ValueError(
+                "genotype: found together with contest, which chooses the genotype; allowed: one "
+                "of the two (contest.published takes published names)"
             )
         return self
 

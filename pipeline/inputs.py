@@ -13,9 +13,16 @@ from pipeline.stages import STAGES
 def load_datasets(
     config: PipelineConfig, load: Callable[[DataConfig, str], ImageDataset] = load_dataset
 ) -> dict[str, ImageDataset]:
-    """Data, and the target where a stage reads it, by `load`; read once if they are the same."""
+    """Data, and the target where a stage reads it, by `load`; read once if they are the same.
+
+    Where no stage reads `data`, because the genotype is given, the target takes its place.
+    """
+    graph = build_graph(STAGES, config)
+    if "data" not in graph:
+        target = load(config.target, "target")
+        return {"data": target, "target": target}
     data = load(config.data, "data")
-    if "target" not in build_graph(STAGES, config):
+    if "target" not in graph:
         return {"data": data}
     same = config.target == config.data
     return {"data": data, "target": data if same else load(config.target, "target")}

@@ -19,10 +19,9 @@ from pcdarts.genotype import Genotype
 from pcdarts.network import CellNetwork, CifarNetwork, ImageNetNetwork
 from pipeline.config import PipelineConfig, describe_invalid
 from pipeline.exports.recorded_run import RecordedRun
-from pipeline.stages.contest import genotype_stage
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
+from pipeline.stages.retrain import retrained_network
 from pipeline.stages.scorer import WEIGHTS as SCORER_WEIGHTS
-from pipeline.stages.search import GENOTYPE
 from pipeline.store.store import MANIFEST
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -167,8 +166,7 @@ def _load(run: RecordedRun, stage: str, images: Preprocessing) -> tuple[nn.Modul
         network = config.build()
         load_classifier_weights(network, artifact.path / SCORER_WEIGHTS)
         return network, config
-    settings = run.config.retrain
-    genotype = Genotype.load(run.path(genotype_stage(run.config), GENOTYPE))
+    genotype, settings = retrained_network(run.config.retrain, artifact)
     network = build_network(genotype, settings, len(images.class_names))
     load_classifier_weights(network, artifact.path / NETWORK_WEIGHTS)
     assert isinstance(network, CellNetwork)

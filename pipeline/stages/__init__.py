@@ -6,6 +6,7 @@ from pipeline.graph import Stage
 from pipeline.stages import (
     baseline,
     contest,
+    genotype,
     landscape,
     probe,
     ranking,
@@ -15,6 +16,7 @@ from pipeline.stages import (
     scores,
     search,
     subset,
+    width,
 )
 
 _ALL: tuple[Stage[Any], ...] = (
@@ -23,7 +25,9 @@ _ALL: tuple[Stage[Any], ...] = (
     baseline.STAGE,
     subset.STAGE,
     *search.STAGES,
+    genotype.STAGE,
     contest.STAGE,
+    width.STAGE,
     retrain.STAGE,
     probe.STAGE,
     ranking.STAGE,

@@ -72,14 +72,17 @@ def check(
 
 def genotype_stage(config: PipelineConfig) -> str:
     """Return the stage whose genotype a run retrains."""
+    if config.genotype is not None:
+        return "genotype"
     return "search" if config.contest is None else "contest"
 
 
 def load_genotype(context: Context[Any]) -> Genotype:
-    """Read the genotype to retrain: the contest's winner, or that of the only search."""
+    """Read the genotype to retrain: the contest's winner, the given one, or the only search's."""
     from pcdarts.genotype import Genotype
 
-    stage = "contest" if "contest" in context.inputs else "search"
+    stages = ("contest", "genotype", "search")
+    stage = next(name for name in stages if name in context.inputs)
     return Genotype.load(context.input(stage, GENOTYPE))
 
 

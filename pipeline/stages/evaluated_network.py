@@ -8,8 +8,8 @@ from classification.errors import ConfigError
 from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, StageSettings
-from pipeline.stages.contest import genotype_stage, load_genotype
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
+from pipeline.stages.retrain import retrained_network
 from pipeline.stages.scorer import ScorerNetwork
 
 if TYPE_CHECKING:
@@ -46,11 +46,10 @@ class EvaluatedNetwork(StageSettings):
         """The name of its training dataset."""
         return "target" if self.scorer is None else "data"
 
-    def needs(self, config: PipelineConfig) -> tuple[str, ...]:
-        """Return its dataset and the stages that make it."""
-        if self.scorer is None:
-            return ("target", genotype_stage(config), "retrain")
-        return ("data", "scorer")
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Its dataset and the stages that make it."""
+        return ("target", "retrain") if self.scorer is None else ("data", "scorer")
 
     def load(self, context: Context[Any]) -> nn.Module:
         """Load the trained classifier on the device."""
@@ -71,7 +70,8 @@ class EvaluatedNetwork(StageSettings):
         if self.scorer is not None:
             return self.scorer.build(num_classes)
         assert self.retrain is not None  # one of the two is given
-        return build_network(load_genotype(context), self.retrain, num_classes)
+        genotype, config = retrained_network(self.retrain, context.inputs["retrain"])
+        return build_network(genotype, config, num_classes)
 
 
 def check_evaluated_network(config: PipelineConfig, key: str, of: Of | None) -> None:

@@ -32,7 +32,7 @@ class LandscapeSettings(StageSettings):
 
 
 def run(context: Context[LandscapeSettings]) -> None:
-    """Data, scorer, or target, search, retrain → landscape.json, landscape-*.png."""
+    """Data, scorer, or target, retrain → landscape.json, landscape-*.png."""
     from evaluate.figures.landscape import landscape_figures  # slow to import
     from evaluate.figures.style import save_figure
     from evaluate.landscape.measure import landscape
@@ -86,7 +86,7 @@ def _landscape(config: PipelineConfig) -> LandscapeConfig:
 STAGE = Stage(
     "landscape",
     1,
-    lambda config: _evaluated(config).needs(config),
+    lambda config: _evaluated(config).needs,
     settings,
     check,
     run,

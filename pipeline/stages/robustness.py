@@ -51,7 +51,7 @@ class RobustnessSettings(StageSettings):
 
 
 def run(context: Context[RobustnessSettings]) -> None:
-    """Data, scorer, or target, search, retrain → robustness.json, robustness.png, metrics.jsonl."""
+    """Data, scorer, or target, retrain → robustness.json, robustness.png, metrics.jsonl."""
     from classification.training.trainer import to_device  # slow to import
     from evaluate.figures.robustness import robustness_curves
     from evaluate.figures.style import save_figure
@@ -165,7 +165,7 @@ def _digest(weights: Path, number: int) -> str:
 STAGE = Stage(
     "robustness",
     1,
-    lambda config: _evaluated(config).needs(config),
+    lambda config: _evaluated(config).needs,
     settings,
     check,
     run,

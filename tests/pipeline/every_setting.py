@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,7 @@ from classification.data.datasets import load_dataset
 from classification.errors import PipelineError
 from classification.models import MODELS
 from classification.settings import is_without_effect
+from evaluate.budget import Milliseconds
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph, fingerprints
 from pipeline.stages import STAGES
@@ -132,6 +133,10 @@ def _values(annotation: Any, own: Any, paths: Sequence[Path]) -> Iterator[Any]:
             yield from _values(each, own, paths)
     elif origin is Literal:
         yield from inner
+    elif annotation is Milliseconds:
+        yield from ("3.0ms", "7.0ms")
+    elif origin is Annotated:
+        yield from _values(inner[0], own, paths)
     elif annotation is NoneType:
         yield None
     elif origin is tuple:

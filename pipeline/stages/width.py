@@ -1,0 +1,138 @@
+"""Width: the channels of the widest network within the budget.
+
+The width is chosen once. A latency differs from measurement to measurement, but a resumed run, and
+another run with the same settings, finds the width in this stage's artifact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from classification.persistence.storage import write_atomically
+from classification.persistence.untrusted_files import read_object
+from evaluate.budget import BudgetConfig
+from evaluate.retrain_config import RetrainConfig
+from pcdarts.network_kind import NetworkKind
+from pipeline.config import PipelineConfig
+from pipeline.graph import Context, Stage, StageSettings
+from pipeline.stages.contest import genotype_stage, load_genotype
+from pipeline.store.store import Artifact
+
+if TYPE_CHECKING:
+    import torch
+
+    from classification.data.datasets import ImageDataset
+    from evaluate.width import Width
+    from pcdarts.genotype import Genotype
+
+WIDTH = "width.json"
+
+
+class WidthSettings(StageSettings):
+    """The budget, and what decides the network apart from genotype and width."""
+
+    budget: BudgetConfig
+    network: NetworkKind
+    cells: int
+
+    @property
+    def shape(self) -> RetrainConfig:
+        """The config of such a network."""
+        return RetrainConfig.model_validate({"network": self.network, "cells": self.cells})
+
+
+def run(context: Context[WidthSettings]) -> None:
+    """Target, genotype → width.json: the chosen channels, what they need, and the next width."""
+    genotype = load_genotype(context)
+    found = describe_width(context.settings, genotype, context.datasets["target"], context.device)
+    context.log(width_line(found))
+    write_atomically(context.workspace.path(WIDTH), json.dumps(found, indent=1) + "\n")
+
+
+def describe_width(
+    settings: WidthSettings, genotype: Genotype, target: ImageDataset, device: torch.device
+) -> dict[str, Any]:
+    """Choose the width. Return the content of width.json: the chosen network, the budget, and the
+    next network with the limit that it exceeds."""
+    from evaluate.width import LATENCY_RUNS, choose_width  # slow to import
+    from pipeline.device import device_name
+
+    budget = settings.budget
+    chosen, following = choose_width(
+        genotype, settings.shape, target.num_classes, target.image_size, budget, device
+    )
+    measured = {"device": device_name(device), "runs": LATENCY_RUNS}
+    return {
+        **_needs_of(chosen),
+        "image_size": target.image_size,
+        "budget": budget.model_dump(mode="json", exclude_none=True),
+        "latency_measured": None if budget.latency is None else measured,
+        "next": {**_needs_of(following), "excess": following.excess(budget)},
+    }
+
+
+def width_line(found: Mapping[str, Any]) -> str:
+    """Return one line for the content of width.json."""
+    size, following, measured = found["image_size"], found["next"], found["latency_measured"]
+    latency = ""
+    if measured is not None:
+        latency = (
+            f", {found['latency_ms']:.3g} ms an image (median of {measured['runs']} on "
+            f"{measured['device']})"
+        )
+    return (
+        f"width: {found['channels']} channels, the widest within the budget: "
+        f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds of "
+        f"convolutions and classifier at {size}×{size} ({found['all_multiply_adds']:,} with "
+        f"normalisation and activations){latency}; for {following['channels']} channels, "
+        f"{following['excess']} needed"
+    )
+
+
+def chosen_width(artifact: Artifact) -> dict[str, Any]:
+    """Return the content of width.json in the stage's artifact."""
+    return read_object(artifact.path / WIDTH)
+
+
+def settings(config: PipelineConfig) -> WidthSettings:
+    """Return the settings of the stage."""
+    assert config.budget is not None  # no stage needs the width without a budget
+    return WidthSettings(
+        budget=config.budget,
+        network=config.retrain.network,
+        cells=config.retrain.cells,
+    )
+
+
+def check(
+    config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
+) -> None:
+    """Reject a budget below the narrowest network of the genotype, or of any if it is not known."""
+    from evaluate.width import check_budget  # slow to import
+    from pcdarts.genotype_files import find_genotype
+
+    own, target = settings(config), datasets["target"]
+    known = None if config.genotype is None else find_genotype(config.genotype)
+    check_budget(known, own.shape, target.num_classes, target.image_size, own.budget, device)
+
+
+def _needs_of(width: Width) -> dict[str, Any]:
+    return {
+        "channels": width.channels,
+        "parameters": width.complexity.parameters,
+        "multiply_adds": width.complexity.multiply_adds,
+        "all_multiply_adds": width.complexity.all_multiply_adds,
+        "latency_ms": width.latency,
+    }
+
+
+STAGE = Stage(
+    "width",
+    1,
+    lambda config: ("target", genotype_stage(config)),
+    settings,
+    check,
+    run,
+)
