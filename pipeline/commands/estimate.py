@@ -89,6 +89,8 @@ def _line(stage: StageEstimate, unit: str) -> str:
         notes[0] = f"at least {notes[0]}, with batches of {stage.cut}"
     if stage.low is not None and stage.high is not None:
         notes.append(f"{_range(stage.low, stage.high, unit)}: {stage.note}")
+    elif stage.note:
+        notes.append(stage.note)
     if stage.action == "resume":
         notes.append("remaining work only")
     return f"{stage.stage:10} {format_cost(stage.hours, unit):>{_WIDTH}}  {'  '.join(notes)}"

@@ -29,6 +29,7 @@ from pipeline.reports.record import RECORD, notes_of, unchanged_run
 from pipeline.reports.run import log_results, write_run_report
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
+from pipeline.stages.search import GENOTYPE
 from pipeline.store.ledger import start_time
 from pipeline.store.store import Store, reused_line
 
@@ -199,8 +200,32 @@ def _print_plan(runner: Runner, selection: Selection, folder: RunFolder, as_json
         runner.console.log(line)
     for step in plan:
         runner.console.log(f"{step.stage:8} {step.action:7} {step.fingerprint}  {step.reason}")
+    if any(step.stage == "width" for step in plan):
+        runner.console.log(_planned_width(runner))
     if as_json:
         print_json([asdict(step) for step in plan])
+
+
+def _planned_width(runner: Runner) -> str:
+    """Return the line of the width that the run has chosen or, if the genotype is known, would."""
+    from pcdarts.genotype import Genotype
+    from pcdarts.genotype_files import find_genotype
+    from pipeline.stages import width
+
+    config, made = runner.config, runner.store.find("width", runner.keys["width"])
+    if made is not None:
+        return width.width_line(width.chosen_width(made))
+    searched = runner.store.find("search", runner.keys["search"]) if not config.genotype else None
+    if config.genotype is not None:
+        genotype = find_genotype(config.genotype)
+    elif searched is not None:
+        genotype = Genotype.load(searched.path / GENOTYPE)
+    else:
+        return "width: chosen when the genotype is known"
+    target = runner.datasets["target"]
+    found = width.describe_width(width.settings(config), genotype, target, runner.device)
+    measured = "" if found["latency_measured"] is None else " (the run measures the latency itself)"
+    return f"{width.width_line(found)}{measured}"
 
 
 def _record(folder: RunFolder, runner: Runner) -> None:

@@ -26,9 +26,11 @@ from pipeline.estimates.passes import (
 )
 from pipeline.estimates.training import expect_ranking, expect_retraining, expect_training
 from pipeline.estimates.trial import trains
+from pipeline.estimates.width import describe_channels, expect_width
 from pipeline.failure import failure_of
 from pipeline.runner import Runner, Selection, Step
 from pipeline.stages.search import SEARCHES, stages_of_search
+from pipeline.stages.width import chosen_width
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 
@@ -40,6 +42,8 @@ _WAYS: dict[str, tuple[Way, float]] = {
     "baseline": (expect_scores, 1),
     "subset": (expect_run, 0.1),
     **dict.fromkeys(SEARCHES, (expect_training, 3)),
+    "genotype": (expect_run, 0.1),
+    "width": (expect_width, 1),
     "retrain": (expect_retraining, 5),
     "probe": (expect_training, 2),
     "ranking": (expect_ranking, 5),
@@ -87,7 +91,10 @@ def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
         assert artifact is not None  # the plan has just found it
         bench.artifacts[name] = artifact
         cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
-        return StageEstimate(name, step.action, 0.0, note=f"made for {cost}")
+        note = f"made for {cost}"
+        if name == "width":
+            note = f"{note}, {describe_channels([chosen_width(artifact)['channels']])}"
+        return StageEstimate(name, step.action, 0.0, note=note)
     if name not in _WAYS:
         return StageEstimate(name, step.action, None, note="this command does not try it")
     if runner.device.type == "cuda":

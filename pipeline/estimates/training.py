@@ -71,10 +71,12 @@ def expect_retraining(bench: Bench, name: str, seconds: float) -> Expected:
         return Expected(_seconds(bench, name, trial), cut=cut)
     found: list[float] = []
     cuts, begun = [], bench.clock()
-    for number, genotype in enumerate(medium_light_heavy(_drawn(bench.config.seed))):
+    for number, genotype in enumerate(middle_light_heavy_drawn(bench.config.seed)):
         folder = f"network-{number}"
         bench.artifacts[source] = bench.stand_in(source, folder)
         genotype.save(bench.artifacts[source].path / GENOTYPE)
+        if bench.config.budget is not None:
+            bench.run("width", bench.data, f"width-{number}")
         trial, cut = _try(bench, name, f"{name}-{number}", seconds / 3)
         found.append(_seconds(bench, name, trial))
         cuts.append(cut)
@@ -83,6 +85,8 @@ def expect_retraining(bench: Bench, name: str, seconds: float) -> Expected:
             break  # single steps take longer than the time for measuring
     # Later stages evaluate the medium network.
     bench.artifacts[source] = bench.stand_in(source, "network-0")
+    if bench.config.budget is not None:
+        bench.artifacts["width"] = bench.stand_in("width", "width-0")
     bench.artifacts[name] = bench.stand_in(name, f"{name}-0")
     cut = min((each for each in cuts if each is not None), default=None)
     if len(found) < 3:
@@ -146,9 +150,10 @@ def layers(genotype: Genotype) -> int:
     )
 
 
-def _drawn(seed: int) -> list[Genotype]:
+def middle_light_heavy_drawn(seed: int) -> list[Genotype]:
+    """Return a medium, a light and a heavy one of many random networks."""
     generator = make_generator(seed, "estimate-networks")
-    return [random_genotype(generator) for _ in range(_NETWORKS)]
+    return medium_light_heavy([random_genotype(generator) for _ in range(_NETWORKS)])
 
 
 def _try(bench: Bench, name: str, folder: str, seconds: float) -> tuple[Trial, int | None]:

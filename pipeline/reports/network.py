@@ -40,9 +40,10 @@ from pipeline.reports.run_page import write_run_page
 from pipeline.reports.scorer_comparison import collect_scorer, compare_with_scorer
 from pipeline.run_folder import RunFolder
 from pipeline.stages import retrain, scores, search, subset
+from pipeline.stages.width import width_line
 from pipeline.store.store import Artifact, Store
 
-_IMAGENET_CLASSES = 1000  # of a target for which the paper's Table 6 is shown
+IMAGENET_CLASSES = 1000  # of a target for which the paper's Table 6 is shown
 _CURVES = {
     "scorer": "Scorer: training with image mixing",
     "search": "Search: supernet weights and architecture",
@@ -76,9 +77,9 @@ def write_report(
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
         "cost": draw_costs(folder, results["cost"]),
-        "cells": [_draw_cells(folder, Genotype.from_dict(results["genotype"]))],
+        "cells": [draw_cells(folder, Genotype.from_dict(results["genotype"]))],
         "search": _draw_search(folder, artifacts["search"]),
-        "training": _draw_curves(folder, artifacts),
+        "training": draw_curves(folder, artifacts),
         "images": draw_subset(folder, config, data, artifacts),
     }
     summary["start_up"] = start_up_rows(run)
@@ -109,16 +110,14 @@ def _summary(
         "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
-        "network": network
-        | {"line": f"A {config.retrain.cells}-cell, {config.retrain.channels}-channel network"}
-        | _origin(results),
+        "network": show_network(network, config) | _origin(results),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(config, cost, artifacts),
-        "published": TABLE_6 if datasets["target"].num_classes == _IMAGENET_CLASSES else [],
+        "published": TABLE_6 if datasets["target"].num_classes == IMAGENET_CLASSES else [],
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
-        "files": _files(artifacts),
+        "files": files_of(artifacts),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
 
@@ -145,13 +144,24 @@ def _show_contest(folder: Path, results: dict[str, Any]) -> dict[str, Any] | Non
     }
 
 
-def _files(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
+def show_network(network: Mapping[str, Any], config: PipelineConfig) -> dict[str, Any]:
+    """Return results.json's network with its line, and the line of its width under a budget."""
+    width = network.get("width")
+    return {
+        **network,
+        "line": f"A {config.retrain.cells}-cell, {network['channels']}-channel network",
+        "width_line": None if width is None else width_line(width).removeprefix("width: "),
+    }
+
+
+def files_of(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
     """List the files for other tools: (content, path)."""
     kinds = {
         "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
         "subset": (subset.SUBSET, "the images searched on, as indices into train"),
         "search": (search.GENOTYPE, "the genotype that the search found"),
         "contest": (search.GENOTYPE, "the genotype that won the contest"),
+        "genotype": (search.GENOTYPE, "the genotype that was given"),
         "retrain": (retrain.WEIGHTS, "the trained network's weights"),
     }
     return [
@@ -196,7 +206,8 @@ def _break_even(cost: dict[str, Any]) -> str:
     )
 
 
-def _draw_cells(folder: Path, genotype: Genotype) -> Picture:
+def draw_cells(folder: Path, genotype: Genotype) -> Picture:
+    """Draw the two cells."""
     return Picture.save(
         folder, "cells", draw_genotype(genotype), "The two cells", describe_genotype(genotype)
     )
@@ -211,7 +222,8 @@ def _draw_search(folder: Path, artifact: Artifact) -> list[Picture]:
     ]
 
 
-def _draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
+def draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
+    """Draw the learning curves of the stages that train in epochs."""
     rows = {name: read_metrics(artifacts[name].path) for name in _CURVES if name in artifacts}
     return [
         Picture.save(folder, name, learning_curves(each, _CURVES[name]), _CURVES[name])

@@ -16,6 +16,7 @@ from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE, searches_of, stages_of_search
 from pipeline.stages.subset import SUBSET
+from pipeline.stages.width import chosen_width
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
@@ -39,6 +40,7 @@ _OTHER_GOALS = {
     "classifier": "trained a classifier",
     "subset": "trained a classifier on its subset",
     "ranking": "ranked architectures",
+    "genotype": "retrained a given genotype",
 }
 
 
@@ -67,7 +69,7 @@ def collect_results(
         "seed": config.seed,
         "subset": subset,
         "genotype": Genotype.load(artifacts[genotype_stage(config)].path / GENOTYPE).to_dict(),
-        "network": {key: network[key] for key in ("parameters", "multiply_adds")},
+        "network": describe_network(artifacts),
         "accuracy": network["accuracy"],
         "cost": _cost(config, costs)
         | _break_even(config, costs, subset["size"], num_train, store, full_search),
@@ -99,6 +101,14 @@ def read_results(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
     return results
+
+
+def describe_network(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Return the retrained network's channels and size, and width.json if there is a budget."""
+    network = read_object(artifacts["retrain"].path / SUMMARY)
+    keys = ("channels", "parameters", "multiply_adds", "all_multiply_adds")
+    found = {key: network[key] for key in keys}
+    return found | ({"width": chosen_width(artifacts["width"])} if "width" in artifacts else {})
 
 
 def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -57,6 +57,9 @@ def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> 
             f"cost        {show_cost(cost['selection'], cost['unit'])} for the subset",
             f"            {show_cost(cost['total'], cost['unit'])} including the probe",
         ]
+    elif config.genotype is not None:
+        spent = show_cost(cost["stages"]["retrain"], cost["unit"])
+        costs = [f"cost        {spent} for the retraining; no search ran"]
     else:
         costs = [
             f"cost        {show_cost(cost['search_alone'], cost['unit'])} for the search alone",
@@ -91,6 +94,7 @@ def _write(
 ) -> None:
     # Slow to import: the figures.
     from pipeline.reports.classification import write_classification_report
+    from pipeline.reports.given_network import write_given_network_report
     from pipeline.reports.network import write_report
     from pipeline.reports.subset import write_subset_report
 
@@ -99,6 +103,8 @@ def _write(
         write_classification_report(folder, config, data, artifacts, store)
     elif config.goal == "subset":
         write_subset_report(folder, config, data, artifacts, store)
+    elif config.genotype is not None:
+        write_given_network_report(folder, config, datasets, artifacts, store)
     else:
         full_search = full_search_fingerprint(config, data.content_hash)
         write_report(folder, config, datasets, artifacts, store, full_search)

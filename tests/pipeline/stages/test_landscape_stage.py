@@ -120,9 +120,8 @@ def test_a_retrained_network_with_an_auxiliary_head_has_one_too(finished, tmp_pa
     network = build_network(Genotype.from_dict(GENOTYPE), config.retrain, 3)
     save_classifier_weights(network, tmp_path / "network.safetensors")
     (tmp_path / "genotype.json").write_text(json.dumps(GENOTYPE))
-    artifacts = {
-        stage: Artifact(stage, "key", tmp_path, "digest", {}) for stage in ("search", "retrain")
-    }
+    (tmp_path / "network.json").write_text(json.dumps({"channels": config.retrain.channels}))
+    artifacts = {"retrain": Artifact("retrain", "key", tmp_path, "digest", {})}
     workspace, device = Workspace(tmp_path / "work"), torch.device("cpu")
     landscape.run(Context(settings, {"target": data}, artifacts, workspace, device, print))
     result = json.loads((tmp_path / "work" / "landscape.json").read_text())
