@@ -54,7 +54,8 @@ def test_the_report_holds_what_was_found_and_what_it_cost(finished):
     assert sizes == {"train": dict.fromkeys("012", 24), "subset": dict.fromkeys("012", 12)}
     assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
     assert results["subset"]["size"] == 36
-    assert set(results["network"]) == {"parameters", "multiply_adds"}
+    sizes = {"channels", "parameters", "multiply_adds", "all_multiply_adds"}
+    assert set(results["network"]) == sizes
     cost = results["cost"]
     assert cost["unit"] == "CPU-hours"
     assert cost["search_alone"] == cost["stages"]["search"]

@@ -264,7 +264,7 @@ def test_the_scorer_is_beside_the_network_and_the_paper_only_beside_imagenet(fol
 
 def test_the_paper_is_last_where_the_target_has_the_classes_of_imagenet(folder, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.reports.network._IMAGENET_CLASSES", len(CLASSES))
+        patched.setattr("pipeline.reports.network.IMAGENET_CLASSES", len(CLASSES))
         assert command(folder, "report", "tiny") == 0
         page = read(folder, "tiny").text
         text = (folder / "runs" / "tiny" / "report" / "report.md").read_text()
