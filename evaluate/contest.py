@@ -18,7 +18,8 @@ from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
 from evaluate.brief_training import PartOfWork
 from evaluate.contest_config import ContestConfig
-from evaluate.retrain import network_complexity, retrain
+from evaluate.retrain import build_network, network_complexity, retrain
+from evaluate.width import measure_latency
 from pcdarts.genotype import Genotype, random_genotype
 from pcdarts.published_genotypes import GENOTYPES
 
@@ -150,6 +151,14 @@ def check_contest(config: ContestConfig, dataset: ImageDataset) -> None:
         raise ConfigError(f"contest.held_out{reason}") from error
     left = len(dataset.train) - held_out
     config.check("contest", dataset, "target", left, "training images that held_out leaves")
+
+
+def contestant_latency(
+    contestant: Contestant, dataset: ImageDataset, config: ContestConfig, device: torch.device
+) -> float:
+    """Return the milliseconds of one image through the contestant's network, untrained."""
+    network = build_network(contestant.genotype, config.training, dataset.num_classes)
+    return measure_latency(network, dataset.image_size, device)
 
 
 def _describe(

@@ -1,5 +1,6 @@
 """Report section on a contest: whether the search paid, and at what cost."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -14,7 +15,7 @@ from pipeline.reports.picture import Picture
 from pipeline.reports.results import hours_of
 from pipeline.reports.robustness_sections import Section
 from pipeline.reports.training_time import devices_of
-from pipeline.stages.contest import CONTEST
+from pipeline.stages.contest import CONTEST, LATENCY
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
 
@@ -28,12 +29,17 @@ def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, An
     trained equally.
     """
     contest = read_object(artifact.path / CONTEST)
-    contestants = contest["contestants"]
+    latencies = json.loads((artifact.path / LATENCY).read_text())
+    contestants = [
+        each | {"latency_ms": latency}
+        for each, latency in zip(contest["contestants"], latencies, strict=True)
+    ]
     improvement = relative_improvement(
         _accuracies(contestants, "found"), _accuracies(contestants, "random"), seed
     )
     attempts = store.ledger.attempts([artifact.fingerprint])
     return contest | {
+        "contestants": contestants,
         "winner": contestants[contest["winner"]]["name"],
         "winner_kind": contestants[contest["winner"]]["kind"],
         "first_round": {
@@ -61,11 +67,17 @@ def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
         f"({_later(rounds)}) choose the network to retrain: {contest['winner']}. Its accuracy in "
         "the last round is optimistic, because it was chosen by it."
     )
+    text += (
+        " Multiply-adds and latency (median, one image, untrained weights) are those of the "
+        f"contest's networks, on {contest['device']}."
+    )
     improvement = contest["relative_improvement"]
     if improvement is not None and improvement["found"] == 1:
         text += " With one search, the interval covers only the choice of the random architectures."
     pictures = [
-        Picture.save(folder, "contest", _front(contest), "Held-out error against multiply-adds")
+        Picture.save(
+            folder, "contest", _front(contest), "Held-out error against multiply-adds and latency"
+        )
     ]
     hours = show_cost(contest["cost"]["hours"], contest["cost"]["unit"])
     return Section("contest", TITLE, text, [_summary(contest), _table(contest)], pictures, hours)
@@ -132,6 +144,7 @@ def _table(contest: Mapping[str, Any]) -> dict[str, list[str]]:
         "kind": [each["kind"] for each in contestants],
         "parameters": [f"{each['parameters']:,}" for each in contestants],
         "multiply-adds (M)": [f"{each['multiply_adds'] / 1e6:.2f}" for each in contestants],
+        "latency (ms)": [f"{each['latency_ms']:.2f}" for each in contestants],
     }
     for index, each in enumerate(contest["rounds"]):
         columns[f"round {index + 1}, {_epochs(each)}"] = [
@@ -151,7 +164,7 @@ def _front(contest: Mapping[str, Any]) -> Any:
                 each["kind"],
                 100 * (1 - each["held_out_accuracies"][0]),
                 each["multiply_adds"],
-                each.get("latency_ms"),
+                each["latency_ms"],
             )
             for each in contestants
         ],

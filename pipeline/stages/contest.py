@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evaluate.contest import Contestant
     from pcdarts.genotype import Genotype
 
-CONTEST = "contest.json"
+CONTEST, LATENCY = "contest.json", "latency.json"
 
 
 class ContestSettings(StageSettings):
@@ -33,14 +33,19 @@ class ContestSettings(StageSettings):
 
 
 def run(context: Context[ContestSettings]) -> None:
-    """Target, all searches → contest.json, genotype.json (the winner's), metrics.jsonl."""
-    from evaluate.contest import hold_contest, named_contestants  # slow to import
+    """Target, all searches → contest.json, the winner's genotype.json, metrics.jsonl, latency.json.
+
+    latency.json is the only file whose bytes differ between two runs of the same contest: it is
+    measured after it, and decides nothing.
+    """
+    from evaluate.contest import contestant_latency, hold_contest, named_contestants  # slow
 
     settings, contest = context.settings, context.settings.contest
     contestants = [*_found(context), *named_contestants(contest, settings.seed)]
+    target = context.datasets["target"]
     result = hold_contest(
         contestants,
-        context.datasets["target"],
+        target,
         contest,
         seed=settings.seed,
         device=context.device,
@@ -50,6 +55,11 @@ def run(context: Context[ContestSettings]) -> None:
     context.log(f"contest: {winner.name} won among {len(contestants)} contestants")
     write_atomically(context.workspace.path(CONTEST), json.dumps(result, indent=1) + "\n")
     winner.genotype.save(context.workspace.path(GENOTYPE))
+    if context.workspace.world.is_first:
+        latencies = [
+            contestant_latency(each, target, contest, context.device) for each in contestants
+        ]
+        write_atomically(context.workspace.path(LATENCY), json.dumps(latencies) + "\n")
 
 
 def settings(config: PipelineConfig) -> ContestSettings:
@@ -113,7 +123,7 @@ def _contest(config: PipelineConfig) -> ContestConfig:
 
 STAGE = Stage(
     "contest",
-    1,
+    2,
     lambda config: ("target", *searches_of(config)),
     settings,
     check,

@@ -109,6 +109,7 @@ def test_the_reports_answer_whether_the_search_paid(finished, results):
         assert (finished.folder / f"runs/tiny/report/contest.{suffix}").exists()
     assert "Was the search worth it?" in page
     assert 'id="contest"' in page
+    assert all(each["latency_ms"] > 0 for each in results["contest"]["contestants"])
     assert f"of {results['contest']['winner']}, which won a contest" in text
 
 
