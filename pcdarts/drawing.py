@@ -36,7 +36,7 @@ def draw_genotype(genotype: Genotype) -> Figure:
     width = (len(genotype.normal) + 1) * _COLUMN + 2 * _MARGIN
     height = 2 * (_height() + _TITLE)
     figure = Figure(figsize=(width, height))
-    for row, (title, nodes) in enumerate(_cells(genotype)):
+    for row, (title, nodes) in enumerate(titled_cells(genotype)):
         bottom = (1 - row) * (_height() + _TITLE)
         axes = figure.add_axes((0, bottom / height, 1, _height() / height))
         draw_cell(nodes, title, axes)
@@ -54,7 +54,7 @@ def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
             )
             for n, node in enumerate(nodes)
         ]
-        for title, nodes in _cells(genotype)
+        for title, nodes in titled_cells(genotype)
     }
 
 
@@ -71,7 +71,7 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
     places = _least_cluttered(nodes)
     graph: nx.DiGraph[str] = nx.DiGraph()
     labels: dict[str, str] = {}
-    for key, start, label, end in _edges(nodes):
+    for key, start, label, end in cell_lines(nodes):
         if label:
             graph.add_edge(start, key)
             graph.add_edge(key, end)
@@ -113,8 +113,21 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
     axes.set_axis_off()
 
 
-def _cells(genotype: Genotype) -> list[tuple[str, Sequence[Node]]]:
+def titled_cells(genotype: Genotype) -> list[tuple[str, Sequence[Node]]]:
+    """Return the nodes of both cells by their title."""
     return [("Normal cell", genotype.normal), ("Reduction cell", genotype.reduce)]
+
+
+def cell_lines(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
+    """Return (key, start, operation, end) of every line of a cell's graph, whose states are the two
+    inputs, the nodes and the output; lines to the output have no operation."""
+    names = [*_INPUTS, *map(str, range(len(nodes)))]
+    lines = [
+        (f"{index}/{place}", names[edge.source], edge.operation, str(index))
+        for index, node in enumerate(nodes)
+        for place, edge in enumerate(node)
+    ]
+    return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
 
 
 def _height() -> float:
@@ -125,21 +138,10 @@ def _role(name: str) -> str:
     return "input" if name in _INPUTS else "output" if name == _OUTPUT else "node"
 
 
-def _edges(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
-    """Return (key, start, label, end) of every line; those to the output have no label."""
-    names = [*_INPUTS, *map(str, range(len(nodes)))]
-    lines = [
-        (f"{index}/{place}", names[edge.source], edge.operation, str(index))
-        for index, node in enumerate(nodes)
-        for place, edge in enumerate(node)
-    ]
-    return lines + [("", name, "", _OUTPUT) for name in names[NUM_INPUTS:]]
-
-
 def _least_cluttered(nodes: Sequence[Node]) -> Mapping[str, Point]:
     """Return the centres of states and labels in inches, y upwards, for the rows with the least
     overlap of lines with other nodes or labels."""
-    edges = _edges(nodes)
+    edges = cell_lines(nodes)
     candidates = (_places(nodes, rows) for rows in permutations(_ROWS, len(nodes)))
     return min(candidates, key=lambda places: _clutter(places, edges))
 

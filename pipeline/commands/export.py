@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.exports.forms import Form
     from pipeline.exports.recorded_run import RecordedRun
 
-NAMES = ("subset", "genotype", "onnx", "safetensors", "timm")  # of FORMS, slow to import
+NAMES = ("subset", "genotype", "onnx", "safetensors", "timm", "hub")  # of FORMS, slow to import
 
 
 def export(
@@ -52,6 +53,8 @@ def export(
     with published(output) as path:
         form.write(recorded, path)
     print(output)
+    if form.advice is not None:
+        print(form.advice(name, output), file=sys.stderr)
 
 
 def _form(name: str) -> Form:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import PipelineConfig
-from pipeline.exports import genotype, onnx, subset, timm
+from pipeline.exports import genotype, hub, onnx, subset, timm
 from pipeline.exports.card import README, write_card
 from pipeline.exports.network import (
     CONFIG,
@@ -24,7 +24,8 @@ class Form:
     """`stage` returns the stage that a run must have finished, None if its config has none.
 
     `files` returns the names in the folder that `write` creates, given the run's name; it is None
-    if `write` creates a file, whose name ends in `suffix`. `packages` come with an extra.
+    if `write` creates a file, whose name ends in `suffix`. `packages` come with an extra. `advice`
+    returns a line about the output, given the run's name.
     """
 
     stage: Callable[[PipelineConfig], str | None]
@@ -32,6 +33,7 @@ class Form:
     files: Callable[[str], Sequence[str]] | None
     suffix: str = ""
     packages: tuple[str, ...] = ()
+    advice: Callable[[str, Path], str] | None = None
 
 
 def write_safetensors(run: RecordedRun, folder: Path) -> None:
@@ -54,4 +56,5 @@ FORMS = {
     "onnx": Form(network_stage, onnx.write_onnx, None, onnx.SUFFIX, onnx.PACKAGES),
     "safetensors": Form(network_stage, write_safetensors, lambda _: (WEIGHTS, CONFIG, README)),
     "timm": Form(network_stage, timm.write_timm, timm.files_of),
+    "hub": Form(network_stage, hub.write_hub, hub.files_of, advice=hub.upload_command),
 }

@@ -40,14 +40,19 @@ def files_of(run: str) -> tuple[str, ...]:
 def write_timm(run: RecordedRun, folder: Path) -> None:
     """Write the module, model.safetensors, timm's config.json and README.md, the model card."""
     trained = trained_network(run)
+    write_model(run, trained, folder)
+    write_card(run, trained, folder, "timm", {"model": model_name(run.config.name)})
+
+
+def write_model(run: RecordedRun, trained: TrainedNetwork, folder: Path) -> None:
+    """Create `folder` with the module, model.safetensors and config.json."""
     name = model_name(run.config.name)
     module = _module(trained, name)
     folder.mkdir()
     save_network(trained, folder)
     (folder / f"{name}.py").write_text(module + "\n", encoding="utf-8")
-    described = {"architecture": name, "pretrained_cfg": _pretrained_config(trained)}
-    (folder / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    write_card(run, trained, folder, "timm", {"model": name})
+    text = json.dumps(_hub_config(trained, name), indent=1, ensure_ascii=False)
+    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def _module(trained: TrainedNetwork, name: str) -> str:
@@ -67,10 +72,28 @@ def _module(trained: TrainedNetwork, name: str) -> str:
         "first_conv": described["first_conv"],
         "classifier": described["classifier"],
         "bias": head.bias is not None,
-        "pool": "max" if config.architecture == "resnet9" else "avg",
+        "pool": _pool(config.architecture),
         "pretrained_config": described,
     }
     return fill_template("timm_module.py.j2", values)
+
+
+def _hub_config(trained: TrainedNetwork, name: str) -> dict[str, Any]:
+    """Return config.json in the form of timm's `save_for_hf`."""
+    described = _pretrained_config(trained)
+    labels = described.pop("label_names")
+    return {
+        "architecture": name,
+        "num_classes": described["num_classes"],
+        "num_features": trained.network.get_submodule(described["classifier"]).in_features,
+        "global_pool": _pool(trained.config.architecture),
+        "label_names": labels,
+        "pretrained_cfg": described,
+    }
+
+
+def _pool(architecture: str) -> str:
+    return "max" if architecture == "resnet9" else "avg"
 
 
 def _arguments(architecture: str) -> str:

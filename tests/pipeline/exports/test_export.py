@@ -69,7 +69,7 @@ def test_a_genotypes_files_hold_what_the_search_found(place: Place, tmp_path: Pa
     assert theirs.reduce == [tuple(edge) for node in found.reduce for edge in node]
 
 
-@pytest.mark.parametrize("form", ["onnx", "safetensors", "timm"])
+@pytest.mark.parametrize("form", ["onnx", "safetensors", "timm", "hub"])
 def test_a_run_without_its_network_yet_is_refused(
     form: str, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,13 +87,13 @@ def test_a_run_without_its_network_yet_is_refused(
         (
             ("tiny", "--as", "onxx"),
             "--as: found 'onxx'; did you mean onnx? allowed: subset, genotype, onnx, safetensors, "
-            "timm",
+            "timm, hub",
         ),
         (("tiny", "--as", "onnx"), "-o: found 'OUT'; allowed: a name that ends in .onnx"),
         (
             ("classifier", "--as", "genotype"),
             "--as: classifier does not make it, because its goal is a classifier; allowed: onnx, "
-            "safetensors, timm",
+            "safetensors, timm, hub",
         ),
     ],
 )

@@ -1,12 +1,13 @@
 """A genotype as other repositories of the DARTS family read it."""
 
+import re
 from collections import namedtuple
 
 import pytest
 
 from pcdarts.genotype import Edge
 from pcdarts.published_genotypes import GENOTYPES
-from pipeline.exports.genotype import constant_name, darts_form
+from pipeline.exports.genotype import constant_name, darts_form, dot_form
 
 # What those repositories define in their own genotypes.py.
 Theirs = namedtuple("Theirs", "normal normal_concat reduce reduce_concat")
@@ -21,6 +22,21 @@ def test_the_tuple_form_holds_the_same_edges(name: str) -> None:
         operations, sources = zip(*cell, strict=True)  # as their networks are built
         pairs = zip(operations, sources, strict=True)
         assert [Edge(*pair) for pair in pairs] == [edge for node in nodes for edge in node]
+
+
+def test_graphviz_is_given_each_edge_once() -> None:
+    genotype = GENOTYPES["pcdarts_cifar10"]
+    text = dot_form(genotype)
+    drawn = re.findall(r'^    "(.+)" -> "(.+)" \[label="(.+)"\];$', text, re.M)
+    names = ("k−2", "k−1", "0", "1", "2", "3")
+    assert drawn == [
+        (f"{kind} {names[edge.source]}", f"{kind} {index}", edge.operation)
+        for kind, nodes in (("normal", genotype.normal), ("reduction", genotype.reduce))
+        for index, node in enumerate(nodes)
+        for edge in node
+    ]
+    joined = re.findall(r'^    "(.+)" -> "(.+)";$', text, re.M)
+    assert joined == [(f"{k} {n}", f"{k} k") for k in ("normal", "reduction") for n in names[2:]]
 
 
 def test_it_is_written_as_they_publish_theirs() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -155,7 +156,8 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 
-import numpy as np, timm, torch
+import huggingface_hub, numpy as np, timm, torch
+from timm.models._hub import save_config_for_hf
 
 found = {}
 for folder in map(Path, sys.argv[1:]):
@@ -203,14 +205,41 @@ for folder in map(Path, sys.argv[1:]):
             torch.testing.assert_close(maps.mean((2, 3)), features)
     found[module.stem] = {key: data[key] for key in ("input_size", "crop_pct", "interpolation")}
     found[module.stem]["labels"] = model.pretrained_cfg["label_names"]
+for folder in Path("hub").glob("models--*/snapshots/*"):
+    card = (folder / "README.md").read_text()
+    names = {}
+    exec(card.partition("```python")[2].partition("```")[0], names)
+    model = names["model"]
+    assert Path(names["folder"]) == folder.absolute()
+    data = timm.data.resolve_model_data_config(model)
+    mean, std = (torch.tensor(data[key])[:, None, None] for key in ("mean", "std"))
+    pixels = np.load(folder.parents[1] / "pixels.npy")
+    images = (torch.from_numpy(pixels).float() / 255 - mean) / std
+    from_folder = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    with torch.inference_mode():
+        logits = model(images)
+        assert torch.equal(from_folder(images), logits)
+    np.save(folder.parents[1] / "logits.npy", logits.numpy())
+    given = json.loads((folder / "config.json").read_text())
+    labels = {"label_names": given["label_names"], "global_pool": given["global_pool"]}
+    save_config_for_hf(model, "theirs.json", labels)
+    theirs = json.loads(Path("theirs.json").read_text())
+    assert {key: theirs[key] for key in given if key != "pretrained_cfg"} == {
+        key: given[key] for key in given if key != "pretrained_cfg"
+    }
+    shared = given["pretrained_cfg"].keys()
+    assert {key: theirs["pretrained_cfg"][key] for key in shared} == given["pretrained_cfg"]
+    described = huggingface_hub.ModelCard.load(folder / "README.md").data
+    assert described.license is None and described.library_name == "timm"
+    found[folder.parents[1].name] = [each.metric_value for each in described.eval_results]
 ours = {"classification", "pcdarts", "pipeline", "evaluate", "subsample"}
 assert not ours & {name.partition(".")[0] for name in sys.modules}
 print(json.dumps(found))
 """
 
 
-def test_timm_loads_it_without_this_repository(
-    all_trained: dict[str, Trained], tmp_path: Path
+def test_timm_loads_it_from_a_folder_and_from_the_hub_without_this_repository(
+    all_trained: dict[str, Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed: the dev extra")
@@ -222,18 +251,32 @@ def test_timm_loads_it_without_this_repository(
         np.save(folder / "pixels.npy", pixels.numpy())
         folders.append(folder)
         expected[kind] = trained.logits(pixels)
+        snapshot = tmp_path / "hub" / f"models--YOU--{trained.run}" / "snapshots" / ("0" * 40)
+        assert trained.place.export("hub", snapshot, run=trained.run) == 0
+        assert f"hf upload YOU/{trained.run} {snapshot} . --exclude" in capsys.readouterr().err
+        assert (snapshot / "cells.png").exists() == kind.startswith("cells")
+        repository = snapshot.parents[1]
+        np.save(repository / "pixels.npy", pixels.numpy())
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(snapshot.name)
     done = subprocess.run(
         [sys.executable, "-I", "-c", ELSEWHERE, *map(str, folders)],
         cwd=tmp_path,
+        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     for kind, logits in expected.items():
-        found = torch.from_numpy(np.load(tmp_path / kind / "logits.npy"))
-        torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
+        repository = tmp_path / "hub" / f"models--YOU--{all_trained[kind].run}"
+        for folder in (tmp_path / kind, repository):
+            found = torch.from_numpy(np.load(folder / "logits.npy"))
+            torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
     said = json.loads(done.stdout.splitlines()[-1])
+    for trained in all_trained.values():
+        accuracy = said[f"models--YOU--{trained.run}"][0]
+        assert accuracy == pytest.approx(100 - trained.error, abs=1e-3)
     assert said["nas_cells_imagenet"] == {
         "input_size": [3, 64, 64],
         "crop_pct": pytest.approx(64 / 73),
