@@ -1,7 +1,7 @@
 """Exports a network as a folder for the Hugging Face Hub: timm's files, and a full model card.
 
-timm's `hf-hub:` and `local-dir:` build only registered architectures, and a found network is not one
-of timm's. So the folder contains the module that registers it, which has to be imported first.
+With `hf-hub:` and `local-dir:` timm builds only registered architectures, and a found network is
+none of timm's. So the folder contains the module that registers it, which is imported first.
 """
 
 import shlex

@@ -11,6 +11,7 @@ from classification import extras
 from classification.errors import ArtifactError
 from pcdarts.genotype import Genotype
 from pipeline.exports.destination import published
+from pipeline.exports.genotype import dot_form
 from run_pipeline import main
 from tests.pipeline.exports.test_origins import write_images
 
@@ -64,6 +65,7 @@ def test_a_genotypes_files_hold_what_the_search_found(place: Place, tmp_path: Pa
     assert place.export("genotype", tmp_path / "out") == 0
     found = Genotype.load(place.made("search", "genotype.json"))
     assert Genotype.load(tmp_path / "out" / "genotype.json") == found
+    assert (tmp_path / "out" / "genotype.dot").read_text(encoding="utf-8") == dot_form(found)
     theirs = runpy.run_path(str(tmp_path / "out" / "genotypes.py"))["TINY"]
     assert theirs.normal == [tuple(edge) for node in found.normal for edge in node]
     assert theirs.reduce == [tuple(edge) for node in found.reduce for edge in node]
