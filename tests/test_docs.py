@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from pipeline.reference import generated_pages
+from pipeline.exports.hub import upload_command
 from run_pipeline import COMMANDS, Commands
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +100,8 @@ def test_commands_parse_and_name_files_that_exist(page, words):
         check_extras(rest[3:])
     elif program == "sbatch":
         assert all((ROOT / name).is_file() for name in rest)
+    elif program == "hf":
+        assert upload_command(rest[1].partition("/")[2], Path(rest[2])).endswith(shlex.join(words))
     elif words[:2] == ["python", "-m"]:
         assert (ROOT / f"{rest[1].replace('.', '/')}.py").is_file() or rest[1] == "zipfile"
     elif "run_pipeline.py" in [Path(word).name for word in words]:
