@@ -12,8 +12,8 @@ import typer
 import yaml
 from PIL import Image
 
-from pipeline.reference import generated_pages
 from pipeline.exports.hub import upload_command
+from pipeline.reference import generated_pages
 from run_pipeline import COMMANDS, Commands
 
 ROOT = Path(__file__).parents[1]
