@@ -51,7 +51,10 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     batch_size: int = Field(gt=1, description="images; 128 or 1024")
     learning_rate: float = Field(gt=0, description="of SGD; 0.025 or 0.5")
     schedule: Literal["cosine", "linear"] = Field(description="decay to zero")
-    warmup_epochs: int = Field(ge=0, description="linear warm-up before a linear decay; 0 or 5")
+    warmup_epochs: int = Field(
+        ge=0,
+        description="linear warm-up before a linear decay; 0 or 5, fewer if `epochs` is no more",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(ge=0, description="of SGD; 3e-4 or 3e-5")
     gradient_clip: float = Field(5.0, gt=0, description="largest gradient norm")
@@ -99,7 +102,11 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return _DEFAULTS.get(str(values.get("network", "cifar")), {}) | values
+        defaults = dict(_DEFAULTS.get(str(values.get("network", "cifar")), {}))
+        epochs, usual = values.get("epochs"), defaults.get("warmup_epochs", 0)
+        if type(epochs) is int and usual >= epochs > 0:
+            defaults["warmup_epochs"] = usual * epochs // defaults["epochs"]
+        return defaults | values
 
     @field_validator("mixing")
     @classmethod

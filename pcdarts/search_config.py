@@ -40,7 +40,10 @@ class SupernetConfig(BaseModel, frozen=True, extra="forbid"):
     )
     epochs: int = Field(50, gt=0, description="passes over the images that train the weights")
     warmup_epochs: int = Field(
-        15, ge=0, description="warm-up epochs, with α and β frozen; imagenet: 35"
+        15,
+        ge=0,
+        description="warm-up epochs, with α and β frozen; imagenet: 35; in proportion if `epochs` "
+        "is no more than that",
     )
     rate_warmup_epochs: int = Field(
         0,
@@ -126,7 +129,20 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return _DEFAULTS.get(str(values.get("network")), {}) | values
+        defaults = _DEFAULTS.get(str(values.get("network")), {})
+        return _shorter_warm_up(defaults, values) | values
+
+
+def _shorter_warm_up(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults, with warm-ups that would fill all of the given epochs in proportion."""
+    filled, epochs = dict(defaults), given.get("epochs")
+    if type(epochs) is not int:
+        return filled
+    for name, field in SupernetConfig.model_fields.items():
+        if name.endswith("warmup_epochs") and filled.get(name, field.default) >= epochs:
+            usual = defaults.get("epochs", SupernetConfig.model_fields["epochs"].default)
+            filled[name] = max(0, epochs * filled.get(name, field.default) // usual)
+    return filled
 
 
 def check_search(

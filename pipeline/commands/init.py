@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from classification.durations import format_duration
 from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
-from pipeline.commands.options import Quiet
+from pipeline.commands.options import Device, Quiet
 from pipeline.console import Console
 
 _LONGEST = 100  # characters of a run's name
@@ -29,19 +30,28 @@ def init(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="accept links that lead out of DIR")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="time for the complete run: 30m, 2h, … (default: 30m; on a GPU 2h)"),
+    ] = None,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write a config for your folder of images.
+    """Write a config for your folder of images, whose run ends within a budget of time.
 
-    Reads the listing and the headers of some images, and prints the reason for each choice.
+    Reads the images and measures some steps on the device. Each choice has its reason as a comment,
+    and what a larger budget would buy.
 
     \b
     Example:
-      python run_pipeline.py init photos -o photos.yaml
+      python run_pipeline.py init photos -o photos.yaml --budget 30m
     """
     from classification.data.folder_survey import survey_folder  # slow to import: torch
-    from pipeline.initial_config import initial_config
+    from pipeline.device import device_name, keep_freed_memory, resolve_device
+    from pipeline.initial.budget import DEFAULT, fit_to_budget, parse_budget
 
+    own_device = resolve_device(device)
+    allowed = DEFAULT[own_device.type] if budget is None else parse_budget(budget)
     console = Console.choose(quiet, as_json=False)
     name = _name_of(folder)
     path = Path(f"{name}.yaml") if output is None else output
@@ -49,12 +59,22 @@ def init(
         what = "a folder" if path.is_dir() else "a file that stands there"
         raise ConfigError(f"-o: found {path}, {what}; allowed: a new file, or --overwrite")
     survey = survey_folder(folder, follow_links=follow_links)
-    text = initial_config(survey, name)
     with writable(path.parent, "-o"):
-        write_atomically(path, text)
+        path.parent.stat()  # before the measuring
     console.log(f"{folder}: {survey.describe()}")
     for note in survey.notes():
         console.log(note)
+    chosen = "; choose another with --budget" if budget is None else ""
+    console.log(
+        f"budget {format_duration(allowed)}{chosen}; measuring on {device_name(own_device)}"
+    )
+    keep_freed_memory()
+    fitted = fit_to_budget(survey, name, allowed, own_device, console)
+    with writable(path.parent, "-o"):
+        write_atomically(path, fitted.text)
+    console.log(
+        f"expected: {format_duration(fitted.seconds)}, at most {format_duration(fitted.high)}"
+    )
     console.log(f"wrote {path}; with the reason for each value; next:")
     for command in ("estimate", "run"):
         console.log("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))

@@ -6,7 +6,7 @@ folder: the store, its ledger and the runs are only read.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,14 +54,18 @@ _LEAST = 0.02  # seconds for a stage
 
 
 def estimate(
-    runner: Runner, seconds: float = SECONDS, clock: Callable[[], float] = idle_clock
+    runner: Runner,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = idle_clock,
+    only: Collection[str] | None = None,
 ) -> RunEstimate:
-    """Try every stage that the runner would run, for about `seconds` in all; `clock` times steps.
+    """Try every stage that the runner would run, or those of `only` that need no others, for about
+    `seconds` in all; `clock` times steps.
 
     Raises PipelineError for failures that would end the run too, such as too little GPU memory.
     """
     begun, idle = time.perf_counter(), waited()
-    plan = runner.plan(Selection())
+    plan = [s for s in runner.plan(Selection()) if only is None or s.stage in only]
     with TemporaryDirectory(prefix="estimate-") as folder:
         bench = Bench(runner, Path(folder), clock)
         stages = []

@@ -156,7 +156,10 @@ def test_what_cannot_be_trained_is_refused(settings, size, expected):
 
 def test_warm_up_must_end_before_training_does():
     with pytest.raises(ValidationError, match="must exceed warmup_epochs"):
-        config(network="imagenet", epochs=5)
+        config(network="imagenet", epochs=5, warmup_epochs=5)
+    # The default, 5 of 250 epochs, is shortened in proportion where it would fill all epochs.
+    assert config(network="imagenet", epochs=5).warmup_epochs == 0
+    assert config(network="imagenet", epochs=6).warmup_epochs == 5
 
 
 def test_manifold_mixup_is_refused_for_a_network_of_cells():

@@ -30,7 +30,7 @@ def test_the_rate_rises_in_equal_steps_and_goes_on_along_the_cosine() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 10}, r"epochs must exceed warmup_epochs \(15\), got 10"),
+        ({"epochs": 10, "warmup_epochs": 15}, r"epochs must exceed warmup_epochs \(15\), got 10"),
         (
             {"epochs": 4, "warmup_epochs": 1, "rate_warmup_epochs": 5},
             r"epochs must exceed rate_warmup_epochs \(5\), got 4",
@@ -92,3 +92,11 @@ def test_the_smallest_subset_passes_and_one_image_less_does_not() -> None:
     check_search(torch.tensor([0, 0, 1, 1]), SearchConfig(batch_size=2), 8)
     with pytest.raises(ConfigError):
         check_search(torch.tensor([0, 0, 1]), SearchConfig(batch_size=2), 8)
+
+
+def test_a_default_warm_up_that_fills_the_epochs_is_shortened_in_proportion():
+    assert SearchConfig(epochs=10).warmup_epochs == 3  # 15 of 50
+    assert SearchConfig(epochs=16).warmup_epochs == 15  # results of such configs stay
+    assert SearchConfig(epochs=2).warmup_epochs == 0
+    imagenet = SearchConfig.model_validate({"network": "imagenet", "epochs": 5})
+    assert (imagenet.warmup_epochs, imagenet.rate_warmup_epochs) == (3, 0)

@@ -108,7 +108,10 @@ def test_bases_in_a_circle_are_refused(write):
         ("data: {kind: folder}", "root"),
         ("data: {kind: digits}\nsubset: {fraction: 1.5}", "subset.fraction: found 1.5"),
         ("data: {kind: digits}\nsubset: {measure: hardest}", "subset.measure: found 'hardest'"),
-        ("data: {kind: digits}\nsearch: {epochs: 5}", "must exceed warmup_epochs (15), got 5"),
+        (
+            "data: {kind: digits}\nsearch: {epochs: 5, warmup_epochs: 15}",
+            "must exceed warmup_epochs (15), got 5",
+        ),
         ("data: {kind: digits}\nscorer: {model: vgg}", "scorer.model: found 'vgg'"),
         ("data: {kind: digits}\nname: ../up", "name: found '../up'"),
         ("name: x", "data: missing"),

@@ -11,8 +11,13 @@ from classification.data.file_index import FileIndex, FolderFiles
 from classification.data.folder_survey import FolderSurvey, Header, Sample
 from classification.data.folders import ImageFolder
 from classification.data.layout import Layout
+from classification.errors import ConfigError
 from pipeline.config import load_config
-from pipeline.initial_config import fraction_of, initial_config
+from pipeline.estimates.expected import RunEstimate, StageEstimate
+from pipeline.initial import budget
+from pipeline.initial.budget import choose_plan
+from pipeline.initial.config import initial_config
+from pipeline.initial.shapes import fraction_of
 from run_pipeline import main
 
 
@@ -110,6 +115,9 @@ def test_every_value_says_why_or_speaks_for_itself():
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "SECONDS", 0.3)
+    monkeypatch.setattr(budget, "networks", lambda survey: ((4, 3), (8, 3)))
+    monkeypatch.setattr(budget, "scorers", lambda survey: ("resnet8",))
     monkeypatch.chdir(tmp_path)
     for split, count in (("train", 12), ("val", 2)):
         for shade, name in enumerate(("ant", "bee")):
@@ -132,6 +140,69 @@ def test_init_writes_a_config_that_a_run_takes_and_says_what_to_type(photos, cap
     assert "retrain  run" in capsys.readouterr().out
     assert not Path("runs").exists()
     assert not Path("artifacts").exists()
+
+
+def test_init_refuses_a_budget_that_is_no_time_or_too_short(photos, capsys):
+    for text in ("soon", "0m", "-1h", "30", "1e9d"):
+        assert main(["init", "my photos", "--budget", text]) == 2
+        refusal = capsys.readouterr().err
+        assert "--budget: found" in refusal
+        assert refusal.count("\n") == 1
+    assert main(["init", "my photos", "--budget", "0.001s"]) == 2
+    refusal = capsys.readouterr().err.splitlines()[-1]
+    assert "on this device the smallest run takes about" in refusal
+    assert not Path("my-photos.yaml").exists()
+
+
+def measured(seconds_per_epoch, fixed=10.0):
+    """An estimate by hand: seconds of an epoch by scorer, of the search, and by channels."""
+
+    def measure(plan, seconds, only):
+        epochs = {"scorer": plan.scorer_epochs, "search": plan.search_epochs}
+        costs = {
+            "scorer": seconds_per_epoch[plan.scorer] * epochs["scorer"],
+            "scores": fixed,
+            "search": seconds_per_epoch["search"] * epochs["search"],
+            "retrain": seconds_per_epoch[plan.channels] * plan.retrain_epochs,
+        }
+        return RunEstimate(
+            tuple(
+                StageEstimate(stage, "run", cost / 3600, cost / 7200, cost / 3600)
+                for stage, cost in costs.items()
+                if only is None or stage in only
+            )
+        )
+
+    return measure
+
+
+SPEEDS = {"resnet8": 0.5, "resnet9": 2.0, "search": 2.0, 8: 1.0, 16: 4.0, 24: 20.0, 36: 80.0}
+
+
+def test_a_plan_fits_its_budget_and_says_what_more_would_buy():
+    found = survey((60,) * 10)
+    plan = choose_plan(found, 600.0, measured(SPEEDS))
+    # 510 s are planned. A fifth is 102 s: 60 epochs of resnet9 take 120, of resnet8 30.
+    assert (plan.scorer, plan.scorer_epochs) == ("resnet8", 60)
+    assert "resnet9 would need a budget of 11.8 min" in plan.why["scorer.model"]
+    # 35 % are 178.5 s, hence all 50 epochs; 370 s are left: 40 epochs of 16 channels take 160.
+    assert (plan.search_epochs, plan.warmup_epochs) == (50, 15)
+    assert (plan.channels, plan.cells, plan.retrain_epochs) == (16, 8, 92)
+    assert "24 and 14 cells would need" in plan.why["retrain.channels"]
+    assert "600, the paper's" in plan.why["retrain.epochs"]
+    made = yaml.safe_load(initial_config(found, "photos", plan))
+    assert (made["retrain"]["channels"], made["search"]["epochs"]) == (16, 50)
+
+
+def test_a_larger_budget_buys_a_larger_scorer_and_network():
+    plan = choose_plan(survey((60,) * 10), 36000.0, measured(SPEEDS))
+    assert (plan.scorer, plan.channels, plan.cells) == ("resnet9", 36, 20)
+
+
+def test_a_budget_below_the_smallest_run_is_refused():
+    # 10 + 5 · 0.5 + 6 · 2 + 5 · 1 seconds.
+    with pytest.raises(ConfigError, match=r"smallest run takes about 29\.5 s"):
+        choose_plan(survey((60,) * 10), 20.0, measured(SPEEDS))
 
 
 def test_init_replaces_a_file_only_where_it_is_told_to(photos, capsys):

@@ -1,0 +1,228 @@
+"""Writes a first config for an image folder, with the reason for each choice.
+
+Rules of thumb, meant to be changed: the search sees small copies of the images, as in the paper;
+the subset is its tenth unless classes are too small for that; batches leave an epoch enough steps.
+Learning rates follow the batch where the standard one is far from it: with its root for the scorer
+(Krizhevsky 2014), in proportion for the ImageNet network (Goyal et al. 2017).
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from classification.data.config import DataConfig
+from classification.data.datasets import MAX_BYTES, ImageDataset
+from classification.data.folder_survey import FolderSurvey
+from classification.data.loaders import ImageSet
+from classification.data.transforms import Normalization
+from classification.persistence.storage import write_atomically
+from pcdarts.network_kind import smallest_network_input
+from pipeline.config import load_config
+from pipeline.initial.lines import Key, line, render, scalar
+from pipeline.initial.plan import Plan, largest_plan
+from pipeline.initial.shapes import (
+    FILES_FROM,
+    FRACTION,
+    SEARCH_SIDE,
+    batch_of,
+    fraction_of,
+    in_memory,
+    search_side,
+    target_side,
+)
+from pipeline.inputs import check_inputs, load_datasets
+from subsample.selection import MIN_PER_CLASS
+
+_SCORES = [
+    Key("draws", 50, "mixes of each image; the paper's 10 leave the ranking mostly noise"),
+    Key("loss", "anchor_ce", "repeats better than the paper's loss, ce"),
+]
+_IMBALANCED = 3  # times as many images in the largest class as in the smallest
+
+
+def initial_config(survey: FolderSurvey, name: str, plan: Plan | None = None) -> str:
+    """YAML with comments, a config called `name` for the folder; `plan` has the choices that follow
+    from the time there is (default: those without a limit).
+
+    Raises PipelineError if a run on that folder would refuse what it says.
+    """
+    searched = replace(survey, train_counts=in_memory(survey))
+    plan = plan or largest_plan(searched)
+    worthwhile = fraction_of(searched) < 1
+    sections = {
+        "data": _data(survey),
+        "target": _target(survey),
+        "scorer": _scorer(searched, plan) if worthwhile else [],
+        "scores": _SCORES if worthwhile else [],
+        "subset": _subset(searched),
+        "search": _search(searched, plan),
+        "retrain": _retrain(survey, plan),
+    }
+    what = {
+        "data": "images for scoring and search; one tensor on the device",
+        "target": "images for retraining the found network",
+        "scorer": "the classifier whose losses rank the images",
+        "scores": "losses of each image under random mixes",
+        "subset": "share of each class used for the search",
+        "search": "PC-DARTS",
+        "retrain": "the found network, from scratch",
+    }
+    opening = [
+        f"# Made by `init` for {scalar(str(survey.root))}: {survey.describe()}.",
+        "# Print every key and its default: python run_pipeline.py config THIS-FILE",
+        f"name: {scalar(name)}",
+        line("seed: 0", "all randomness is derived from it"),
+    ]
+    body = []
+    for section, keys in sections.items():
+        if keys:
+            body += ["", line(f"{section}:", what[section]), *map(render, keys)]
+    text = "\n".join([*opening, *body]) + "\n"
+    _check(text, survey)
+    return text
+
+
+def _data(survey: FolderSurvey) -> list[Key]:
+    side, most = search_side(survey), max(in_memory(survey))
+    keys = _where(survey)
+    if survey.sizes == {(side, side)}:
+        keys.append(Key("image_size", side, "their own"))
+    else:
+        keys.append(Key("image_size", side, "small copies suffice for a search; central square"))
+    if most < max(survey.train_counts):
+        keys.append(Key("images_per_class", most, "all of them would not fit into memory"))
+    keys.append(Key("flip", False, "if left and right matter, as in digits", commented=True))
+    return keys
+
+
+def _target(survey: FolderSurvey) -> list[Key]:
+    side = target_side(survey)
+    if side == search_side(survey):
+        return []
+    keys = _where(survey)
+    if side >= FILES_FROM:
+        why = "images stay in their files; worker processes decode them"
+    else:
+        why = "at most a quarter of the images are enlarged"
+    keys.append(Key("image_size", side, why))
+    images = survey.train_images + survey.test_images
+    if side < FILES_FROM and images * 3 * side * side > MAX_BYTES:
+        keys.append(Key("storage", "files", "all of them would not fit into memory"))
+    return keys
+
+
+def _where(survey: FolderSurvey) -> list[Key]:
+    keys = [Key("kind", "folder"), Key("root", str(survey.root))]
+    layout, config = survey.folder.layout, survey.config
+    if layout.val_labels is not None:
+        keys.append(Key("val_labels", str(layout.val_labels), "the classes of a flat val/"))
+    if config.hold_out is not None:
+        keys.append(Key("hold_out", config.hold_out, "of each class, as no images are held out"))
+    if config.follow_links:
+        keys.append(Key("follow_links", True, "links may lead out of the folder"))
+    turned = sum(header.turned for header in survey.headers)
+    if turned:
+        why = f"turns {turned:,} of the images looked at upright"
+        keys.append(Key("exif_orientation", True, why, commented=True))
+    return keys
+
+
+def _scorer(survey: FolderSurvey, plan: Plan) -> list[Key]:
+    images, side, epochs = survey.train_images, search_side(survey), plan.scorer_epochs
+    batch = batch_of(images, share=16, most=512)
+    why = "seconds on a GPU; resnet8 is the light one for a CPU"
+    if side < SEARCH_SIDE // 2:
+        why = f"light, and deep enough for {side} pixels"
+    steps = f"about {epochs * math.ceil(images / batch):,} steps"
+    return [
+        Key("model", plan.scorer, plan.why.get("scorer.model", why)),
+        Key("epochs", epochs, plan.why.get("scorer.epochs", steps)),
+        Key("batch_size", batch),
+        Key("learning_rate", _digits(0.4 * (batch / 512) ** 0.5), "0.4 at 512"),
+        Key("weight_decay", 5.0e-4),
+        Key("schedule", "one_cycle"),
+        Key("mixing", {"kind": "dcutmix", "num_images": 5, "alpha": 0.2}, "the paper's"),
+    ]
+
+
+def _subset(survey: FolderSurvey) -> list[Key]:
+    fraction, smallest = fraction_of(survey), min(survey.train_counts)
+    if fraction == 1:
+        why = f"a part of {survey.train_images:,} images would be too few for a search"
+        return [Key("measure", "full", why)]
+    why = "the paper's t"
+    if fraction > FRACTION:
+        why = f"a tenth of {survey.train_images:,} images would be too few"
+    keys = [
+        Key("measure", "cv", "the paper's; random needs no scorer"),
+        Key("fraction", fraction, why),
+    ]
+    if max(survey.train_counts) >= _IMBALANCED * smallest:
+        keys[1] = Key("fraction", fraction, f"{why}; of each class, and 2 at least")
+    return keys
+
+
+def _search(survey: FolderSurvey, plan: Plan) -> list[Key]:
+    fraction = fraction_of(survey)
+    kept = [max(MIN_PER_CLASS, round(fraction * count)) for count in survey.train_counts]
+    half = sum(kept) // 2
+    batch = batch_of(half, share=8, most=256)
+    return [
+        Key("epochs", plan.search_epochs, plan.why.get("search.epochs", "the paper's")),
+        Key("warmup_epochs", plan.warmup_epochs, "warm-up: the architecture is frozen"),
+        Key("batch_size", batch, f"of the {half:,} images of a half"),
+    ]
+
+
+def _retrain(survey: FolderSurvey, plan: Plan) -> list[Key]:
+    images = survey.train_images
+    network = [
+        Key("channels", plan.channels, plan.why.get("retrain.channels", "fewer are faster")),
+        Key("cells", plan.cells),
+        Key("epochs", plan.retrain_epochs, plan.why.get("retrain.epochs", "")),
+    ]
+    if target_side(survey) >= FILES_FROM:
+        batch = batch_of(images, share=16, most=256)
+        return [
+            Key("network", "imagenet", "a stem that divides the image by 8"),
+            *network,
+            Key("batch_size", batch),
+            Key("learning_rate", _digits(0.5 * batch / 1024), "0.5 at 1,024"),
+        ]
+    batch = batch_of(images, share=16, most=128)
+    return [
+        Key("network", "cifar", "starts at full size"),
+        *network,
+        Key("batch_size", batch),
+    ]
+
+
+def _check(text: str, survey: FolderSurvey) -> None:
+    """Raise PipelineError if a run would refuse the config. The checks look at labels and sizes
+    alone, so no image is decoded."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        write_atomically(path, text)
+        config = load_config(path)
+    same = Normalization((0.0,) * 3, (1.0,) * 3)
+
+    def blank(data: DataConfig, key: str) -> ImageDataset:
+        side = data.image_size or smallest_network_input("cifar")
+        pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+        splits = []
+        for counts in (survey.train_counts, survey.test_counts):
+            kept = torch.tensor(counts).clamp(max=data.images_per_class or max(counts))
+            labels = torch.arange(len(kept)).repeat_interleave(kept)
+            splits.append(ImageSet(pixels.expand(len(labels), -1, -1, -1), labels))
+        train, test = splits
+        return ImageDataset(key, survey.classes, train, test, same, crop_padding=0, flip=False)
+
+    check_inputs(config, load_datasets(config, blank), torch.device("cpu"))
+
+
+def _digits(rate: float) -> float:
+    """Two of them."""
+    return float(f"{rate:.2g}")
