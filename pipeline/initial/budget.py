@@ -132,9 +132,9 @@ def choose_plan(
         place, chosen = number, per_epoch
     most = paper_epochs(survey)
     retrained = max(_FEWEST["retrain"], min(most, math.floor(left / chosen)))
-    for stage, number in epochs.items():
-        whose = "enough" if stage == "scorer" else "the paper's"
-        why[f"{stage}.epochs"] = _reason(number, wanted[stage], whose, each[stage])
+    for part, planned_epochs in epochs.items():
+        whose = "enough" if part == "scorer" else "the paper's"
+        why[f"{part}.epochs"] = _reason(planned_epochs, wanted[part], whose, each[part])
     why["retrain.epochs"] = _reason(retrained, most, "the paper's", chosen)
     why["retrain.channels"] = larger or "the paper's"
     return Plan(
