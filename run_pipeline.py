@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
-        return _complain(f"{stop}; resume with: {_again(arguments)}", 130)
+        return _complain(f"{stop}; resume with: {stop.again or _again(arguments)}", 130)
     except SharedError:
         return 2  # the first process prints the reason
     except PipelineError as error:

@@ -56,7 +56,10 @@ class SharedError(PipelineError):
 
 
 class InterruptedRunError(PipelineError):
-    """The person stopped the run; what was finished is kept."""
+    """The person stopped the run; what was finished is kept. `again` is the command that resumes
+    it, where it is not the one that was stopped."""
+
+    again: str | None = None
 
 
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:

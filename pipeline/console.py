@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.progress import ProgressColumn, Task
+from rich.text import Text
 
 from classification.durations import format_duration
 from classification.persistence.storage import refusal_of
 from classification.progress import Progress
 
 T = TypeVar("T")
-_Show = Callable[[str, int, int, str], None]  # unit, done, total, detail
+_Show = Callable[[str, int, int, list[str]], None]  # unit, done, total, details by worth
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage
 _STEP_SECONDS = 0.2
+_BAR = 20  # columns
+_WORTH = {"test_accuracy": 0, "accuracy": 1, "loss": 2, "images_per_second": 3}
 
 
 class Console:
@@ -53,18 +56,26 @@ class Console:
         if not self._rich.is_terminal:
             yield _Reporter(stage, device, self._plain)
             return
-        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
-        with RichProgress(
-            *columns, TextColumn("{task.fields[detail]}"), console=self._rich, transient=True
-        ) as live:
-            bar = live.add_task(stage, total=None, detail="")
-            steps = live.add_task("  step", total=None, detail="", visible=False)
+        last = ""
 
-            def show(unit: str, done: int, total: int, detail: str) -> None:
+        def record(line: str) -> None:
+            nonlocal last
+            last = line
+            self._record(line)
+
+        with RichProgress(_Line(self._rich), console=self._rich, transient=True) as live:
+            bar = live.add_task(stage, total=None, unit="", details=[])
+            steps = live.add_task("", total=None, unit="step", details=[], visible=False)
+
+            def show(unit: str, done: int, total: int, details: list[str]) -> None:
                 task = steps if unit == "step" else bar
-                live.update(task, completed=done, total=total, detail=detail, visible=True)
+                live.update(
+                    task, completed=done, total=total, unit=unit, details=details, visible=True
+                )
 
-            yield _Reporter(stage, device, self._record, show)
+            yield _Reporter(stage, device, record, show)
+        if "accuracy" in last:
+            self._rich.print(last, markup=False)
 
     def _plain(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -81,6 +92,44 @@ class Console:
             lost, self.log_file = self.log_file, None
             reason = refusal_of(error, lost) or f"{lost}: {error}"
             self.log(f"warning: the log ends here ({reason})")
+
+
+class _Line(ProgressColumn):
+    """A task's line, as wide as the terminal is at that moment."""
+
+    max_refresh = None
+
+    def __init__(self, console: RichConsole) -> None:
+        super().__init__()
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        """Return the line."""
+        fields, total = task.fields, task.total
+        done = f"{fields['unit']} {int(task.completed)}/{int(total)}" if total else "starting"
+        share = task.completed / total if total else 0.0
+        line = progress_line(
+            self._console.width - 1, task.description, done, share, fields["details"]
+        )
+        return Text(line, no_wrap=True, overflow="crop")
+
+
+def progress_line(width: int, stage: str, done: str, share: float, details: list[str]) -> str:
+    """Return the stage, the count `done`, and as many of the `details` and of a bar for `share` as
+    fit into `width` columns. The first detail is the time left, which is always shown; those that
+    follow are in the order of their worth.
+    """
+    kept = [f"{stage:10}"[: max(10, len(stage))], done, *details[:1]]
+    used = sum(map(len, kept)) + 2 * (len(kept) - 1)
+    for place, detail in enumerate(details[1:]):
+        if place == 1 and used + _BAR + 2 <= width:  # after the most telling figure
+            used += _BAR + 2
+            kept.insert(1, "━" * round(share * _BAR) + "╌" * (_BAR - round(share * _BAR)))
+        if used + len(detail) + 2 > width:
+            break
+        kept.append(detail)
+        used += len(detail) + 2
+    return "  ".join(kept)
 
 
 class _Unbreakable:
@@ -122,7 +171,7 @@ class _Reporter:
         if unit == "step":
             if self._live and now - self._last_step > _STEP_SECONDS:
                 self._last_step = now
-                self._live(unit, done, total, "")
+                self._live(unit, done, total, [])
             return
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
@@ -130,7 +179,8 @@ class _Reporter:
         left = format_duration(round(rate * (total - done)))
         detail = "  ".join([*map(_format, metrics.items()), f"left {left}", self._device])
         if self._live:
-            self._live(unit, done, total, detail)
+            worth = sorted(metrics.items(), key=lambda metric: _WORTH.get(metric[0], 2))
+            self._live(unit, done, total, [f"left {left}", *map(_format, worth), self._device])
         if done == total or now - self._last_line > _PLAIN_SECONDS:
             self._last_line = now
             self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")

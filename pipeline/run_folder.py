@@ -197,7 +197,7 @@ class RunFolder:
     def run_command(self, artifacts: Path, *options: str) -> str:
         """Return the command that resumes this run with that store and `options`."""
         words = ["python", "run_pipeline.py", "run", str(self.config_path), *options]
-        runs = self.path.parent
+        runs = self.path.parent.parent if self.is_history else self.path.parent
         words += [] if str(runs) == "runs" else ["--runs", str(runs)]
         words += [] if str(artifacts) == "artifacts" else ["--artifacts", str(artifacts)]
         return shlex.join(words)

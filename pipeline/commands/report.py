@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classification.errors import ArtifactError, ConfigError, DataError
+from classification.errors import ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
 from pipeline.run_folder import RunFolder
@@ -73,18 +73,18 @@ def _write_again(
     folder: RunFolder, name: str, artifacts: Path | None, console: Console
 ) -> Mapping[str, object] | None:
     from pipeline.inputs import load_datasets
+    from pipeline.reports.partial import PARTIAL, write_partial_report
     from pipeline.reports.run import write_run_report
 
     config, manifest = folder.config(), folder.manifest()
     store = store_of(manifest, artifacts)
-    made: dict[str, Artifact] = {}
-    for stage, key in manifest["stages"].items():
-        artifact = store.find(stage, key)
-        if artifact is None:
-            raise ArtifactError(
-                f"{name}: the run has no {stage} yet, so there is nothing to report"
-            )
-        made[stage] = artifact
+    found = {stage: store.find(stage, key) for stage, key in manifest["stages"].items()}
+    made = {stage: artifact for stage, artifact in found.items() if artifact is not None}
+    missing = [stage for stage in found if stage not in made]
+    if missing:
+        text = write_partial_report(folder, config.name, made, store, missing)
+        console.log(f"{text}\n{folder.report / PARTIAL}")
+        return {"name": config.name, "finished": list(made), "missing": missing}
     datasets = load_datasets(config)
     _check_images(datasets, made)
     return write_run_report(folder, config, datasets, made, store, console, again=True)

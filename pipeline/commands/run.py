@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from classification.durations import format_cost
+from classification.errors import InterruptedRunError
 from pipeline.commands.options import (
     Artifacts,
     ConfigPath,
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
     from classification.world import World
     from pipeline.runner import Runner, Selection
+
+_SECONDS = 5.0  # of measuring what a new run costs, before the warning that it is one
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
@@ -111,7 +117,13 @@ def run(
             tracker = Tracker(folder.events) if tensorboard else None
             if tracker is not None:
                 runner.watch = tracker.watch
-            made, results = runner.run(selection), None
+            try:
+                made, results = runner.run(selection), None
+            except InterruptedRunError as stop:
+                if world.alone:
+                    words = ["--name", runner.config.name, *_given(device, selection)]
+                    stop.again = folder.run_command(artifacts, *words)
+                raise
             if set(made) == set(runner.order):
                 results = write_run_report(
                     folder, runner.config, dict(runner.datasets), made, runner.store, console
@@ -233,6 +245,7 @@ def _record(folder: RunFolder, runner: Runner) -> None:
     from pipeline.device import device_name
 
     changes, device = _changes(runner, folder), device_name(runner.device)
+    unfinished = changes and _unfinished(runner, folder)
     RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
     runner.console.log_file = folder.log
     number = "" if runner.world.alone else f"{runner.world.size} × "
@@ -245,6 +258,46 @@ def _record(folder: RunFolder, runner: Runner) -> None:
         runner.console.log(line)
     if changes:
         runner.console.log(f"the last run's {folder.path} was moved to {folder.history}")
+    if unfinished:
+        _warn_of_new_run(runner, folder)
+
+
+def _unfinished(runner: Runner, folder: RunFolder) -> bool:
+    """Whether the last run of this name lacks a stage."""
+    last = folder.last()
+    stages = {} if last is None else last.stages
+    return not all(runner.store.path(stage, key).exists() for stage, key in stages.items())
+
+
+def _warn_of_new_run(runner: Runner, folder: RunFolder) -> None:
+    """Warn that this is a new run, of how many hours, and how to resume the last one instead."""
+    from pipeline.device import device_kind
+    from pipeline.estimates.estimate import estimate
+    from pipeline.runner import Runner
+
+    with TemporaryDirectory() as nowhere:
+        quiet = Console(io.StringIO())
+        place = runner.datasets, Store(Path(nowhere)), runner.device, quiet
+        hours = estimate(Runner(STAGES, runner.config, *place), _SECONDS).total
+    unit = "GPU-hours" if device_kind(runner.device) == "gpu" else "CPU-hours"
+    last = RunFolder(max(folder.history.glob(f"{folder.path.name}-*"), key=_number))
+    runner.console.log(
+        f"warning: the last run named {folder.path.name} had other settings and is not finished; "
+        f"this begins a new run of about {format_cost(hours, unit)}. To resume the last one: "
+        f"{last.run_command(runner.store.root, '--name', folder.path.name)}"
+    )
+
+
+def _number(path: Path) -> int:
+    number = path.name.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _given(device: str, selection: Selection) -> list[str]:
+    """Return the options of the command that are not recorded with the run."""
+    options = {"device": None if device == "auto" else device, **vars(selection)}
+    options.pop("force")  # its unfinished work is resumed, not made again
+    return [word for name, value in options.items() if value for word in (f"--{name}", value)]
 
 
 def _changes(runner: Runner, folder: RunFolder) -> list[str]:

@@ -1,0 +1,48 @@
+"""The live line: which parts stay at which width, and what is left on the screen."""
+
+import io
+
+import pytest
+from rich.console import Console as RichConsole
+
+from pipeline.console import Console, progress_line
+
+DETAILS = [
+    "left 0:01:02",
+    "test accuracy 0.8765",
+    "accuracy 0.8654",
+    "loss 0.4321",
+    "1,234 images/s",
+    "cpu",
+]
+
+
+def terminal(width):
+    stream = io.StringIO()
+    console = Console(stream)
+    console._rich = RichConsole(
+        file=stream, width=width, force_terminal=True, highlight=False, soft_wrap=True
+    )
+    return console, stream
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+def test_stage_count_and_time_left_are_shown_at_every_width(width):
+    line = progress_line(width, "robustness", "epoch 12/600", 0.02, DETAILS)
+    assert len(line) <= max(width, 36)
+    for part in ("robustness", "epoch 12/600", "left 0:01:02"):
+        assert part in line
+    assert ("test accuracy" in line) == (width >= 60)
+    assert ("╌" in line) == (width >= 80)  # 58 columns before it, and 22
+    assert ("accuracy 0.8654" in line) == (width >= 100)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_the_accuracy_of_the_last_epoch_stays_on_the_screen(width):
+    console, stream = terminal(width)
+    with console.progress("scorer", "cpu") as show:
+        show(1, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.25)
+        show(2, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.75)
+    left = stream.getvalue().rpartition("\x1b[2K")[2]  # after the live line was erased
+    assert "scorer   epoch 2/2" in left
+    assert "test accuracy 0.7500" in left
