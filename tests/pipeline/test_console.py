@@ -33,8 +33,8 @@ def test_stage_count_and_time_left_are_shown_at_every_width(width):
     for part in ("robustness", "epoch 12/600", "left 0:01:02"):
         assert part in line
     assert ("test accuracy" in line) == (width >= 60)
-    assert ("╌" in line) == (width >= 80)  # 58 columns before it, and 22
-    assert ("accuracy 0.8654" in line) == (width >= 100)
+    assert ("╌" in line) == (width >= 100)  # 60 columns before it, and 22
+    assert ("  accuracy 0.8654" in line) == (width >= 80)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
