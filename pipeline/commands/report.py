@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classification.errors import ConfigError, DataError
+from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
 from pipeline.run_folder import RunFolder
@@ -81,6 +81,10 @@ def _write_again(
     found = {stage: store.find(stage, key) for stage, key in manifest["stages"].items()}
     made = {stage: artifact for stage, artifact in found.items() if artifact is not None}
     missing = [stage for stage in found if stage not in made]
+    if not made:
+        raise ArtifactError(
+            f"{name}: the run has no {missing[0]} yet, so there is nothing to report"
+        )
     if missing:
         text = write_partial_report(folder, config.name, made, store, missing)
         console.log(f"{text}\n{folder.report / PARTIAL}")
