@@ -37,7 +37,7 @@ def init(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write a config for your folder of images and your time.
+    """Write a config for your images and your time.
 
     Reads the images and measures some steps on the device. Each choice has its reason as a comment,
     and what a larger budget would buy.
