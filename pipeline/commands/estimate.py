@@ -39,9 +39,9 @@ def estimate(
 ) -> None:
     """Estimate hours and memory of a run from a few steps of each stage.
 
-    Measures for half a minute. Where the cost depends on something not known yet, such as the network that the search will
-    find, a range is printed. Finished stages count as zero. Nothing is written, and the ledger does
-    not change.
+    Measures for half a minute. Where the cost depends on something not known yet, such as the
+    network that the search will find, a range is printed. Finished stages count as zero. Nothing is
+    written, and the ledger does not change.
 
     \b
     Example:
