@@ -1,5 +1,6 @@
 """Which settings are fingerprinted: all fields of a config except those without effect."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -38,3 +39,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return to_jsonable_python(value)
+
+
+def shorten_warm_ups(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults, with warm-ups that would fill all of the given epochs in proportion."""
+    epochs = given.get("epochs")
+    if type(epochs) is not int or epochs <= 0:
+        return dict(defaults)
+    return {
+        name: value * epochs // defaults["epochs"]
+        if name.endswith("warmup_epochs") and value >= epochs
+        else value
+        for name, value in defaults.items()
+    }

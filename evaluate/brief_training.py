@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from classification.errors import ConfigError
 from classification.progress import Progress
 from evaluate.retrain_config import RetrainConfig
-from pcdarts.network_kind import smallest_network_input
+from pcdarts.network_kind import check_network_input
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
@@ -59,12 +59,7 @@ class BriefTraining(BaseModel, frozen=True, extra="forbid"):
         """
         training = self.training
         training.mixing.check()
-        smallest = smallest_network_input(training.network)
-        if dataset.image_size < smallest:
-            raise ConfigError(
-                f"{source}.image_size: {dataset.image_size} is too small for the "
-                f"{training.network} network's reductions; allowed: at least {smallest}"
-            )
+        check_network_input(training.network, dataset.image_size, source)
         if images < training.batch_size:
             raise ConfigError(
                 f"{key}.training.batch_size: {training.batch_size} exceeds the {images} {what}; "

@@ -1,17 +1,17 @@
 """Confusion matrix of a classifier, its errors by class and its balanced accuracy."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from classification.acceleration import Precision, autocast
-from classification.data.loaders import Images
+from classification.data.datasets import ImageDataset
 from classification.errors import ArtifactError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_json
@@ -29,26 +29,25 @@ _BATCH = 256
 @torch.no_grad()
 def count_confusions(
     model: nn.Module,
-    images: Images,
-    normalize: Callable[[Tensor], Tensor],
-    num_classes: int,
+    dataset: ImageDataset,
     *,
     device: torch.device,
     world: World = ALONE,
     precision: Precision = "fp32",
 ) -> Counts:
-    """Count the images by true and predicted class, int64 [C, C]; `model` is on `device`.
+    """Count the test images by true and predicted class, int64 [C, C]; `model` is on `device`.
 
     Each process of `world` classifies its part; the result is that of all images.
     """
-    loader = images.loader(_BATCH, device, training=False, world=world)
+    num_classes = dataset.num_classes
+    loader = dataset.test.loader(_BATCH, device, training=False, world=world)
     counts = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
     with evaluating(model):
         for batch, labels in loader.batches():
             if not loader.sharded:
                 batch, labels = world.local_batch(batch), world.local_batch(labels)
             with autocast(precision, device):
-                predicted = logits_of(model(normalize(batch))).argmax(1)
+                predicted = logits_of(model(dataset.normalization(batch))).argmax(1)
             pairs = labels * num_classes + predicted
             counts += pairs.bincount(minlength=len(counts))
     return world.sum(counts).view(num_classes, num_classes).cpu().numpy()

@@ -25,7 +25,7 @@ from evaluate.complexity import Complexity, measure_complexity
 from evaluate.retrain_config import RetrainConfig
 from pcdarts.genotype import Genotype
 from pcdarts.network import CifarNetwork, ImageNetNetwork
-from pcdarts.network_kind import smallest_network_input
+from pcdarts.network_kind import check_network_input
 
 _EVALUATION_BATCH = 256
 
@@ -102,12 +102,7 @@ def retrain(
 def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
     """Raise ConfigError, naming the key, if the network cannot be trained on `dataset`."""
     config.mixing.check()
-    smallest = smallest_network_input(config.network)
-    if dataset.image_size < smallest:
-        raise ConfigError(
-            f"target.image_size: {dataset.image_size} is too small for the {config.network} "
-            f"network's reductions; allowed: at least {smallest}"
-        )
+    check_network_input(config.network, dataset.image_size, "target")
     images, held_out = len(dataset.train), 0
     if config.validation_fraction:
         try:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from classification.acceleration import Precision
 from classification.mixing import MixingConfig
-from classification.settings import WITHOUT_EFFECT
+from classification.settings import WITHOUT_EFFECT, shorten_warm_ups
 
 # Defaults by network kind: section 4 of the method's specification.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -102,11 +102,8 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        defaults = dict(_DEFAULTS.get(str(values.get("network", "cifar")), {}))
-        epochs, usual = values.get("epochs"), defaults.get("warmup_epochs", 0)
-        if type(epochs) is int and usual >= epochs > 0:
-            defaults["warmup_epochs"] = usual * epochs // defaults["epochs"]
-        return defaults | values
+        defaults = _DEFAULTS.get(str(values.get("network", "cifar")), {})
+        return shorten_warm_ups(defaults, values) | values
 
     @field_validator("mixing")
     @classmethod

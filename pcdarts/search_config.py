@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError
-from classification.settings import WITHOUT_EFFECT
+from classification.settings import WITHOUT_EFFECT, shorten_warm_ups
 from classification.training.schedules import Schedule, cosine_decay
 from pcdarts.network_kind import NetworkKind, smallest_network_input
 
@@ -129,20 +129,9 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
     def _fill(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        defaults = _DEFAULTS.get(str(values.get("network")), {})
-        return _shorter_warm_up(defaults, values) | values
-
-
-def _shorter_warm_up(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the defaults, with warm-ups that would fill all of the given epochs in proportion."""
-    filled, epochs = dict(defaults), given.get("epochs")
-    if type(epochs) is not int:
-        return filled
-    for name, field in SupernetConfig.model_fields.items():
-        if name.endswith("warmup_epochs") and filled.get(name, field.default) >= epochs:
-            usual = defaults.get("epochs", SupernetConfig.model_fields["epochs"].default)
-            filled[name] = max(0, epochs * filled.get(name, field.default) // usual)
-    return filled
+        lengths = {name: cls.model_fields[name].default for name in ("epochs", "warmup_epochs")}
+        defaults = lengths | _DEFAULTS.get(str(values.get("network")), {})
+        return shorten_warm_ups(defaults, values) | values
 
 
 def check_search(

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +133,7 @@ def _from_table(path: Path, data: ImageDataset) -> Lists:
 def _lines_of_indices(path: Path, data: ImageDataset) -> Iterator[tuple[int, int]]:
     """Yield line numbers and the index on each, or that of the path on each."""
     places: dict[str, int] | None = None
-    for line, words in _lines(path, str.strip):
+    for line, words in _lines(path):
         if words.isascii() and words.isdigit():
             yield line, _index(words, path, line, len(data.train))
             continue
@@ -149,10 +149,10 @@ def _lines_of_indices(path: Path, data: ImageDataset) -> Iterator[tuple[int, int
         yield line, place
 
 
-def _lines(path: Path, parse: Callable[[str], str]) -> Iterator[tuple[int, str]]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(_text(path).splitlines(), 1):
-        if (parsed := parse(line)) and not parsed.startswith("#"):
-            yield number, parsed
+        if (text := line.strip()) and not text.startswith("#"):
+            yield number, text
 
 
 def _index(text: str, path: Path, line: int, number: int, key: str = INDICES) -> int:
@@ -190,7 +190,7 @@ def _check_indices(path: Path, lists: Lists, data: ImageDataset) -> None:
 
 def _lines_of_values(path: Path, data: ImageDataset) -> np.ndarray:
     rows: list[tuple[int, list[str]]] = []
-    for line, text in _lines(path, str.strip):
+    for line, text in _lines(path):
         words = text.replace(",", " ").split(maxsplit=2)  # a class's name may contain blanks
         if not rows and not _is_number(words[0]):
             continue  # a header

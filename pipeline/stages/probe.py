@@ -55,9 +55,7 @@ def run(context: Context[ProbeSettings]) -> None:
     )
     counts = count_confusions(
         model,
-        data.test,
-        data.normalization,
-        data.num_classes,
+        data,
         device=context.device,
         world=context.workspace.world,
         precision=settings.probe.precision,

@@ -68,9 +68,7 @@ def run(context: Context[RetrainSettings]) -> None:
     save_classifier_weights(network, context.workspace.path(WEIGHTS))
     counts = count_confusions(
         network,
-        target.test,
-        target.normalization,
-        target.num_classes,
+        target,
         device=context.device,
         world=context.workspace.world,
         precision=settings.retrain.precision,

@@ -120,9 +120,7 @@ def run(context: Context[ScorerSettings]) -> None:
         model = read_scorer(settings.model, data, context.workspace.path(WEIGHTS))
     counts = count_confusions(
         to_device(model, context.device),
-        data.test,
-        data.normalization,
-        data.num_classes,
+        data,
         device=context.device,
         world=context.workspace.world,
         precision=settings.scorer.precision if isinstance(settings, TrainedScorer) else "fp32",

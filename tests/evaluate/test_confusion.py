@@ -6,7 +6,9 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torch import nn
 
+from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
+from classification.data.transforms import Normalization
 from classification.world import ALONE
 from evaluate.confusion import (
     Confusion,
@@ -32,10 +34,10 @@ def test_counts_are_those_of_scikit_learn():
     pixels = torch.randint(0, 255, (700, 3, 2, 2), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 3, (700,), generator=generator)
     model = FirstPixels()
-    counts = count_confusions(
-        model, ImageSet(pixels, labels), torch.Tensor.float, 3,
-        device=torch.device("cpu"), world=ALONE,
-    )  # fmt: skip
+    images, none = ImageSet(pixels, labels), ImageSet(pixels[:0], labels[:0])
+    raw = Normalization((0.0,) * 3, (1.0,) * 3)
+    data = ImageDataset("random", ("a", "b", "c"), none, images, raw, crop_padding=0, flip=False)
+    counts = count_confusions(model, data, device=torch.device("cpu"), world=ALONE)
     predicted = pixels[:, :, 0, 0].float().argmax(1)
     assert counts.tolist() == confusion_matrix(labels, predicted).tolist()
     assert balanced_accuracy(counts) == pytest.approx(

@@ -37,10 +37,19 @@ def run_through(command, reference, signals, longest, rng, report):
         if not stopped or status == 0:  # a signal can come too late to stop anything
             assert status == 0, (command.folder / "output.txt").read_text()
             return stops
-        assert status in ((-signum,) if signum == signal.SIGKILL else (130, -signum))
+        assert status in allowed(process, command, signum)
         if len(now) == len(whole) and not report:
             command.finish("--dry-run")  # which looks at every artifact
             return stops + 1
+
+
+def allowed(process, command, signum):
+    """The exit statuses of a process that a signal stopped."""
+    if signum == signal.SIGKILL:
+        return (-signum,)
+    if process.id in {event["process"] for event in command.happened("main")}:
+        return (130, -signum)
+    return (1, -signum)  # it was still starting: Python itself, or multiprocessing, says so
 
 
 def check_books(command, reference):

@@ -107,9 +107,10 @@ def test_the_report_has_the_curve_and_nothing_of_a_search(finished):
 
 def test_its_cost_is_every_attempt_at_the_scorer(finished):
     key = json.loads((finished.folder / "runs/tiny/manifest.json").read_text())["stages"]["scorer"]
-    seconds = [a["seconds"] for a in finished.attempts() if a["fingerprint"] == key]
+    attempts = [a for a in finished.attempts() if a["fingerprint"] == key]
+    core_seconds = sum(a["seconds"] * a["threads"] for a in attempts)
     cost = finished.results()["cost"]
-    assert cost["scorer"] == pytest.approx(sum(seconds) / 3600, abs=1e-7)
+    assert cost["scorer"] == pytest.approx(core_seconds / 3600, abs=1e-7)
     assert (cost["unit"], cost["attempts"]) == ("CPU-hours", 1)
 
 

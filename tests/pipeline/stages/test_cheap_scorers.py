@@ -27,11 +27,12 @@ search: {epochs: 3, warmup_epochs: 1, batch_size: 16, channels: 4, cells: 3}
 retrain: {batch_size: 32}
 """
 SUPERNET = "scorer={model: supernet, mixing: {kind: dcutmix, num_images: 3}}"
+PAPER = ("scores.loss=ce", "scores.draws=10")
 RECORD = ("scorer.record_losses=true", "scores.source=training")
 
 
 def keys(*overrides):
-    return fingerprints(STAGES, load_config(QUICKSTART, overrides), CONTENT)
+    return fingerprints(STAGES, load_config(QUICKSTART, (*PAPER, *overrides)), CONTENT)
 
 
 def changed(before, after):
