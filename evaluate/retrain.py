@@ -156,10 +156,22 @@ def _loaders(
 
 
 def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:
-    """Return a moving average of the weights and BatchNorm statistics, or None without `decay`."""
+    """Return a moving average of the weights and BatchNorm statistics, or None without `decay`.
+
+    Integer buffers are copied from the network: BatchNorm's count of batches has no average, and
+    torch's would truncate it after every step, so that it would stay at 1.
+    """
     if decay is None:
         return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average = get_ema_multi_avg_fn(decay)
+
+    def average_or_copy(averaged: Any, current: Any, count: Any) -> None:
+        if averaged[0].is_floating_point():  # torch groups the tensors by type
+            average(averaged, current, count)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(network, multi_avg_fn=average_or_copy, use_buffers=True)
 
 
 def _recipe(

@@ -124,6 +124,21 @@ def rows(test, validation=None):
     ]
 
 
+def test_the_averaged_network_counts_its_batches_like_the_network_it_averages(tmp_path):
+    """24 images in batches of 8: three steps an epoch, so 30 in ten epochs."""
+    trained = retrain(
+        GENOTYPE,
+        dataset(),
+        config(channels=2, epochs=10, average_decay=0.9, auxiliary_weight=0),
+        seed=0,
+        device=torch.device("cpu"),
+        workspace=Workspace(tmp_path),
+    )
+    counts = {n: b for n, b in trained.named_buffers() if n.endswith("num_batches_tracked")}
+    assert counts
+    assert {int(count) for count in counts.values()} == {30}
+
+
 def test_without_validation_the_best_is_the_lowest_test_error_and_says_so():
     summary = summarise_accuracy(rows([0.5, 0.75, 0.625]))
     assert summary == {

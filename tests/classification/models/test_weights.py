@@ -1,3 +1,4 @@
+import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -46,6 +48,39 @@ def test_saved_weights_come_back_as_plain_safetensors(scorer: nn.Module, tmp_pat
     assert _equal(loaded, scorer)
     assert set(load_file(path)) == set(scorer.state_dict())
     assert [entry.name for entry in tmp_path.iterdir()] == ["scorer.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.arange(12.0).view(3, 4).t(),
+        torch.arange(48.0).view(2, 2, 3, 4).to(memory_format=torch.channels_last),
+        torch.arange(24.0).view(4, 6)[:, ::2],
+    ],
+    ids=["transposed", "channels_last", "every second column"],
+)
+def test_weights_of_any_strides_are_stored_in_the_order_of_their_indices(
+    weight: Tensor, tmp_path: Path
+) -> None:
+    """Read without the library, by the format's definition: a length, a JSON header, bytes."""
+    assert not weight.is_contiguous()
+    model = nn.Module()
+    model.register_buffer("weight", weight)
+    save_classifier_weights(model, tmp_path / "w.safetensors")
+    content = (tmp_path / "w.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert header["weight"]["shape"] == list(weight.shape)
+    stored = np.frombuffer(content[8 + length :], "<f4").reshape(weight.shape)
+    assert stored.tolist() == weight.tolist()
+
+
+def test_weights_carry_no_metadata_whose_order_would_change_their_bytes(
+    scorer: nn.Module, tmp_path: Path
+) -> None:
+    save_classifier_weights(scorer, tmp_path / "w.safetensors")
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as file:
+        assert file.metadata() is None
 
 
 @pytest.mark.parametrize("wrapper", [None, "net", "state_dict", "model_state_dict", "model"])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -23,6 +25,7 @@ def test_nested_state_comes_back_equal(tmp_path):
         "half": torch.ones(2, dtype=torch.bfloat16),
         "empty": torch.zeros(0, 4),
         "turned": torch.arange(6.0).view(2, 3).t(),
+        "last": torch.arange(48.0).view(2, 2, 3, 4).to(memory_format=torch.channels_last),
         "note": None,
     }
     save_checkpoint(tmp_path / "c.safetensors", state)
@@ -35,6 +38,16 @@ def test_the_order_of_a_dict_is_not_part_of_a_checkpoint(tmp_path):
         save_checkpoint(tmp_path / name, state)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
     assert list(load_checkpoint(tmp_path / "2")) == ["a", "b"]
+
+
+def test_the_header_of_a_checkpoint_is_sorted_at_every_level(tmp_path):
+    """safetensors orders its metadata at random, so that equal states would differ in bytes."""
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"b": torch.ones(2), "a": torch.ones(2, dtype=torch.float64)})
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert list(header) == sorted(header)
+    assert list(header["__metadata__"]) == ["sha256", "tree"]
 
 
 def test_an_optimizer_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path):
