@@ -115,6 +115,35 @@ def once_begun(number, act):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def test_a_task_runs_on_the_device_and_with_the_threads_that_it_is_told(study, cluster):
+    """Ray gives a worker the threads of its first task's CPUs (here one) and shows a task without
+    GPUs those of the driver, so that neither can be left to it."""
+    from pipeline.studies.ray_workers import RayWorkers
+
+    loaded = load_study(study, [], 2)
+    tasks = plan(loaded, torch.device("cpu"), Path("artifacts"), Console(io.StringIO()))
+    subsets = [task for task in tasks.ready() if task.stage == "subset"]
+    console, artifacts = Console(io.StringIO()), Path("artifacts")
+    told = [("cpu", 3), ("cuda:0", 2)]
+    with connected(cluster.address, 1):
+        made = [
+            RayWorkers(1, Share(1, 0, threads), device, artifacts, console)
+            for device, threads in told
+        ]
+        for workers, task in zip(made, subsets, strict=True):
+            workers.begin(task)
+        (_, on_cpu), (_, on_gpu) = (workers.next() for workers in made)
+    found = {a.fingerprint: a for a in Ledger(artifacts / "ledger.jsonl").attempts()}
+    attempt = found[subsets[0].fingerprint]
+    assert on_cpu is None
+    assert (attempt.device_kind, attempt.threads) == ("cpu", 3)
+    if torch.cuda.is_available():
+        assert found[subsets[1].fingerprint].device_kind == "gpu"
+    else:
+        assert on_gpu is not None
+        assert "CUDA" in on_gpu or "NVIDIA" in on_gpu
+
+
 def test_a_process_that_dies_takes_its_own_task_alone(study, cluster):
     from pipeline.studies.ray_workers import RayWorkers
 
