@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator
 from classification.data.config import DataConfig
 from classification.errors import ConfigError
 from classification.models import MODELS, smallest_classifier_input
+from classification.models.input_statistics import InputStatistics, statistics_beside
 
 AttackName = Literal["fgsm", "pgd"]
 Kind = Literal["white-box", "gray-box", "black-box"]
@@ -41,6 +42,11 @@ class SubstituteConfig(BaseModel, frozen=True, extra="forbid"):
         description="its weights: the scorer.safetensors (network.safetensors) of another run, or "
         "a torch checkpoint"
     )
+    normalization: InputStatistics | None = Field(
+        None,
+        description="mean and std with which its images were normalised in training; none: as "
+        "recorded beside the weights",
+    )
 
     @field_validator("model")
     @classmethod
@@ -52,6 +58,11 @@ class SubstituteConfig(BaseModel, frozen=True, extra="forbid"):
     def kind(self, attacked: str) -> Kind:
         """Return the kind of attack on a classifier of architecture `attacked`."""
         return "gray-box" if self.model in (None, attacked) else "black-box"
+
+    @property
+    def statistics(self) -> InputStatistics | None:
+        """The normalization that is set or recorded beside the weights; None if neither is."""
+        return self.normalization or statistics_beside(self.weights)
 
     def check_image_size(self, image_size: int, key: str) -> None:
         """Raise ConfigError, naming `key`, if images of this size are too small for the model."""

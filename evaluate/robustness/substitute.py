@@ -15,6 +15,8 @@ def load_substitute(
 ) -> nn.Module:
     """Load the substitute on the CPU; `own` builds the architecture of the classifier under attack.
 
+    It takes images that are normalised as `config.statistics` says.
+
     Raises ConfigError, naming `key`, if the weights are missing or do not fit.
     """
     model = own() if config.model is None else build_classifier(config.model, num_classes)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from classification.errors import ConfigError
 from classification.extras import require
+from classification.models.input_statistics import InputStatistics
 from classification.persistence.storage import write_atomically
 from classification.settings import WITHOUT_EFFECT, part_of
 from evaluate.robustness.config import AttackConfig, RobustnessConfig, SubstituteConfig
@@ -33,10 +34,14 @@ _SUBSTITUTES = "robustness.substitutes"
 
 
 class Substitute(StageSettings):
-    """A substitute, identified by its architecture and the digest of its weights, not by path."""
+    """A substitute, identified by its architecture and the digest of its weights, not by path.
+
+    If `normalization` is None, its images were normalised as those of the classifier under attack.
+    """
 
     model: str
     weights: str
+    normalization: InputStatistics | None
     config: SubstituteConfig = Field(json_schema_extra=WITHOUT_EFFECT)
 
 
@@ -52,7 +57,8 @@ class RobustnessSettings(StageSettings):
 
 def run(context: Context[RobustnessSettings]) -> None:
     """Data, scorer, or target, retrain → robustness.json, robustness.png, metrics.jsonl."""
-    from classification.training.trainer import to_device  # slow to import
+    from classification.data.transforms import Normalization  # slow to import
+    from classification.training.trainer import to_device
     from evaluate.figures.robustness import robustness_curves
     from evaluate.figures.style import save_figure
     from evaluate.robustness.attacks import PixelModel
@@ -74,7 +80,11 @@ def run(context: Context[RobustnessSettings]) -> None:
         )
         kind, weights = substitute.config.kind(architecture), substitute.config.weights
         context.log(f"{kind}: adversarial images from {weights} ({substitute.model})")
-        source = PixelModel(to_device(model, context.device), dataset.normalization)
+        statistics = substitute.normalization
+        seen = (
+            Normalization(statistics.mean, statistics.std) if statistics else dataset.normalization
+        )
+        source = PixelModel(to_device(model, context.device), seen)
         sources.append(Source(kind, substitute.model, source))
     result = measure_robustness(
         sources,
@@ -100,6 +110,7 @@ def settings(config: PipelineConfig) -> RobustnessSettings:
             Substitute(
                 model=each.model or evaluated.architecture,
                 weights=_digest(each.weights, number),
+                normalization=each.statistics,
                 config=each,
             )
             for number, each in enumerate(robustness.substitutes)
@@ -122,7 +133,7 @@ def check(
     dataset = datasets[evaluated.dataset]
     for number, substitute in enumerate(robustness.substitutes):
         key = f"{_SUBSTITUTES}.{number}"
-        _check_images(substitute.weights, dataset, key)
+        _check_images(substitute, dataset, key)
         substitute.check_image_size(dataset.image_size, key)
         if substitute.model is not None or evaluated.of == "scorer":
             own = partial(ScorerNetwork.of(config).build, dataset.num_classes)
@@ -139,13 +150,23 @@ def _robustness(config: PipelineConfig) -> RobustnessConfig:
     return config.robustness
 
 
-def _check_images(weights: Path, dataset: ImageDataset, key: str) -> None:
-    """Raise ConfigError if the manifest next to the weights shows other training images."""
+def _check_images(substitute: SubstituteConfig, dataset: ImageDataset, key: str) -> None:
+    """Raise ConfigError if the substitute saw other images, or if it is not known how they looked.
+
+    The manifest next to weights of this pipeline names the training images.
+    """
+    weights = substitute.weights
     try:
         inputs = json.loads((weights.parent / MANIFEST).read_text())["inputs"]
         seen = (inputs.get("data") or inputs["target"])["content_hash"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # not an artifact of a stage with images
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not a stage's artifact
+        if substitute.statistics is None and weights.is_file():
+            raise ConfigError(
+                f"{key}.normalization: missing, and {weights} does not record how the images were "
+                "normalised in its training; allowed: {mean: [R, G, B], std: [R, G, B]}, of pixels "
+                "in [0, 1]"
+            ) from None
+        return
     if seen != dataset.content_hash:
         raise ConfigError(
             f"{key}.weights: {weights} was trained on other images or at another size than the "

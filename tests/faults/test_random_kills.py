@@ -27,7 +27,7 @@ def run_through(command, reference, signals, longest, rng, report):
     whole, before = standing(reference.artifacts), {}
     for stops in count():
         process, signum = command.start(), rng.choice(signals)
-        status = process.wait(rng.uniform(0, longest * (1 + stops / 20)))  # on a slower day too
+        status = process.wait(rng.uniform(0, longest * (1 + stops / 5)))  # on a slower day too
         stopped = status is None
         if stopped:
             status = process.stop(signum)

@@ -105,9 +105,8 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     normalised = {"weights": place / "a.safetensors", "normalization": statistics}
 
     def attacked(images: dict[str, Any], **shift: Path) -> dict[str, Any]:
-        substitutes = [{"weights": place / "a.safetensors"}]
         shown = shift | {"out_of_distribution": images}
-        attacks = {"substitutes": substitutes, "shift": shown}
+        attacks = {"substitutes": [normalised], "shift": shown}
         return {"data": images, "robustness": attacks, "landscape": {}}
 
     values: dict[str, dict[str, Any]] = {

@@ -4,8 +4,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from classification import extras
+from classification.data.datasets import load_dataset
+from classification.models.input_statistics import InputStatistics, statistics_beside
 from evaluate.robustness import measure
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
@@ -22,6 +25,7 @@ data:    {kind: digits, classes: 3, images_per_class: 24}
 scorer:  {model: resnet8, epochs: 3, batch_size: 12, learning_rate: 0.1, mixing: {kind: none}}
 robustness: {epsilons: [8/255, 16/255], steps: 3, images: 40, batch_size: 16}
 """
+HALF = "{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}"
 
 
 def result_of(place, name="tiny"):
@@ -171,7 +175,9 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
         assert after["scorer"] == before["scorer"]
     copied = finished.others / "scorer.safetensors"
     shutil.copy(finished.weights, copied)
-    moved = keys(path, f"robustness.substitutes=[{{model: resnet8, weights: {copied}}}]")
+    statistics = json.dumps(statistics_beside(finished.weights).model_dump(mode="json"))
+    same = f"model: resnet8, weights: {copied}, normalization: {statistics}"
+    moved = keys(path, f"robustness.substitutes=[{{{same}}}]")
     stood = keys(path, f"robustness.substitutes=[{{weights: {finished.weights}}}]")
     assert moved == stood  # what a file holds counts, not where it lies
 
@@ -223,7 +229,10 @@ def test_a_substitute_of_other_classes_or_another_size_is_refused(finished, caps
     for overrides, expected in (
         ([substitutes, "data.image_size=16"], "was trained on other images"),
         (
-            [substitutes.replace(str(finished.weights), str(alone)), "data.classes=4"],
+            [
+                f"robustness.substitutes=[{{weights: {alone}, normalization: {HALF}}}]",
+                "data.classes=4",
+            ],
             "scorer has 3 classes, data has 4",
         ),
     ):
@@ -232,6 +241,44 @@ def test_a_substitute_of_other_classes_or_another_size_is_refused(finished, caps
         assert expected in error
         assert "robustness.substitutes.0.weights: " in error
         assert error.count("\n") == 1
+
+
+def test_weights_that_do_not_say_how_images_were_normalised_are_asked_for_it(finished, capsys):
+    alone = finished.others / "unknown" / "scorer.safetensors"
+    alone.parent.mkdir()
+    shutil.copy(finished.weights, alone)
+    assert finished.run(f"robustness.substitutes=[{{weights: {alone}}}]", name="bad") == 2
+    error = capsys.readouterr().err
+    assert f"robustness.substitutes.0.normalization: missing, and {alone} does not" in error
+    assert error.count("\n") == 1
+
+
+def test_a_substitute_sees_images_normalised_as_in_its_training(finished, monkeypatch):
+    alone = finished.others / "scorer.safetensors"
+    shutil.copy(finished.weights, alone)
+    own = load_dataset(load_config(finished.folder / "tiny.yaml").data).normalization
+    assert statistics_beside(finished.weights) == InputStatistics(mean=own.mean, std=own.std)
+    attacked, measured = [], measure.measure_robustness
+
+    def note(sources, *arguments, **settings):
+        attacked.extend(source.model.eval() for source in sources)
+        return measured(sources, *arguments, **settings)
+
+    monkeypatch.setattr(measure, "measure_robustness", note)
+    substitutes = ", ".join(
+        f"{{weights: {alone}, normalization: {{mean: {list(own.mean)}, std: {std}}}}}"
+        for std in (list(own.std), [0.9, 0.1, 0.5])
+    )
+    assert finished.run(f"robustness.substitutes=[{substitutes}]", name="normalised") == 0
+    before, after = result_of(finished)["attacks"], result_of(finished, "normalised")["attacks"]
+    assert [each["curve"] for each in after[2:4]] == [each["curve"] for each in before[2:4]]
+    pixels = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mean, std, other = (
+        torch.tensor(each).view(3, 1, 1) for each in (own.mean, own.std, [0.9, 0.1, 0.5])
+    )
+    _, usual, foreign = attacked
+    # Pixels that become the same input under the second normalization.
+    torch.testing.assert_close(foreign((pixels - mean) / std * other + mean), usual(pixels))
 
 
 def test_without_the_toolbox_the_stage_alone_is_refused(tmp_path, capsys, monkeypatch):
