@@ -51,7 +51,7 @@ def test_status_config_plot_and_every_help_start_without_torch(tmp_path):
         ["config", CONFIG],
         ["graph", CONFIG],
         ["status", *of_run],
-        ["clean", "--artifacts", str(tmp_path), "--runs", str(tmp_path)],
+        ["clean", "--dry-run", "--artifacts", str(tmp_path), "--runs", str(tmp_path)],
         ["plot", *of_run, "-o", str(tmp_path / "plot.svg")],  # the last, as it needs matplotlib
     ]
     done = subprocess.run(
