@@ -13,5 +13,5 @@ DS_BUILD_OPS=0 "$folder/venv/bin/pip" install --quiet --no-compile -c constraint
     transformers==5.24.0 accelerate==1.15.0
 "$folder/venv/bin/python" run_pipeline.py run configs/quickstart.yaml --until search --quiet \
     --artifacts "$folder/artifacts" --runs "$folder/runs"
-"$folder/venv/bin/python" -m benchmarks.counters --output docs/counting.md \
+"$folder/venv/bin/python" -m benchmarks.counting --output docs/counting.md \
     --found "$folder"/artifacts/search/*/genotype.json
