@@ -6,6 +6,7 @@ and the next one, two channels wider, does not.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from statistics import median
@@ -112,14 +113,23 @@ def measure_latency(network: nn.Module, image_size: int, device: torch.device) -
     """
     network = to_device(network.eval(), device)
     image = torch.zeros(1, 3, image_size, image_size, device=device)
-    times = []
+
+    def forward() -> None:
+        network(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     with torch.inference_mode():
-        for _ in range(_WARM_UP_RUNS + LATENCY_RUNS):
-            begun = time.perf_counter()
-            network(image)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - begun)
+        return median_milliseconds(forward)
+
+
+def median_milliseconds(run: Callable[[], object]) -> float:
+    """Return the median wall time of `LATENCY_RUNS` calls after a warm-up."""
+    times = []
+    for _ in range(_WARM_UP_RUNS + LATENCY_RUNS):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
     return 1000 * median(times[_WARM_UP_RUNS:])
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from classification.errors import WorkError
 from classification.training.step import logits_of
+from evaluate.width import median_milliseconds
+from pipeline.device import device_name
 from pipeline.exports.network import NetworkConfig, TrainedNetwork, trained_network
 from pipeline.exports.recorded_run import RecordedRun
+from pipeline.reports.footprint import Latencies
 
 SUFFIX = ".onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -64,6 +67,8 @@ def write_onnx(run: RecordedRun, path: Path) -> None:
         program.model.metadata_props.update(_metadata(trained))
         program.save(path, external_data=False)
     check_agreement(path, model, side)
+    if trained.stage == "retrain" and run.folder.report.is_dir():
+        _keep_latency(run, path, side)
 
 
 def check_agreement(path: Path, model: nn.Module, side: int) -> None:
@@ -84,6 +89,21 @@ def check_agreement(path: Path, model: nn.Module, side: int) -> None:
                 f"onnx: onnxruntime's logits differ from torch's by {difference:.2g} (allowed: "
                 f"{TOLERANCE:g}); nothing was written"
             )
+
+
+def _keep_latency(run: RecordedRun, path: Path, side: int) -> None:
+    """Measure the file's latency for the run's report, with as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    image = {_INPUT: torch.zeros(1, 3, side, side, dtype=torch.uint8).numpy()}
+    milliseconds = median_milliseconds(lambda: session.run([_OUTPUT], image))
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    with suppress(OSError):  # a run that cannot be written is exported all the same
+        latencies = Latencies(run.folder.report, run.stages["retrain"])
+        latencies.keep(runtime, device_name(torch.device("cpu")), milliseconds)
 
 
 def _metadata(trained: TrainedNetwork) -> dict[str, str]:

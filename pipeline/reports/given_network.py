@@ -12,6 +12,7 @@ from pcdarts.genotype import Genotype
 from pcdarts.published_genotypes import PAPERS
 from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
+from pipeline.reports.footprint import collect_footprint
 from pipeline.reports.network import (
     IMAGENET_CLASSES,
     draw_cells,
@@ -52,6 +53,9 @@ def write_given_network_report(
     results = _collect(config, artifacts, store)
     results |= collect_sections(made, store) | describe_start_up(run)
     results["classes"] = collect_classes(artifacts["retrain"], target)
+    results["network"]["footprint"] = collect_footprint(
+        folder, config, artifacts["retrain"], target, results["cost"]["unit"]
+    )
     genotype, network = Genotype.from_dict(results["genotype"]), results["network"]
     size = Complexity(network["parameters"], 0, network["multiply_adds"])
     unit = results["cost"]["unit"]
@@ -59,7 +63,7 @@ def write_given_network_report(
         **{key: results[key] for key in ("name", "accuracy", "device", "software", "seed")},
         "origin": results["origin"],
         "target": describe_dataset(target),
-        "network": show_network(network, config),
+        "network": show_network(network, config, target),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "cost_line": f"{show_cost(results['cost']['stages']['retrain'], unit)}",

@@ -16,6 +16,7 @@ from pcdarts.operations import OPERATIONS
 from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.contest_section import collect_contest, show_contest, verdict
+from pipeline.reports.footprint import collect_footprint, footprint_columns
 from pipeline.reports.gallery import draw_subset
 from pipeline.reports.page import (
     best_label,
@@ -73,6 +74,9 @@ def write_report(
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
     results["classes"] = collect_classes(artifacts["retrain"], datasets["target"])
     results["scorer"] = collect_scorer(config, datasets, artifacts, results["cost"])
+    results["network"]["footprint"] = collect_footprint(
+        folder, config, artifacts["retrain"], datasets["target"], results["cost"]["unit"]
+    )
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
     summary["pictures"] = {
@@ -110,7 +114,7 @@ def _summary(
         "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
-        "network": show_network(network, config) | _origin(results),
+        "network": show_network(network, config, datasets["target"]) | _origin(results),
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
@@ -144,12 +148,17 @@ def _show_contest(folder: Path, results: dict[str, Any]) -> dict[str, Any] | Non
     }
 
 
-def show_network(network: Mapping[str, Any], config: PipelineConfig) -> dict[str, Any]:
-    """Return results.json's network with its line, and the line of its width under a budget."""
+def show_network(
+    network: Mapping[str, Any], config: PipelineConfig, target: ImageDataset
+) -> dict[str, Any]:
+    """Return results.json's network with its line, its table of sizes and latencies, and the line
+    of its width under a budget.
+    """
     width = network.get("width")
     return {
         **network,
         "line": f"A {config.retrain.cells}-cell, {network['channels']}-channel network",
+        "columns": footprint_columns(network, target),
         "width_line": None if width is None else width_line(width).removeprefix("width: "),
     }
 

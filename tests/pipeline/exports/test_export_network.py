@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from classification.training.step import logits_of
 from pipeline.config import load_config
 from pipeline.exports.network import load_network
 from pipeline.exports.onnx import FromPixels, check_agreement
+from pipeline.reports.footprint import Latencies
+from run_pipeline import main
 from tests.pipeline.exports.test_export import Place
 from tests.pipeline.exports.test_origins import write_images
 
@@ -58,11 +61,19 @@ class Trained:
         arguments = [part for setting in settings for part in ("--set", setting)]
         assert self.place.run(*arguments, "--name", self.run) == 0
         assert self.place.export("safetensors", self.folder, run=self.run) == 0
-        recorded = folder / "runs" / self.run
-        config = load_config(recorded / "config.yaml")
+        config = load_config(folder / "runs" / self.run / "config.yaml")
         self.dataset = load_dataset(config.data if kind == "resnet9" else config.target)
-        results = json.loads((recorded / "report" / "results.json").read_text())
-        self.error: float = results["accuracy"]["top1_error_last"]
+        self.error: float = self.results()["accuracy"]["top1_error_last"]
+
+    def results(self) -> dict[str, Any]:
+        report = self.place.folder / "runs" / self.run / "report"
+        found: dict[str, Any] = json.loads((report / "results.json").read_text())
+        return found
+
+    def latencies(self) -> Latencies:
+        run = self.place.folder / "runs" / self.run
+        stages = json.loads((run / "manifest.json").read_text())["stages"]
+        return Latencies(run / "report", stages.get("retrain", ""))
 
     def pixels(self) -> tuple[Tensor, Tensor]:
         """All test images, uint8 [N, 3, H, W], and their labels, as evaluation sees them."""
@@ -108,6 +119,39 @@ def test_config_and_weights_say_all_that_is_needed(trained: Trained) -> None:
     assert all(f"- `{key}`: " in card for key in config)
 
 
+def test_the_report_has_the_size_of_the_exported_file(all_trained: dict[str, Trained]) -> None:
+    for kind in ("cells_cifar", "cells_imagenet"):
+        trained = all_trained[kind]
+        network = trained.results()["network"]
+        size = (trained.folder / "model.safetensors").stat().st_size
+        assert network["footprint"]["float32_bytes"] == size
+        side = trained.dataset.image_size
+        assert network["footprint"]["peak_activation_bytes"] > 4 * 3 * side**2
+
+
+def test_a_latency_is_measured_once_and_shown_beside_those_measured_later(
+    all_trained: dict[str, Trained],
+) -> None:
+    trained = all_trained["cells_cifar"]
+    page = trained.place.folder / "runs" / trained.run / "report" / "report.md"
+    (before,) = trained.results()["network"]["footprint"]["latencies"]
+    torch_version = f"torch {torch.__version__}"
+    assert (before["runtime"], before["runs"]) == (torch_version, 25)
+    assert f"| latency, {torch_version} | {before['milliseconds']:.3g} ms" in page.read_text()
+    assert "| latency, onnxruntime | – | measured by `export RUN --as onnx`" in page.read_text()
+    latencies = trained.latencies()
+    latencies.keep("onnxruntime 1", "a device", 2.5)
+    assert main(["report", trained.run, *trained.place.places]) == 0
+    own, other = trained.results()["network"]["footprint"]["latencies"]
+    assert own == before
+    assert other["milliseconds"] == 2.5
+    shown = "| latency, onnxruntime 1 | 2.5 ms | one image, median of 25, a device |"
+    assert shown in page.read_text()
+    assert list(Latencies(latencies.folder, "another network")) == []
+    (page.parent / "latency.json").write_text("{}")
+    assert list(latencies) == []  # as for a damaged file: measured again
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
@@ -133,6 +177,8 @@ def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
     path = tmp_path / "network.onnx"
     assert trained.place.export("onnx", path, run=trained.run) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]  # its weights are within
+    measured = [each["runtime"] for each in trained.latencies()]
+    assert (f"onnxruntime {runtime.__version__}" in measured) == (trained.kind != "resnet9")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     pixels, _ = trained.pixels()
     for number in (1, 3, len(pixels)):
