@@ -4,8 +4,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.datasets import ImageDataset
@@ -25,6 +23,7 @@ from classification.models.network import Classifier
 from classification.models.weights import is_authors_checkpoint, load_classifier_weights
 from classification.persistence.workspace import Workspace
 from classification.seeding import seeded
+from classification.training.class_balance import class_weights, cross_entropy
 from classification.training.recorded_losses import TrainingLosses, rows_in_order
 from classification.training.regularisers import add_drop_block, add_stochastic_depth
 from classification.training.schedules import make_sgd
@@ -125,13 +124,16 @@ def train_classifier(
         nesterov=config.momentum > 0,
     )
     world = workspace.world
-    train = dataset.train.loader(config.batch_size, device, training=True, world=world)
+    train = dataset.train.loader(
+        config.batch_size, device, True, world, balanced=config.sampler == "balanced"
+    )
     test = dataset.test.loader(_EVALUATION_BATCH, device, training=False, world=world)
-    smoothing = config.label_smoothing
-
-    def objective(output: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(output, targets, label_smoothing=smoothing)
-
+    kind, beta, num_classes = config.class_weights, config.class_weights_beta, dataset.num_classes
+    objective = partial(
+        cross_entropy,
+        weights=class_weights(kind, beta, train.labels, num_classes, device),
+        label_smoothing=config.label_smoothing,
+    )
     record: TrainingLosses | None = None
     if config.record_losses:
         assert isinstance(train, DeviceLoader)  # `check_scorer` refuses files

@@ -10,6 +10,14 @@ from classification.mixing import MixingConfig
 from classification.models import MODELS
 from classification.models.input_statistics import InputStatistics
 from classification.settings import WITHOUT_EFFECT
+from classification.training.class_balance import (
+    BETA,
+    ClassWeights,
+    ClassWeightsBeta,
+    Sampler,
+    refuse_balancing_twice,
+    refuse_unused_beta,
+)
 from classification.training.schedules import Schedule, cosine_decay, one_cycle, step_decay
 
 SUPERNET = "supernet"  # as `model`: the search's own network after its warm-up
@@ -58,6 +66,9 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         (0.5, 0.75), description="shares of the epochs after which the rate is divided by ten"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="training only, never scoring")
+    class_weights: ClassWeights = "none"
+    class_weights_beta: ClassWeightsBeta = BETA
+    sampler: Sampler = "uniform"
     stochastic_depth: float = Field(
         0.0,
         ge=0,
@@ -89,7 +100,7 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
     record_losses: bool = Field(
         False,
         description="record each training image's loss in every epoch: the loss of the mix whose "
-        "canvas it is. The steps are then not captured as CUDA graphs",
+        "canvas it is, without class weights. The steps are then not captured as CUDA graphs",
     )
 
     @field_validator("model")
@@ -109,6 +120,23 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
                 "cannot be used with model: supernet; the search section configures its warm-up"
             )
         return value
+
+    @field_validator("class_weights", "sampler")
+    @classmethod
+    def _trained_with(cls, value: str, info: ValidationInfo) -> str:
+        default = cls.model_fields[str(info.field_name)].default
+        if value != default and info.data.get("model") == SUPERNET:
+            raise ValueError(
+                f"cannot be used with model: supernet, which the search trains; allowed: {default}"
+            )
+        if value != default and info.data.get("weights") is not None:
+            raise ValueError(
+                f"cannot be used with weights, which replace the training; allowed: {default}"
+            )
+        return value
+
+    _beta_has_effect = field_validator("class_weights_beta")(refuse_unused_beta)
+    _balanced_once = field_validator("sampler")(refuse_balancing_twice)
 
     @field_validator("normalization")
     @classmethod
@@ -144,6 +172,10 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("cannot be used with weights, which replace the training")
         if record and info.data.get("checkpoint_steps") is not None:
             raise ValueError("cannot be used with checkpoint_steps: losses are recorded per epoch")
+        if record and info.data.get("sampler") == "balanced":
+            raise ValueError(
+                "cannot be used with sampler: balanced, which repeats and leaves out images"
+            )
         return record
 
     @field_validator("drop_block_size")

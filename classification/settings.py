@@ -10,6 +10,9 @@ from pydantic_core import to_jsonable_python
 
 # `json_schema_extra` of a field that changes time or memory but not the result.
 WITHOUT_EFFECT: JsonDict = {"without_effect": True}
+# `json_schema_extra` of a field whose default does what was done before the field existed: it is
+# fingerprinted at other values only, so that earlier results are found again.
+ADDED_LATER: JsonDict = {"added_later": True}
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -25,6 +28,7 @@ def effective_settings(config: BaseModel) -> dict[str, Any]:
         name: _plain(getattr(config, name))
         for name, field in type(config).model_fields.items()
         if not is_without_effect(field)
+        and not (field.json_schema_extra == ADDED_LATER and getattr(config, name) == field.default)
     }
 
 

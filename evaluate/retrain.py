@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -18,6 +17,7 @@ from classification.mixing import MixingContext
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, seeded
 from classification.training import schedules
+from classification.training.class_balance import class_weights, cross_entropy
 from classification.training.step import AugmentAndMix, Recipe
 from classification.training.trainer import evaluate, fit, to_device
 from classification.world import World
@@ -86,11 +86,13 @@ def retrain(
         name: partial(evaluate, tested, loader, dataset.normalization, config.precision)
         for name, loader in held_out.items()
     }
+    kind, beta, num_classes = config.class_weights, config.class_weights_beta, dataset.num_classes
+    weights = class_weights(kind, beta, train.labels, num_classes, device)
     fit(
         network,
         optimizer,
         train,
-        _recipe(network, average, dataset, config, rounds),
+        _recipe(network, average, dataset, config, rounds, weights),
         evaluations,
         seed=seed,
         stream="retrain",
@@ -147,7 +149,7 @@ def _loaders(
         kept, chosen = split_validation(train.labels, config.validation_fraction, generator)
         held_out["validation"], train = train.take(chosen), train.take(kept)
     return (
-        train.loader(config.batch_size, device, training=True, world=world),
+        train.loader(config.batch_size, device, True, world, balanced=config.sampler == "balanced"),
         {
             name: images.loader(_EVALUATION_BATCH, device, training=False, world=world)
             for name, images in held_out.items()
@@ -180,6 +182,7 @@ def _recipe(
     dataset: ImageDataset,
     config: RetrainConfig,
     rounds: Sequence[int] | None = None,
+    weights: Tensor | None = None,
 ) -> Recipe:
     cycles = (config.epochs,) if rounds is None else tuple(rounds)
     cutout = dataset.image_size // 2 if config.cutout is None else config.cutout
@@ -190,13 +193,13 @@ def _recipe(
     if config.schedule == "linear":
         decay = partial(schedules.linear_decay, warmup_epochs=config.warmup_epochs)
     mixing_context = MixingContext(dataset.normalization, network, stages=())
+    of_head = partial(cross_entropy, weights=weights, label_smoothing=config.label_smoothing)
 
     def objective(output: tuple[Tensor, Tensor | None], targets: Tensor) -> Tensor:
         logits, auxiliary = output
-        loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+        loss = of_head(logits, targets)
         if auxiliary is not None:
-            extra = F.cross_entropy(auxiliary, targets, label_smoothing=config.label_smoothing)
-            loss = loss + config.auxiliary_weight * extra
+            loss = loss + config.auxiliary_weight * of_head(auxiliary, targets)
         return loss
 
     def before_epoch(network: nn.Module, epoch: int) -> None:

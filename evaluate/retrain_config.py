@@ -7,6 +7,14 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from classification.acceleration import Precision
 from classification.mixing import MixingConfig
 from classification.settings import WITHOUT_EFFECT, shorten_warm_ups
+from classification.training.class_balance import (
+    BETA,
+    ClassWeights,
+    ClassWeightsBeta,
+    Sampler,
+    refuse_balancing_twice,
+    refuse_unused_beta,
+)
 
 # Defaults by network kind: section 4 of the method's specification.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -70,6 +78,9 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
         "share of the circle, beside 0.4 of brightness, contrast and saturation; 0 or 0.2",
     )
     label_smoothing: float = Field(ge=0, lt=1, description="0 or 0.1")
+    class_weights: ClassWeights = "none"
+    class_weights_beta: ClassWeightsBeta = BETA
+    sampler: Sampler = "uniform"
     mixing: MixingConfig = Field(MixingConfig(kind="none"), description="image mixing, if any")
     validation_fraction: float = Field(
         0.0, ge=0, lt=1, description="of train, held out to choose the best epoch; 0: none chosen"
@@ -104,6 +115,9 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
             return values
         defaults = _DEFAULTS.get(str(values.get("network", "cifar")), {})
         return shorten_warm_ups(defaults, values) | values
+
+    _beta_has_effect = field_validator("class_weights_beta")(refuse_unused_beta)
+    _balanced_once = field_validator("sampler")(refuse_balancing_twice)
 
     @field_validator("mixing")
     @classmethod

@@ -29,6 +29,10 @@ CONFIG = ClassifierConfig(
 )
 
 
+WEIGHTED = CONFIG.model_copy(update={"class_weights": "inverse", "label_smoothing": 0.1})
+UNEQUAL = [*range(90), *range(100, 113)]
+
+
 class StopError(Exception):
     pass
 
@@ -56,9 +60,10 @@ def workspace(tmp_path, world):
     return Workspace(tmp_path / f"{world.size}-{world.rank}", world=world)
 
 
-def train(world, tmp_path, config=CONFIG):
+def train(world, tmp_path, config=CONFIG, rows=range(150)):
     place = workspace(tmp_path, world)
-    model = train_classifier(load_dataset(DATA), config, seed=3, device=CPU, workspace=place)
+    data = load_dataset(DATA).with_train(rows)
+    model = train_classifier(data, config, seed=3, device=CPU, workspace=place)
     torch.save(model.state_dict(), place.path("state.pt"))
 
 
@@ -105,6 +110,7 @@ def stop_and_resume(world, tmp_path):
 def work(world, tmp_path):
     """All that two processes are to show, in one start of them, since starting takes seconds."""
     train(world, tmp_path)
+    train(world, tmp_path / "weighted", WEIGHTED, UNEQUAL)
     for check in (_normalize, _speak):
         check(world)
     score(world, tmp_path)
@@ -116,6 +122,7 @@ def trained(tmp_path_factory):
     """A scorer trained by one process, and the same by two; its scores by either."""
     folder = tmp_path_factory.mktemp("trained")
     train(ALONE, folder)
+    train(ALONE, folder / "weighted", WEIGHTED, UNEQUAL)
     score(ALONE, folder)
     start(work, folder)
     return folder
@@ -129,8 +136,9 @@ def rows(folder, name):
     return [json.loads(line) for line in (folder / name / METRICS).read_text().splitlines()]
 
 
-def test_two_processes_end_with_the_weights_and_statistics_of_one(trained):
-    alone, first = state(trained, "1-0"), state(trained, "2-0")
+@pytest.mark.parametrize("kind", ["", "weighted"])
+def test_two_processes_end_with_the_weights_and_statistics_of_one(trained, kind):
+    alone, first = state(trained / kind, "1-0"), state(trained / kind, "2-0")
     assert list(alone) == list(first)
     for name, value in alone.items():
         torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-5, msg=name)

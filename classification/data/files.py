@@ -24,6 +24,7 @@ from classification.data.decoding import Decoding
 from classification.data.file_index import FileIndex
 from classification.data.image_file import opened, strict_pillow
 from classification.data.loaders import Batch, Loader
+from classification.data.strata import rank_in_class
 from classification.data.transforms import Normalization
 from classification.data.workers import worker_context
 from classification.errors import DataError
@@ -38,7 +39,8 @@ _MAX_WORKERS = 16
 _NAMED = 3  # unreadable files in a message
 _FIRST_OF_CROP = NUM_COLOUR_DRAWS  # of an image's numbers: after the flip's and all but the hue's
 
-Keys = tuple[int, list[int]]  # the pass's seed; indices of a batch's images
+# The pass's seed; of a batch's images the index, and how often the pass has shown the image before.
+Keys = tuple[int, list[tuple[int, int]]]
 Failures = list[tuple[int, str]]  # index and message of what could not be read
 
 
@@ -72,10 +74,15 @@ class ImageFiles:
         return replace(self, files=self.files.take(indices))
 
     def loader(
-        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+        self,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+        balanced: bool = False,
     ) -> "FileLoader":
         """Batches for training (random resized crop, flip, colour jitter) or evaluation."""
-        return FileLoader(self, batch_size, device, training, world)
+        return FileLoader(self, batch_size, device, training, world, balanced)
 
     def digest(self) -> str:
         """SHA-256, in hex, over `image_size`, `decoding`, names, sizes in bytes and labels; reading
@@ -89,9 +96,10 @@ class ImageFiles:
 class FileLoader(Loader):
     """Decodes in worker processes; what reaches the device is a uint8 batch [B, 3, S, S].
 
-    What becomes of an image in a pass follows from the pass's generator and the image's index,
-    whatever the number of workers. Workers last as long as the loader. An image that cannot be
-    read is replaced by the next one of the split that can be, and its file added to `unreadable`.
+    What becomes of an image in a pass follows from the pass's generator, the image's index and how
+    often the pass has shown it before, whatever the number of workers. Workers last as long as the
+    loader. An image that cannot be read is replaced by the next one of the split that can be, and
+    its file added to `unreadable`.
     """
 
     sharded = True
@@ -103,8 +111,9 @@ class FileLoader(Loader):
         device: torch.device,
         training: bool,
         world: World = ALONE,
+        balanced: bool = False,
     ) -> None:
-        super().__init__(len(files), batch_size, training, world)
+        super().__init__(files.labels, batch_size, training, world, balanced)
         self.files, self.device = files, device
         self._failures: dict[int, str] = {}
         self._idle: _Pool | None = None
@@ -122,12 +131,15 @@ class FileLoader(Loader):
         Raises DataError when more files are unreadable than `max_unreadable` allows.
         """
         seed = 0 if generator is None else generator.initial_seed()
-        batches = self._rows(generator).split(self.batch_size)[first : len(self)]
+        rows = self._rows(generator)
+        shown = rank_in_class(rows) if self.balanced else torch.zeros_like(rows)
+        pairs = torch.stack([rows, shown], 1)
+        batches = pairs.split(self.batch_size)[first : len(self)]
         if not batches:
             return  # without starting workers
         # The last batch of an evaluation may have no image for this process.
         local = map(self.world.local_batch, batches)
-        keys = ((seed, indices.tolist()) for indices in local if len(indices))
+        keys = ((seed, images.tolist()) for images in local if len(images))
         # A pass that begins while another is under way has workers of its own.
         pool, self._idle = self._idle or _Pool(self), None
         try:
@@ -205,15 +217,17 @@ class _Decoder(Dataset[Any]):
 
     def __getitems__(self, keys: Keys) -> tuple[Tensor, Tensor, Tensor, Failures]:
         """Images uint8 [B, 3, S, S], labels int64 [B], colour draws float32 [B, 5], failures."""
-        seed, indices = keys
+        seed, shown = keys
         size = self._files.image_size
-        images = torch.zeros(len(indices), 3, size, size, dtype=torch.uint8)
-        draws = torch.zeros(len(indices), NUM_COLOUR_DRAWS)
+        images = torch.zeros(len(shown), 3, size, size, dtype=torch.uint8)
+        draws = torch.zeros(len(shown), NUM_COLOUR_DRAWS)
         labels: list[Tensor] = []
         failures: Failures = []
         with strict_pillow():
-            for row, index in enumerate(indices):
-                numbers: Sequence[float] = self._numbers(seed, index) if self._training else ()
+            for row, (index, before) in enumerate(shown):
+                numbers: Sequence[float] = ()
+                if self._training:
+                    numbers = self._numbers(seed, index, *([before] if before else []))
                 image, used = self._first_readable(index, numbers, failures)
                 if image is not None:
                     images[row] = image
@@ -239,10 +253,10 @@ class _Decoder(Dataset[Any]):
                 failures.append((used % count, str(error)))
         return None, index
 
-    def _numbers(self, seed: int, index: int) -> list[float]:
+    def _numbers(self, seed: int, *image: int) -> list[float]:
         """Uniform numbers of an image: the flip's, the colours', the crop's, the hue's."""
         count = 1 + NUM_COLOUR_DRAWS + NUM_CROP_DRAWS
-        generator = make_generator(seed, "image", index)
+        generator = make_generator(seed, "image", *image)
         return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
     def _decode(self, path: Path, numbers: Sequence[float]) -> Tensor:

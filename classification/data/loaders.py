@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from classification.data.strata import class_aware_order
 from classification.world import ALONE, World
 
 Batch = tuple[Tensor, Tensor]
@@ -22,7 +23,8 @@ class Loader(ABC):
     A pass for training is shuffled by a generator, and a last batch that would leave a process
     without an image, or all processes with a single one between them, is left out unless it is the
     only one: BatchNorm over 1×1 maps has no statistics of one image. A pass for evaluation takes
-    all images in the dataset's order.
+    all images in the dataset's order. If `balanced`, a pass for training shows as many images of
+    each class (see `class_aware_order`).
 
     `sharded` says whether a batch is the local batch of this process already, or the global one, of
     which every process takes its part once it is augmented and mixed.
@@ -30,9 +32,11 @@ class Loader(ABC):
 
     sharded: ClassVar[bool]
 
-    def __init__(self, num_images: int, batch_size: int, training: bool, world: World) -> None:
-        self.num_images, self.batch_size = num_images, batch_size
-        self.training, self.world = training, world
+    def __init__(
+        self, labels: Tensor, batch_size: int, training: bool, world: World, balanced: bool
+    ) -> None:
+        self.labels, self.num_images, self.batch_size = labels, len(labels), batch_size
+        self.training, self.world, self.balanced = training, world, balanced
 
     def __len__(self) -> int:
         full, rest = divmod(self.num_images, self.batch_size)
@@ -74,6 +78,8 @@ class Loader(ABC):
         """The order of one pass, int64 [N]."""
         if self.training:
             assert generator is not None, "a pass for training is ordered by a generator"
+            if self.balanced:
+                return class_aware_order(self.labels.cpu(), generator)
             return torch.randperm(self.num_images, generator=generator)
         assert generator is None, "a pass for evaluation has the dataset's order"
         return torch.arange(self.num_images)
@@ -91,8 +97,9 @@ class DeviceLoader(Loader):
         device: torch.device,
         training: bool,
         world: World = ALONE,
+        balanced: bool = False,
     ) -> None:
-        super().__init__(len(images), batch_size, training, world)
+        super().__init__(images.labels, batch_size, training, world, balanced)
         self._images = images.to(device)
 
     def index_batches(
@@ -128,7 +135,12 @@ class Images(Protocol):
         """The images at `indices`, int64 [n], in that order."""
 
     def loader(
-        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+        self,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+        balanced: bool = False,
     ) -> Loader:
         """Batches for training or evaluation on `device`, of `batch_size` over all of `world`."""
 
@@ -162,10 +174,15 @@ class ImageSet:
         return ImageSet(self.images[indices], self.labels[indices])
 
     def loader(
-        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+        self,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+        balanced: bool = False,
     ) -> DeviceLoader:
         """Batches gathered from one tensor on `device`."""
-        return DeviceLoader(self, batch_size, device, training, world)
+        return DeviceLoader(self, batch_size, device, training, world, balanced)
 
     def digest(self) -> str:
         """SHA-256, in hex, over shape, pixels and labels."""

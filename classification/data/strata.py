@@ -1,5 +1,7 @@
 """Class-stratified splits. Labels are int64 [N]; generators are on the CPU."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -69,6 +71,27 @@ def split_halves(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         for half in (dealt[::2], dealt[1::2])
     )
     return first, second
+
+
+def class_aware_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Shuffled indices of a pass of N draws with equally many of each class, int64 [N].
+
+    Class-aware sampling (Shen et al. 2016, "Relay Backpropagation for Effective Learning of Deep
+    Convolutional Neural Networks"): a class goes through its images in random order, again and
+    again until it has its share, so that its images occur equally often, or differ by one. If the
+    classes cannot share N equally, random ones have one more. A class without images is left out.
+    """
+    of_class = labels.argsort(stable=True).split(labels.bincount().tolist())
+    classes = [rows for rows in of_class if len(rows)]
+    share, rest = divmod(len(labels), len(classes))
+    larger = set(torch.randperm(len(classes), generator=generator)[:rest].tolist())
+    drawn = []
+    for number, rows in enumerate(classes):
+        size = share + (number in larger)
+        rounds = range(math.ceil(size / len(rows)))
+        drawn += [rows[torch.randperm(len(rows), generator=generator)] for _ in rounds]
+        drawn[-1] = drawn[-1][: size - len(rows) * (len(rounds) - 1)]
+    return torch.cat(drawn)[torch.randperm(len(labels), generator=generator)]
 
 
 def balanced_indices(labels: Tensor, number: int, generator: torch.Generator) -> Tensor:

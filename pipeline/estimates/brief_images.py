@@ -176,10 +176,15 @@ class BriefSet(ImageSet):
         return BriefSet(part.images, part.labels, self.meter)
 
     def loader(
-        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+        self,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+        balanced: bool = False,
     ) -> DeviceLoader:
         """Return a loader like that of ImageSet, with shorter passes."""
-        return _BriefDeviceLoader(self.meter, self, batch_size, device, training, world)
+        return _BriefDeviceLoader(self.meter, self, batch_size, device, training, world, balanced)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +194,15 @@ class BriefFiles(ImageFiles):
     meter: Meter = field(kw_only=True)
 
     def loader(
-        self, batch_size: int, device: torch.device, training: bool, world: World = ALONE
+        self,
+        batch_size: int,
+        device: torch.device,
+        training: bool,
+        world: World = ALONE,
+        balanced: bool = False,
     ) -> FileLoader:
         """Return a loader like that of ImageFiles, with shorter passes."""
-        return _BriefFileLoader(self.meter, self, batch_size, device, training, world)
+        return _BriefFileLoader(self.meter, self, batch_size, device, training, world, balanced)
 
 
 def brief_dataset(dataset: ImageDataset, meter: Meter) -> ImageDataset:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -64,6 +66,25 @@ def test_training_jitters_the_colours_by_its_own_hue(monkeypatch, tmp_path):
     place, cpu = Workspace(tmp_path), torch.device("cpu")
     retrain(GENOTYPE, dataset(), config(hue=0.1, epochs=1), seed=0, device=cpu, workspace=place)
     assert seen == [ColourJitter(strength=0.4, hue=0.1)]
+
+
+def test_class_weights_count_what_is_left_to_train_on_and_weight_both_heads(monkeypatch, tmp_path):
+    """8 images of each class less 1, 2 and 4 that are no longer there; a quarter is held out."""
+    seen, cpu = [], torch.device("cpu")
+    recipe_of = evaluate.retrain._recipe
+    monkeypatch.setattr(
+        evaluate.retrain, "_recipe", lambda *a: seen.append(recipe_of(*a)) or seen[-1]
+    )
+    rows = [n for n in range(24) if n not in (0, 1, 4, 2, 5, 8, 11)]  # 7, 6 and 4 images
+    weighted = config(epochs=1, class_weights="inverse", validation_fraction=0.25)
+    data, place = dataset().with_train(rows), Workspace(tmp_path)
+    retrain(GENOTYPE, data, weighted, seed=0, device=cpu, workspace=place)
+    (recipe,) = seen
+    # 5, 4 and 3 images of 12: weights 12/15, 12/12 and 12/9.
+    logits = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    both = recipe.objective((logits, logits), torch.tensor([[0.5, 0.0, 0.5]]))
+    of_one = (0.5 * 12 / 15 + 0.5 * 2 * 12 / 9) * math.log(2)
+    assert both.item() == pytest.approx(1.4 * of_one)
 
 
 def test_path_dropout_rises_linearly_over_the_epochs(tmp_path):

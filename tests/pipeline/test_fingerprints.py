@@ -100,6 +100,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     regularised = {"drop_block": 0.1, "label_smoothing": 0.1, "stochastic_depth": 0.1}
     contest = {"restarts": 2, "published": ["darts_v1", "darts_v2"]}
     probe, brief = {"model": "resnet8", "epochs": 10}, {"network": "cifar"}
+    weighted = {"class_weights": "effective"}
 
     statistics = {"mean": (0.1, 0.2, 0.3), "std": (0.2, 0.3, 0.4)}
     normalised = {"weights": place / "a.safetensors", "normalization": statistics}
@@ -112,6 +113,9 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
     values: dict[str, dict[str, Any]] = {
         "network": {"target": other, "retrain": {"mixing": dcutmix}},
         "cutout": {"scorer": {"mixing": cutout}, "retrain": {"mixing": cutout}},
+        "weighted": {"scorer": weighted, "retrain": weighted, "contest": {"training": weighted}},
+        "weighted probe": {"goal": "subset", "probe": probe | weighted},
+        "weighted ranking": {"goal": "ranking", "fidelity": {"training": weighted}},
         "classifier": {"goal": "classifier", "scorer": regularised},
         "supernet": {"scorer": {"model": "supernet"}},
         "loaded": {"scorer": {"weights": place / "a.safetensors"}},
