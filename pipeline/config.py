@@ -68,6 +68,13 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     probe: ClassifierConfig | None = Field(
         None, description="classifier to evaluate a subset with; like the scorer if absent"
     )
+    probes: int = Field(
+        1,
+        gt=0,
+        le=100,
+        description="times the probe is trained, with seeds derived from the seed; the error is "
+        "the mean",
+    )
     fidelity: FidelityConfig = Field(
         default_factory=FidelityConfig,
         description="architectures to rank, and their training",

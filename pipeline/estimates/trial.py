@@ -173,6 +173,8 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     trained = config.scorer if stage == "scorer" else config.probed
     epochs = trained.trained_epochs
     tested = -(-epochs // trained.test_every)
+    if stage == "probe":
+        epochs, tested = epochs * config.probes, tested * config.probes
     return [Epochs(epochs, tested, _within(steps, trained.checkpoint_steps))]
 
 
@@ -201,7 +203,7 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     elif stage == "scorer":
         brief["scorer"] = _brief_classifier(config.scorer)
     else:
-        brief["probe"] = _brief_classifier(config.probed)
+        brief |= {"probe": _brief_classifier(config.probed), "probes": 1}
     return config.model_copy(update=brief)
 
 

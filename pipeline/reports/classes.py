@@ -37,15 +37,17 @@ class ClassesSection:
 def collect_classes(artifact: Artifact, data: ImageDataset) -> dict[str, Any]:
     """Collect the results by class of a classifier trained on `data`, for results.json.
 
-    Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes.
+    Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes;
+    it has the sum over all probes if there are several.
     """
     counts = read_confusions(artifact.path / CONFUSION)
+    classifiers = max(1, int(counts.sum()) // len(data.test))  # several probes are added up
     sizes = data.train.labels.bincount(minlength=data.num_classes).tolist()
     return {
         "balanced_accuracy": round(balanced_accuracy(counts), 4),
         "names": list(data.classes),
         "training_images": sizes,
-        "test_images": counts.sum(1).tolist(),
+        "test_images": (counts.sum(1) // classifiers).tolist(),
         "top1_errors": [e if e is None else round(e, 4) for e in class_errors(counts)],
         "largest_confusions": [asdict(each) for each in largest_confusions(counts)[:_WORST]],
         "confusion": counts.tolist(),

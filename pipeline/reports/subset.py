@@ -72,6 +72,7 @@ def write_subset_report(
         "series": SERIES.get(subset["measure"], subset["measure"]),
         "draws": config.scores.draws,
         "epochs": config.probed.trained_epochs,
+        "repeats": _repeats(results["accuracy"]),
         "mixing": setting.mixing.describe(),
         "regularisers": setting.regularisers,
         "augmentation": describe_augmentation(config.data, data),
@@ -98,6 +99,13 @@ def write_subset_report(
     write_page(folder, "subset.md.j2", values, results)
     write_run_page(run, "subset.html.j2", values, config, data, artifacts, results)
     return results
+
+
+def _repeats(accuracy: Mapping[str, Any]) -> str:
+    """Return how many probes the error is a mean of, and the error of each."""
+    errors = accuracy.get("top1_errors_last", [])
+    each = ", ".join(f"{error:.2f}" for error in errors)
+    return f", the mean of {len(errors)} probes ({each})" if errors else ""
 
 
 def collect_probe(

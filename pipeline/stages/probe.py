@@ -1,4 +1,4 @@
-"""Probe: a classifier trained on the subset alone, to measure the quality of the subset.
+"""Probe: classifiers trained on the subset alone, to measure the quality of the subset.
 
 As in the paper's Figure 5a, it is the test error of a classifier trained with image mixing.
 """
@@ -15,6 +15,7 @@ from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError
 from classification.models import smallest_classifier_input
 from classification.persistence.storage import write_atomically
+from classification.persistence.workspace import read_metrics
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.subset import SUBSET, num_kept
@@ -28,48 +29,50 @@ SUMMARY = "probe.json"
 
 
 class ProbeSettings(StageSettings):
-    """The classifier's training and augmentation."""
+    """The classifier's training, how often it is trained, and the augmentation."""
 
     probe: ClassifierConfig
+    number: int
     augmentation: AugmentationSettings
     seed: int
 
 
 def run(context: Context[ProbeSettings]) -> None:
     """Data, subset → probe.json, confusion.json, metrics.jsonl."""
-    from classification.classifier import train_classifier  # slow to import
-    from classification.persistence.workspace import read_metrics
-    from evaluate.confusion import CONFUSION, count_confusions, save_confusions
+    from evaluate.confusion import CONFUSION, save_confusions  # slow to import
+    from evaluate.probes import discard_probes, train_probes
     from evaluate.retrain import summarise_accuracy
     from subsample.selection import Subset
 
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
-    model = train_classifier(
+    metrics, counts = train_probes(
+        settings.number,
         data.with_train(subset.indices),
         settings.probe,
         seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
     )
-    counts = count_confusions(
-        model,
-        data,
-        device=context.device,
-        world=context.workspace.world,
-        precision=settings.probe.precision,
-    )
     save_confusions(counts, context.workspace.path(CONFUSION))
-    rows = read_metrics(context.workspace.directory)
-    summary = {"images": len(subset.indices), "accuracy": summarise_accuracy(rows)}
+    accuracy = summarise_accuracy(read_metrics(context.workspace.directory))
+    if settings.number > 1:
+        accuracy["top1_errors_last"] = [
+            summarise_accuracy(rows)["top1_error_last"] for rows in metrics
+        ]
+    summary = {"images": len(subset.indices), "accuracy": accuracy}
     write_atomically(context.workspace.path(SUMMARY), json.dumps(summary, indent=1) + "\n")
+    discard_probes(context.workspace)
 
 
 def settings(config: PipelineConfig) -> ProbeSettings:
     """Return the settings of the stage."""
     return ProbeSettings(
-        probe=config.probed, augmentation=config.data.augmentation, seed=config.seed
+        probe=config.probed,
+        number=config.probes,
+        augmentation=config.data.augmentation,
+        seed=config.seed,
     )
 
 

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from classification import classifier
 from classification.classifier import train_classifier
 from classification.data.datasets import DataConfig, load_dataset
 from classification.persistence.workspace import Workspace
+from classification.seeding import derive_seed
+from evaluate import probes
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
@@ -122,28 +123,67 @@ def test_a_second_run_reuses_the_first_and_its_report_is_written_again(finished,
     assert new == old
 
 
-def test_a_stopped_probe_ends_bit_for_bit(finished, tmp_path, monkeypatch):
-    honest = classifier.train_classifier
+THREE = ("probes=3", "subset.measure=random")
+
+
+@pytest.fixture(scope="module")
+def three(finished):
+    """The same store, with three probes of a random subset."""
+    assert finished.run(*THREE, name="three") == 0
+    return finished.artifact("probe", "three")
+
+
+def test_several_probes_differ_in_their_seed_and_the_error_is_their_mean(finished, three, tmp_path):
+    indices = json.loads((finished.artifact("subset", "three") / "subset.json").read_text())
+    part = load_dataset(DataConfig(**DATA)).with_train(indices["indices"])
+    config, device = load_config(finished.folder / "tiny.yaml").probe, torch.device("cpu")
+    rows = []
+    for number, seed in enumerate((0, derive_seed(0, "probe", 1), derive_seed(0, "probe", 2))):
+        workspace = Workspace(tmp_path / str(number))
+        train_classifier(part, config, seed=seed, device=device, workspace=workspace)
+        rows.append(workspace.rows())
+    errors = [100 * (1 - each[-1]["test_accuracy"]) for each in rows]
+    assert len(set(errors)) > 1
+    accuracy = json.loads((three / "probe.json").read_text())["accuracy"]
+    assert accuracy["top1_errors_last"] == pytest.approx(errors, abs=1e-3)
+    assert accuracy["top1_error_last"] == pytest.approx(sum(errors) / 3, abs=1e-3)
+    metrics = [json.loads(line) for line in (three / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in metrics] == [row["epoch"] for row in rows[0]]
+    losses = [sum(each[1]["loss"] for each in rows) / 3]
+    assert [metrics[1]["loss"]] == pytest.approx(losses)
+    counts = json.loads((three / "confusion.json").read_text())
+    assert sum(map(sum, counts)) == 3 * len(part.test)
+    assert sum(finished.results("three")["classes"]["test_images"]) == len(part.test)
+    assert "epochs, the mean of 3 probes (" in finished.report("three")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_stopped_probe_ends_bit_for_bit(several, finished, three, tmp_path, monkeypatch):
+    honest, trained = probes.train_classifier, []
 
     def stopping(*arguments, workspace, **named):
-        inner = workspace.progress
+        inner, last = workspace.progress, len(trained) == (1 if several else 0)
+        trained.append(named["seed"])
 
         def progress(done, total, unit, **metrics):
             inner(done, total, unit, **metrics)
-            if unit == "epoch" and done == 2:
+            if last and unit == "epoch" and done % 3 == 2:
                 raise KeyboardInterrupt
 
         stopped = Workspace(workspace.directory, progress)
         return honest(*arguments, workspace=stopped, **named)
 
-    place = Place(tmp_path, TINY)
-    monkeypatch.setattr(classifier, "train_classifier", stopping)
-    assert place.run() == 130
-    monkeypatch.setattr(classifier, "train_classifier", honest)
-    assert place.run() == 0
-    for name in ("probe.json", "metrics.jsonl"):
-        resumed, straight = (each.artifact("probe") / name for each in (place, finished))
-        assert resumed.read_bytes() == straight.read_bytes()
+    place, overrides = Place(tmp_path, TINY), THREE if several else ()
+    monkeypatch.setattr(probes, "train_classifier", stopping)
+    assert place.run(*overrides) == 130
+    assert len(trained) == (2 if several else 1)
+    monkeypatch.setattr(probes, "train_classifier", honest)
+    assert place.run(*overrides) == 0
+    straight = three if several else finished.artifact("probe")
+    files = {path.name for path in place.artifact("probe").iterdir()}
+    assert files == {path.name for path in straight.iterdir()}
+    for name in ("probe.json", "metrics.jsonl", "confusion.json"):
+        assert (place.artifact("probe") / name).read_bytes() == (straight / name).read_bytes()
 
 
 def test_without_a_probe_the_scorers_training_is_the_probes(tmp_path):
