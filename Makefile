@@ -20,8 +20,10 @@ quickstart: .venv/run
 	@echo; cat runs/quickstart/report/report.md; echo
 	@echo "The report, for a browser: runs/quickstart/report/report.html"
 
+# Two processes of one thread each: faster than one process of two threads, as much of a test is no
+# arithmetic. The tests of a file stay together, because they share runs.
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: .venv/dev
 	$(BIN)/python -m pytest -m long
