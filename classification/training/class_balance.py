@@ -69,6 +69,13 @@ def refuse_balancing_twice(sampler: str, info: ValidationInfo) -> str:
     return sampler
 
 
+def describe_balance(kind: str, beta: float, sampler: str) -> str:
+    """Return "none", or what a training does about unequal classes."""
+    if kind != "none":
+        return f"class weights {kind}" + (f" (β = {beta:g})" if kind == "effective" else "")
+    return "none" if sampler == "uniform" else f"a {sampler} sampler"
+
+
 def class_weights(
     kind: str, beta: float, labels: Tensor, num_classes: int, device: torch.device
 ) -> Tensor | None:

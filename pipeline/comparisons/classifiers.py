@@ -43,7 +43,8 @@ class _Row:
     @property
     def others(self) -> dict[str, Any]:
         """Settings without a separate column."""
-        kept = {k: v for k, v in self.runs[0]["scorer"].items() if k not in _SHOWN}
+        every = self.scorer.model_dump(mode="json")
+        kept = {k: v for k, v in every.items() if k not in _SHOWN}
         return kept | self.augmentation
 
     def errors(self, which: str) -> list[float]:

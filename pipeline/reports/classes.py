@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classification.config import ClassifierConfig
+from classification.training.class_balance import describe_balance
 from evaluate.confusion import (
     CONFUSION,
     balanced_accuracy,
@@ -15,6 +17,7 @@ from evaluate.confusion import (
     read_confusions,
 )
 from evaluate.figures.confusion import confusion_matrix
+from evaluate.retrain_config import RetrainConfig
 from pipeline.reports.picture import Picture
 from pipeline.store.store import Artifact
 
@@ -34,7 +37,9 @@ class ClassesSection:
     pictures: list[Picture]
 
 
-def collect_classes(artifact: Artifact, data: ImageDataset) -> dict[str, Any]:
+def collect_classes(
+    artifact: Artifact, data: ImageDataset, training: ClassifierConfig | RetrainConfig
+) -> dict[str, Any]:
     """Collect the results by class of a classifier trained on `data`, for results.json.
 
     Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes;
@@ -42,9 +47,11 @@ def collect_classes(artifact: Artifact, data: ImageDataset) -> dict[str, Any]:
     """
     counts = read_confusions(artifact.path / CONFUSION)
     classifiers = max(1, int(counts.sum()) // len(data.test))  # several probes are added up
+    kind, beta, sampler = training.class_weights, training.class_weights_beta, training.sampler
     sizes = data.train.labels.bincount(minlength=data.num_classes).tolist()
     return {
         "balanced_accuracy": round(balanced_accuracy(counts), 4),
+        "class_balance": describe_balance(kind, beta, sampler),
         "names": list(data.classes),
         "training_images": sizes,
         "test_images": (counts.sum(1) // classifiers).tolist(),
@@ -92,6 +99,10 @@ def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> 
     )
     if max(sizes) != min(sizes):
         text += f" The classes have {min(sizes):,} to {max(sizes):,} training images."
+    if found["class_balance"] != "none":
+        text += f" Trained with {found['class_balance']}."
+    if found["class_balance"].startswith("class weights"):
+        text += " Its training loss is weighted, the test loss is not."
     words = (
         f"Confusion matrix of {len(names)} classes; balanced accuracy "
         f"{found['balanced_accuracy']:.2f} percent."

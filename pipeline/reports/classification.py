@@ -58,7 +58,7 @@ def write_classification_report(
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
     results |= collect_sections(artifacts, store) | describe_start_up(folder)
-    results["classes"] = collect_classes(scorer, data)
+    results["classes"] = collect_classes(scorer, data, config.scorer)
     curves = learning_curves(read_metrics(scorer.path), _title(results))
     attempts = store.ledger.attempts([scorer.fingerprint])
     on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)

@@ -52,7 +52,7 @@ def write_given_network_report(
     artifacts = goal_artifacts(config, made)
     results = _collect(config, artifacts, store)
     results |= collect_sections(made, store) | describe_start_up(run)
-    results["classes"] = collect_classes(artifacts["retrain"], target)
+    results["classes"] = collect_classes(artifacts["retrain"], target, config.retrain)
     results["network"]["footprint"] = collect_footprint(
         folder, config, artifacts["retrain"], target, results["cost"]["unit"]
     )

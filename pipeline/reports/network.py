@@ -72,7 +72,7 @@ def write_report(
     if "contest" in artifacts:
         contest = collect_contest(artifacts["contest"], store, config.seed)
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
-    results["classes"] = collect_classes(artifacts["retrain"], datasets["target"])
+    results["classes"] = collect_classes(artifacts["retrain"], datasets["target"], config.retrain)
     results["scorer"] = collect_scorer(config, datasets, artifacts, results["cost"])
     results["network"]["footprint"] = collect_footprint(
         folder, config, artifacts["retrain"], datasets["target"], results["cost"]["unit"]

@@ -57,7 +57,7 @@ def write_subset_report(
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
     results |= describe_start_up(run)
-    results["classes"] = collect_classes(artifacts["probe"], data)
+    results["classes"] = collect_classes(artifacts["probe"], data, config.probed)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"

@@ -12,7 +12,11 @@ from classification.data.datasets import DataConfig, load_dataset
 from classification.mixing import MixingConfig
 from classification.persistence.workspace import Workspace
 from classification.settings import effective_settings
-from classification.training.class_balance import class_weights, cross_entropy
+from classification.training.class_balance import (
+    class_weights,
+    cross_entropy,
+    describe_balance,
+)
 from classification.training.step import part_of_mean
 from evaluate.retrain_config import RetrainConfig
 
@@ -135,6 +139,19 @@ def test_a_scorer_that_is_not_trained_here_cannot_be_balanced(settings):
     ):
         with pytest.raises(ValidationError, match=expected):
             ClassifierConfig.model_validate(other | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("none", 0.999, "uniform"), "none"),
+        (("none", 0.999, "balanced"), "a balanced sampler"),
+        (("inverse", 0.999, "uniform"), "class weights inverse"),
+        (("effective", 0.99, "uniform"), "class weights effective (β = 0.99)"),
+    ],
+)
+def test_what_is_done_about_unequal_classes_is_put_into_words(settings, words):
+    assert describe_balance(*settings) == words
 
 
 def test_losses_are_recorded_with_class_weights_and_not_with_repeated_images():

@@ -130,6 +130,8 @@ def test_settings_that_differ_beside_the_mixer_make_rows_that_say_so():
         "weight_decay 4e-05, milestones [0.75, 0.9], precision bf16",
     ]
     assert "other settings" not in cells(result("yun"))[0]
+    rows = cells(result("shuffled"), result("equal", sampler="balanced"))
+    assert [row["other settings"] for row in rows] == ["sampler uniform", "sampler balanced"]
 
 
 def test_runs_of_different_data_are_refused():

@@ -36,7 +36,7 @@ retrain: {network: cifar, channels: 4, cells: 3, epochs: 2, batch_size: 16}
 RUNS = {
     "tiny": [],
     "chance": ["subset.measure=random"],
-    "trained": ["goal=classifier"],
+    "trained": ["goal=classifier", "scorer.class_weights=inverse"],
     "kept": ["goal=subset"],
 }
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -242,7 +242,9 @@ def test_the_errors_of_the_classes_add_up_to_the_error(folder, name):
     assert 100 * (1 - counts.trace() / counts.sum()) == pytest.approx(error, abs=1e-3)
     assert np.mean(found["top1_errors"]) == pytest.approx(error, abs=1e-3)  # equal classes
     assert found["balanced_accuracy"] == pytest.approx(100 - error, abs=1e-3)
-    assert "Errors by class" in (report / "report.md").read_text()
+    text = (report / "report.md").read_text()
+    assert "Errors by class" in text
+    assert ("Trained with class weights inverse." in text) == (name == "trained")
 
 
 def test_the_scorer_is_beside_the_network_and_the_paper_only_beside_imagenet(folder):
