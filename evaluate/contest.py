@@ -19,6 +19,7 @@ from classification.seeding import make_generator
 from evaluate.brief_training import PartOfWork
 from evaluate.contest_config import ContestConfig
 from evaluate.retrain import build_network, network_complexity, retrain
+from evaluate.retrain_config import RetrainConfig
 from evaluate.width import measure_latency
 from pcdarts.genotype import Genotype, random_genotype
 from pcdarts.published_genotypes import GENOTYPES
@@ -35,6 +36,13 @@ class Contestant:
     name: str
     kind: Kind
     genotype: Genotype
+    channels: int | None = None
+    """Of its network in the contest, if a budget decides; None: those of the contest's training."""
+
+    def training(self, config: ContestConfig) -> RetrainConfig:
+        """Return its training, which differs from that of others in the channels only."""
+        own = {} if self.channels is None else {"channels": self.channels}
+        return config.training.model_copy(update=own)
 
 
 @dataclass(frozen=True)
@@ -90,8 +98,8 @@ def hold_contest(
     All have the same seed, so the same order of images and the same initial random numbers.
     Contestants of equal accuracy are ranked in their order. Return "rounds", "images" (numbers of
     training and held-out images), "winner" (an index), and "contestants": for each its name, kind,
-    genotype, parameters, multiply-adds at the target's image size, and the held-out accuracy, 0 to
-    1, after each round in which it trained.
+    genotype, channels, parameters, multiply-adds at the target's image size, and the held-out
+    accuracy, 0 to 1, after each round in which it trained.
     """
     split = hold_out(dataset, config.held_out, seed)
     rounds = plan_rounds(config, len(contestants))
@@ -114,7 +122,7 @@ def hold_contest(
                 retrain(
                     contestants[index].genotype,
                     split,
-                    config.training,
+                    contestants[index].training(config),
                     seed=seed,
                     device=device,
                     workspace=inner,
@@ -157,19 +165,23 @@ def contestant_latency(
     contestant: Contestant, dataset: ImageDataset, config: ContestConfig, device: torch.device
 ) -> float:
     """Return the milliseconds of one image through the contestant's network, untrained."""
-    network = build_network(contestant.genotype, config.training, dataset.num_classes)
+    training = contestant.training(config)
+    network = build_network(contestant.genotype, training, dataset.num_classes)
     return measure_latency(network, dataset.image_size, device)
 
 
 def _describe(
     contestant: Contestant, accuracies: list[float], dataset: ImageDataset, config: ContestConfig
 ) -> dict[str, Any]:
-    complexity = network_complexity(contestant.genotype, config.training, dataset)
+    training = contestant.training(config)
+    complexity = network_complexity(contestant.genotype, training, dataset)
     return {
         "name": contestant.name,
         "kind": contestant.kind,
         "genotype": contestant.genotype.to_dict(),
+        "channels": training.channels,
         "parameters": complexity.parameters,
         "multiply_adds": complexity.multiply_adds,
+        "all_multiply_adds": complexity.all_multiply_adds,
         "held_out_accuracies": accuracies,
     }

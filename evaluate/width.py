@@ -26,11 +26,22 @@ from pcdarts.genotype import EDGES_PER_NODE, Edge, Genotype, Node
 STEP = 2  # channels
 LATENCY_RUNS, _WARM_UP_RUNS = 25, 5
 
-_POOLS: tuple[Node, ...] = tuple(
-    (Edge("max_pool_3x3", 0), Edge("max_pool_3x3", 1)) for _ in EDGES_PER_NODE
-)
-LIGHTEST = Genotype(normal=_POOLS, reduce=_POOLS)
-"""No genotype has fewer parameters or multiply-adds: its operations have none."""
+
+def _same(operation: str) -> tuple[Node, ...]:
+    return tuple((Edge(operation, 0), Edge(operation, 1)) for _ in EDGES_PER_NODE)
+
+
+LIGHTEST = Genotype(normal=_same("skip_connect"), reduce=_same("max_pool_3x3"))
+"""No genotype has fewer parameters or multiply-adds: its operations have none. In a reduction cell
+skip_connect has."""
+
+
+class NarrowestExceedsBudgetError(ConfigError):
+    """A genotype fits the budget at no width. `excess` names the key, its limit and the need."""
+
+    def __init__(self, message: str, excess: str) -> None:
+        super().__init__(message)
+        self.excess = excess
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,7 @@ def choose_width(
 
     The network is that of `config` with other channels, without its auxiliary head, for square
     images of `image_size` pixels. A latency is measured on `device` by `measure_latency`, and only
-    of networks that keep the other limits. Raises ConfigError, naming the key, if the narrowest
-    network exceeds the budget.
+    of networks that keep the other limits. Raises NarrowestExceedsBudgetError if no width fits.
     """
 
     @cache
@@ -96,7 +106,7 @@ def check_budget(
     budget: BudgetConfig,
     device: torch.device,
 ) -> None:
-    """Raise ConfigError if the narrowest network of the genotype exceeds the budget.
+    """Raise NarrowestExceedsBudgetError if the genotype fits the budget at no width.
 
     Without a genotype, because the search is still to come, that is the narrowest of `LIGHTEST`.
     """
@@ -155,7 +165,7 @@ def _measure(
 def _check_narrowest(narrowest: Width, config: RetrainConfig, budget: BudgetConfig) -> None:
     excess = narrowest.excess(budget)
     if excess is not None:
-        raise ConfigError(
-            f"budget.{excess} of the narrowest network ({STEP} channels, {config.cells} cells); "
-            "allowed: at least that, or fewer retrain.cells"
+        needed = f"{excess} of the narrowest network ({STEP} channels, {config.cells} cells)"
+        raise NarrowestExceedsBudgetError(
+            f"budget.{needed}; allowed: at least that, or fewer retrain.cells", needed
         )

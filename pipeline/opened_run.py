@@ -17,7 +17,7 @@ from pipeline.exports.subset import scores_of
 from pipeline.predictions.photos import find_photos
 from pipeline.predictions.predictor import LogitsOnly, Predictions, Predictor
 from pipeline.run_folder import RESULTS, RunFolder
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.subset import SUBSET, read_scores
 from pipeline.store.checksum import verify_checksum

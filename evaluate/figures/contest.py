@@ -53,7 +53,11 @@ def contest_front(candidates: Sequence[Candidate], winner: int, device: str) -> 
     `device` is where the latencies were measured.
     """
     latencies = [each.latency for each in candidates if each.latency is not None]
-    axes_of = {"multiply-adds (M)": [each.multiply_adds / 1e6 for each in candidates]}
+    axes_of = {
+        "multiply-adds of convolutions and classifier (M)": [
+            each.multiply_adds / 1e6 for each in candidates
+        ]
+    }
     if len(latencies) == len(candidates):
         axes_of[f"latency of one image (ms), {device}"] = latencies
     figure = Figure(figsize=(WIDTH, 3.4 * len(axes_of) + 0.6), layout="constrained")

@@ -227,6 +227,8 @@ def _planned_width(runner: Runner) -> str:
     config, made = runner.config, runner.store.find("width", runner.keys["width"])
     if made is not None:
         return width.width_line(width.chosen_width(made))
+    if config.contest is not None:
+        return "width: the contest chooses that of each contestant; that of the winner is retrained"
     searched = runner.store.find("search", runner.keys["search"]) if not config.genotype else None
     if config.genotype is not None:
         genotype = find_genotype(config.genotype)

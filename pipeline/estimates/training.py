@@ -30,7 +30,7 @@ from pipeline.estimates.trial import (
     try_training,
 )
 from pipeline.graph import Context
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE, SEARCHES
 from pipeline.stages.subset import SUBSET, num_kept
 from subsample.selection import Subset

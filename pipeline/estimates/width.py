@@ -5,7 +5,7 @@ from statistics import median
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.expected import Expected
 from pipeline.estimates.training import middle_light_heavy_drawn
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.width import chosen_width
 

@@ -16,7 +16,7 @@ from pipeline.exports.network import (
     trained_network,
 )
 from pipeline.exports.recorded_run import RecordedRun
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pcdarts.drawing import cell_lines, titled_cells
 from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
 from pipeline.exports.recorded_run import RecordedRun
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE
 
 TUPLE, DOT = "genotypes.py", "genotype.dot"

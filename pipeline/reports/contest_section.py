@@ -1,6 +1,5 @@
 """Report section on a contest: whether the search paid, and at what cost."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -14,8 +13,8 @@ from pipeline.reports.page import show_cost
 from pipeline.reports.picture import Picture
 from pipeline.reports.results import hours_of
 from pipeline.reports.robustness_sections import Section
-from pipeline.reports.training_time import devices_of
-from pipeline.stages.contest import CONTEST, LATENCY
+from pipeline.stages.contest import LATENCY
+from pipeline.stages.width import CONTEST, WIDTHS
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
 
@@ -29,10 +28,12 @@ def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, An
     trained equally.
     """
     contest = read_object(artifact.path / CONTEST)
-    latencies = json.loads((artifact.path / LATENCY).read_text())
+    latency = read_object(artifact.path / LATENCY)
+    budgeted = artifact.path / WIDTHS
+    widths = read_object(budgeted) if budgeted.exists() else {}
     contestants = [
-        each | {"latency_ms": latency}
-        for each, latency in zip(contest["contestants"], latencies, strict=True)
+        each | {"latency_ms": ms, "width": widths.get(each["name"])}
+        for each, ms in zip(contest["contestants"], latency["ms"], strict=True)
     ]
     improvement = relative_improvement(
         _accuracies(contestants, "found"), _accuracies(contestants, "random"), seed
@@ -40,8 +41,7 @@ def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, An
     attempts = store.ledger.attempts([artifact.fingerprint])
     return contest | {
         "contestants": contestants,
-        "winner": contestants[contest["winner"]]["name"],
-        "winner_kind": contestants[contest["winner"]]["kind"],
+        "winner_kind": next(c["kind"] for c in contestants if c["name"] == contest["winner"]),
         "first_round": {
             kind: _describe(_accuracies(contestants, kind))
             for kind in dict.fromkeys(each["kind"] for each in contestants)
@@ -49,7 +49,7 @@ def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, An
         "relative_improvement": None
         if improvement is None
         else vars(improvement) | {"includes_zero": improvement.includes_zero},
-        "device": "; ".join(devices_of(attempts)),
+        "latency_device": latency["device"],
         "cost": {"unit": Cost.of(attempts).unit, "hours": hours_of(Cost.of(attempts))},
     }
 
@@ -62,15 +62,18 @@ def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
         f"{contest['verdict']} {first['contestants']} contestants trained on "
         f"{images['train']:,} images of the target's train with the same settings, seed and number "
         f"of steps; accuracies are on the other {images['held_out']:,}; test images were not used. "
+        "Where data and target are the same images, a search may have seen some of the held-out "
+        "ones. "
         f"Found, random and published are compared after round 1 ({_epochs(first)}), the "
         "only round in which all trained. Later rounds "
         f"({_later(rounds)}) choose the network to retrain: {contest['winner']}. Its accuracy in "
         "the last round is optimistic, because it was chosen by it."
     )
     text += (
-        " Multiply-adds and latency (median, one image, untrained weights) are those of the "
-        f"contest's networks, on {contest['device']}."
+        " Multiply-adds (of convolutions and classifier) and latency (median, one image, untrained "
+        f"weights, {contest['latency_device']}) are those of the contest's networks."
     )
+    text += _budget_in_words(contest)
     improvement = contest["relative_improvement"]
     if improvement is not None and improvement["found"] == 1:
         text += " With one search, the interval covers only the choice of the random architectures."
@@ -93,7 +96,7 @@ def verdict(contest: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
     )
     found = contest["relative_improvement"]
     if found is None:
-        return f"Whether the search paid was not tested, for lack of random architectures: {price}."
+        return f"Whether the search paid was not tested, {_why_untested(contest)}: {price}."
     gain = f"{100 * found['value']:+.1f} %"
     if found["low"] is None:
         return (
@@ -101,16 +104,35 @@ def verdict(contest: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
             f"architecture, too few for an interval): {price}."
         )
     numbers = (
-        f"({gain} held-out accuracy relative to random architectures, 95 % interval "
+        f"({gain} held-out accuracy of {found['found']} found relative to {found['random']} random "
+        "architectures, 95 % interval "
         f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f} %"
     )
     if found["includes_zero"]:
-        return (
-            f"It is not shown that the search paid {numbers}, which includes zero: no difference): "
-            f"{price}."
-        )
+        return f"It is not shown that the search paid {numbers}, which includes zero): {price}."
     answer = "The search paid" if found["value"] > 0 else "The search did not pay"
     return f"{answer} {numbers}): {price}."
+
+
+def _why_untested(contest: Mapping[str, Any]) -> str:
+    kinds = contest["first_round"]
+    for kind in ("random", "found"):
+        if kind not in kinds:
+            fitting = " within the budget" if contest["out"] else ""
+            return f"for lack of {kind} architectures{fitting}"
+    return "because no random architecture classified an image correctly"
+
+
+def _budget_in_words(contest: Mapping[str, Any]) -> str:
+    """Say which width each contestant had, and which contestants are out."""
+    if all(each["width"] is None for each in contest["contestants"]):
+        return ""
+    out = "; ".join(f"{each['name']} ({each['excess']})" for each in contest["out"])
+    return (
+        " Each contestant had the channels of its widest network within the budget, which counts "
+        "the network to retrain; cells are those of contest.training. "
+        + (f"Out, because no width fits: {out}." if out else "All contestants fit.")
+    )
 
 
 def _summary(contest: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -142,8 +164,12 @@ def _table(contest: Mapping[str, Any]) -> dict[str, list[str]]:
     columns = {
         "contestant": [each["name"] for each in contestants],
         "kind": [each["kind"] for each in contestants],
+        "channels": [str(each["channels"]) for each in contestants],
         "parameters": [f"{each['parameters']:,}" for each in contestants],
         "multiply-adds (M)": [f"{each['multiply_adds'] / 1e6:.2f}" for each in contestants],
+        "with normalisation and activations (M)": [
+            f"{each['all_multiply_adds'] / 1e6:.2f}" for each in contestants
+        ],
         "latency (ms)": [f"{each['latency_ms']:.2f}" for each in contestants],
     }
     for index, each in enumerate(contest["rounds"]):
@@ -169,7 +195,7 @@ def _front(contest: Mapping[str, Any]) -> Any:
             for each in contestants
         ],
         names.index(contest["winner"]),
-        contest["device"],
+        contest["latency_device"],
     )
 
 

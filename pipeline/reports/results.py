@@ -11,7 +11,7 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.figures.study import StudyPoint
 from pipeline.config import PipelineConfig
-from pipeline.stages.contest import genotype_stage
+from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.retrain import SUMMARY
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE, searches_of, stages_of_search

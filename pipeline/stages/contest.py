@@ -3,45 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from classification.acceleration import check_acceleration
 from classification.data.config import AugmentationSettings
+from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
+from classification.persistence.untrusted_files import read_object
 from evaluate.contest_config import ContestConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.search import GENOTYPE, searches_of
+from pipeline.stages.width import CONTEST, WIDTHS, WidthSettings, describe_width
+from pipeline.stages.width import settings as width_settings
 
 if TYPE_CHECKING:
     import torch
 
     from classification.data.datasets import ImageDataset
     from evaluate.contest import Contestant
-    from pcdarts.genotype import Genotype
 
-CONTEST, LATENCY = "contest.json", "latency.json"
+LATENCY = "latency.json"
 
 
 class ContestSettings(StageSettings):
-    """The contestants, their training, and the augmentation of the target."""
+    """The contestants, their training, the budget, and the augmentation of the target."""
 
     contest: ContestConfig
+    budget: WidthSettings | None
     augmentation: AugmentationSettings
     seed: int
 
 
 def run(context: Context[ContestSettings]) -> None:
-    """Target, all searches → contest.json, the winner's genotype.json, metrics.jsonl, latency.json.
+    """Target, all searches → contest.json, the winner's genotype.json, metrics.jsonl, latency.json;
+    with a budget, widths.json.
 
-    latency.json is the only file whose bytes differ between two runs of the same contest: it is
-    measured after it, and decides nothing.
+    latency.json differs between two runs of the same contest: it is measured afterwards, and
+    decides nothing. With a budget of latency so does widths.json, which is written before the
+    first training: a resumed contest keeps the widths that it began with.
     """
     from evaluate.contest import contestant_latency, hold_contest, named_contestants  # slow
+    from pipeline.device import device_name
 
     settings, contest = context.settings, context.settings.contest
-    contestants = [*_found(context), *named_contestants(contest, settings.seed)]
+    entered = [*_found(context), *named_contestants(contest, settings.seed)]
+    contestants, out = _within_budget(context, entered)
     target = context.datasets["target"]
     result = hold_contest(
         contestants,
@@ -53,19 +62,24 @@ def run(context: Context[ContestSettings]) -> None:
     )
     winner = contestants[result["winner"]]
     context.log(f"contest: {winner.name} won among {len(contestants)} contestants")
+    result |= {"winner": winner.name, "out": out}
     write_atomically(context.workspace.path(CONTEST), json.dumps(result, indent=1) + "\n")
     winner.genotype.save(context.workspace.path(GENOTYPE))
     if context.workspace.world.is_first:
         latencies = [
             contestant_latency(each, target, contest, context.device) for each in contestants
         ]
-        write_atomically(context.workspace.path(LATENCY), json.dumps(latencies) + "\n")
+        measured = {"device": device_name(context.device), "ms": latencies}
+        write_atomically(context.workspace.path(LATENCY), json.dumps(measured) + "\n")
 
 
 def settings(config: PipelineConfig) -> ContestSettings:
     """Return the settings of the stage."""
     return ContestSettings(
-        contest=_contest(config), augmentation=config.target.augmentation, seed=config.seed
+        contest=_contest(config),
+        budget=None if config.budget is None else width_settings(config),
+        augmentation=config.target.augmentation,
+        seed=config.seed,
     )
 
 
@@ -78,22 +92,6 @@ def check(
     contest = _contest(config)
     check_acceleration("contest.training", contest.training.precision, "auto", device)
     check_contest(contest, datasets["target"])
-
-
-def genotype_stage(config: PipelineConfig) -> str:
-    """Return the stage whose genotype a run retrains."""
-    if config.genotype is not None:
-        return "genotype"
-    return "search" if config.contest is None else "contest"
-
-
-def load_genotype(context: Context[Any]) -> Genotype:
-    """Read the genotype to retrain: the contest's winner, the given one, or the only search's."""
-    from pcdarts.genotype import Genotype
-
-    stages = ("contest", "genotype", "search")
-    stage = next(name for name in stages if name in context.inputs)
-    return Genotype.load(context.input(stage, GENOTYPE))
 
 
 def _found(context: Context[ContestSettings]) -> list[Contestant]:
@@ -116,6 +114,54 @@ def _found(context: Context[ContestSettings]) -> list[Contestant]:
     return found
 
 
+def _within_budget(
+    context: Context[ContestSettings], contestants: Sequence[Contestant]
+) -> tuple[list[Contestant], list[dict[str, Any]]]:
+    """Return the contestants that fit the budget, each with the channels of its widest network, and
+    a record of the others. Raises ConfigError if none fits."""
+    if context.settings.budget is None:
+        return list(contestants), []
+    widths = context.workspace.world.from_first(lambda: _widths(context, contestants))
+    found, out = [], []
+    for each in contestants:
+        width = widths[each.name]
+        if "channels" in width:
+            found.append(replace(each, channels=width["channels"]))
+            continue
+        context.log(f"contest: {each.name} is out: {width['excess']}")
+        record = {"name": each.name, "kind": each.kind, "genotype": each.genotype.to_dict()}
+        out.append(record | {"excess": width["excess"]})
+    if not found:
+        raise ConfigError(
+            f"budget: no contestant fits it ({out[0]['name']}: {out[0]['excess']}); allowed: a "
+            "larger one, or fewer retrain.cells"
+        )
+    return found, out
+
+
+def _widths(
+    context: Context[ContestSettings], contestants: Sequence[Contestant]
+) -> dict[str, dict[str, Any]]:
+    """Return the content of widths.json, chosen once: a contestant that fits at no width has only
+    the "excess" of its narrowest network."""
+    from evaluate.width import NarrowestExceedsBudgetError  # slow to import
+
+    path, budget = context.workspace.path(WIDTHS), context.settings.budget
+    assert budget is not None  # else there are no widths
+    if path.exists():
+        return read_object(path)
+    widths: dict[str, dict[str, Any]] = {}
+    for each in contestants:
+        try:
+            widths[each.name] = describe_width(
+                budget, each.genotype, context.datasets["target"], context.device
+            )
+        except NarrowestExceedsBudgetError as error:
+            widths[each.name] = {"excess": error.excess}
+    write_atomically(path, json.dumps(widths, indent=1) + "\n")
+    return widths
+
+
 def _contest(config: PipelineConfig) -> ContestConfig:
     assert config.contest is not None  # the stage exists only if it is set
     return config.contest
@@ -123,7 +169,7 @@ def _contest(config: PipelineConfig) -> ContestConfig:
 
 STAGE = Stage(
     "contest",
-    2,
+    3,
     lambda config: ("target", *searches_of(config)),
     settings,
     check,

@@ -1,10 +1,10 @@
-"""Genotype: one that is given, in place of the search."""
+"""Genotype: one that is given, in place of the search; and which genotype a run retrains."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from classification.data.datasets import ImageDataset
+    from pcdarts.genotype import Genotype
 
 
 class GivenGenotype(StageSettings):
@@ -48,6 +49,22 @@ def check(
     from pcdarts.genotype_files import find_genotype  # slow to import
 
     find_genotype(str(config.genotype))
+
+
+def genotype_stage(config: PipelineConfig) -> str:
+    """Return the stage whose genotype a run retrains."""
+    if config.genotype is not None:
+        return "genotype"
+    return "search" if config.contest is None else "contest"
+
+
+def load_genotype(context: Context[Any]) -> Genotype:
+    """Read the genotype to retrain: the contest's winner, the given one, or the only search's."""
+    from pcdarts.genotype import Genotype
+
+    stages = ("contest", "genotype", "search")
+    stage = next(name for name in stages if name in context.inputs)
+    return Genotype.load(context.input(stage, GENOTYPE))
 
 
 STAGE = Stage("genotype", 1, lambda config: (), settings, check, run)

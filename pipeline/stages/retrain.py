@@ -13,7 +13,7 @@ from classification.persistence.untrusted_files import read_object
 from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
-from pipeline.stages.contest import genotype_stage, load_genotype
+from pipeline.stages.genotype import genotype_stage, load_genotype
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.width import chosen_width
 from pipeline.store.store import Artifact

@@ -1,7 +1,8 @@
 """Width: the channels of the widest network within the budget.
 
 The width is chosen once. A latency differs from measurement to measurement, but a resumed run, and
-another run with the same settings, finds the width in this stage's artifact.
+another run with the same settings, finds the width in this stage's artifact. A contest chooses the
+widths of its contestants before they train; the winner's is then taken from it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from evaluate.retrain_config import RetrainConfig
 from pcdarts.network_kind import NetworkKind
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
-from pipeline.stages.contest import genotype_stage, load_genotype
+from pipeline.stages.genotype import genotype_stage, load_genotype
 from pipeline.store.store import Artifact
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from evaluate.width import Width
     from pcdarts.genotype import Genotype
 
-WIDTH = "width.json"
+WIDTH, CONTEST = "width.json", "contest.json"
+WIDTHS = "widths.json"
+"""In a contest with a budget: the content of width.json of each contestant, by name."""
 
 
 class WidthSettings(StageSettings):
@@ -45,8 +48,10 @@ class WidthSettings(StageSettings):
 
 def run(context: Context[WidthSettings]) -> None:
     """Target, genotype → width.json: the chosen channels, what they need, and the next width."""
-    genotype = load_genotype(context)
-    found = describe_width(context.settings, genotype, context.datasets["target"], context.device)
+    found = _width_in_contest(context)
+    if found is None:
+        genotype, target = load_genotype(context), context.datasets["target"]
+        found = describe_width(context.settings, genotype, target, context.device)
     context.log(width_line(found))
     write_atomically(context.workspace.path(WIDTH), json.dumps(found, indent=1) + "\n")
 
@@ -116,6 +121,16 @@ def check(
     own, target = settings(config), datasets["target"]
     known = None if config.genotype is None else find_genotype(config.genotype)
     check_budget(known, own.shape, target.num_classes, target.image_size, own.budget, device)
+
+
+def _width_in_contest(context: Context[WidthSettings]) -> dict[str, Any] | None:
+    """Return the width that the winner of a contest competed with, None without a contest."""
+    artifact = context.inputs.get("contest")
+    if artifact is None or not (artifact.path / WIDTHS).exists():  # an estimate has a stand-in
+        return None
+    winner = read_object(artifact.path / CONTEST)["winner"]
+    found: dict[str, Any] = read_object(artifact.path / WIDTHS)[winner]
+    return found
 
 
 def _needs_of(width: Width) -> dict[str, Any]:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from evaluate import contest
+from evaluate.complexity import measure_complexity
 from pcdarts.genotype import Genotype
+from pcdarts.network import CifarNetwork
 from pcdarts.published_genotypes import GENOTYPES
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
@@ -151,6 +153,101 @@ def test_a_stopped_contest_ends_with_the_same_bytes(finished, monkeypatch):
     assert finished.run(options=["--only", "contest", "--force", "contest"]) == 0
     assert len(calls) == trained + 1
     assert path.read_bytes() == before
+
+
+def parameters(genotype, channels):
+    """Of the network to retrain, counted directly."""
+    cells = Genotype.from_dict(genotype, "test")
+    return measure_complexity(
+        lambda: CifarNetwork(cells, 3, channels, cells=3, auxiliary=False), 8
+    ).parameters
+
+
+@pytest.fixture(scope="module")
+def limit(results):
+    """A budget that all contestants keep, but for those with the largest narrowest network."""
+    return max(parameters(each["genotype"], 2) for each in results["contest"]["contestants"]) - 1
+
+
+@pytest.fixture(scope="module")
+def budgeted(finished, limit):
+    """The run again, with a budget; the latency is so long that it decides nothing."""
+    budget = f"budget={{parameters: {limit}, latency: 1000s}}"
+    assert finished.run(budget, name="budgeted") == 0
+    return finished.results("budgeted")["contest"]
+
+
+def test_each_contestant_has_the_widest_network_within_the_budget(budgeted, limit):
+    assert budgeted["contestants"]
+    for each in budgeted["contestants"]:
+        channels = each["channels"]
+        within, beyond = (parameters(each["genotype"], n) for n in (channels, channels + 2))
+        assert within <= limit < beyond
+        assert (each["width"]["parameters"], each["width"]["next"]["parameters"]) == (
+            within,
+            beyond,
+        )
+
+
+def test_a_contestant_that_fits_at_no_width_is_out_and_named(budgeted, limit, finished, results):
+    out = [each["name"] for each in budgeted["out"]]
+    fitting = [each["name"] for each in budgeted["contestants"]]
+    entered = results["contest"]["contestants"]
+    assert out == [e["name"] for e in entered if parameters(e["genotype"], 2) > limit]
+    assert fitting == [e["name"] for e in entered if parameters(e["genotype"], 2) <= limit]
+    reason = f"{out[0]} (parameters: {limit:,} is below the {limit + 1:,} of the narrowest network"
+    assert f"Out, because no width fits: {reason}" in " ".join(finished.report("budgeted").split())
+    page = finished.read("budgeted/report/report.html")
+    assert f"Out, because no width fits: {out[0]}" in page
+
+
+def test_the_winner_is_retrained_at_the_width_with_which_it_won(budgeted, finished):
+    network = finished.results("budgeted")["network"]
+    winner = next(c for c in budgeted["contestants"] if c["name"] == budgeted["winner"])
+    assert network["channels"] == winner["channels"]
+    assert network["width"] == winner["width"]
+
+
+def test_a_stopped_contest_keeps_its_widths(finished, budgeted, limit, monkeypatch):
+    honest, calls = contest.retrain, []
+
+    def stopping(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return honest(*arguments, **named)
+
+    before = {
+        name: (finished.artifact("contest", "budgeted") / name).read_bytes()
+        for name in ("contest.json", "genotype.json", "metrics.jsonl")
+    }
+    monkeypatch.setattr(contest, "retrain", stopping)
+    again = ["--only", "contest", "--force", "contest"]
+    budget = f"budget={{parameters: {limit}, latency: 1000s}}"
+    assert finished.run(budget, name="budgeted", options=again) == 130
+
+    def slow(network, image_size, device):
+        """Another measurement, in which only the lightest network keeps the latency."""
+        return 2e6 if sum(each.numel() for each in network.parameters()) > 700 else 1.0
+
+    monkeypatch.setattr("evaluate.width.measure_latency", slow)
+    assert finished.run(budget, name="budgeted", options=again) == 0
+    after = finished.artifact("contest", "budgeted")
+    assert {name: (after / name).read_bytes() for name in before} == before
+
+
+def test_no_contestant_within_the_budget_is_one_line(finished, capsys):
+    # Below every contestant, yet not below the lightest network.
+    assert finished.run("budget.parameters=620", name="none") == 2
+    error = capsys.readouterr().err
+    assert "budget: no contestant fits it (search: parameters: 620 is below the " in error
+    assert error.count("\n") == 1
+
+
+def test_a_dry_run_does_not_take_the_width_of_a_search_for_the_winner_s(finished, capsys):
+    options = ["--dry-run"]
+    assert finished.run("budget.parameters=9K", name="dry", options=options) == 0
+    assert "width: the contest chooses that of each contestant" in capsys.readouterr().out
 
 
 def test_the_order_of_the_stages(finished):
