@@ -56,8 +56,8 @@ Milliseconds = Annotated[
 
 class BudgetConfig(BaseModel, frozen=True, extra="forbid"):
     """Limits of the retrained network at the target's image size. The widest network that keeps all
-    of them is retrained: `retrain.channels` then has no effect. In a contest, each contestant has the
-    channels of its widest network: `contest.training.channels` then has no effect.
+    of them is retrained: `retrain.channels` then has no effect. In a contest, each contestant has
+    the channels of its widest network: `contest.training.channels` then has no effect.
     """
 
     parameters: Count | None = Field(

@@ -86,8 +86,8 @@ def complexity_warning(complexity: Complexity, limit: float = MOBILE_MULTIPLY_AD
     if complexity.multiply_adds <= limit:
         return None
     return (
-        f"{complexity.multiply_adds / 1e6:.1f} M multiply-adds exceed "
-        f"the {limit / 1e6:.0f} M of the mobile setting"
+        f"{complexity.multiply_adds / 1e6:.1f} M multiply-adds of convolutions and classifier "
+        f"exceed the {limit / 1e6:.0f} M of the mobile setting"
     )
 
 

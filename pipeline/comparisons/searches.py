@@ -123,7 +123,10 @@ _ROWS: dict[str, Any] = {
     "top-1 error, best epoch (%)": lambda r: f"{r['accuracy']['top1_error_best']:.2f}",
     "top-5 error, last epoch (%)": lambda r: f"{r['accuracy']['top5_error_last']:.2f}",
     "parameters": lambda r: f"{r['network']['parameters']:,}",
-    "multiply-adds": lambda r: f"{r['network']['multiply_adds']:,}",
+    "multiply-adds, convolutions and classifier": lambda r: f"{r['network']['multiply_adds']:,}",
+    "multiply-adds with normalisation and activations": lambda r: (
+        f"{r['network']['all_multiply_adds']:,}"
+    ),
     "search alone": lambda r: show_cost(r["cost"]["search_alone"], r["cost"]["unit"]),
     "search and its inputs": lambda r: (
         show_cost(r["cost"]["total"], r["cost"]["unit"])

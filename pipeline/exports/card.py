@@ -38,6 +38,7 @@ def _facts(run: RecordedRun, trained: TrainedNetwork) -> dict[str, Any]:
         "num_test": len(dataset.test),
         "parameters": size.parameters,
         "multiply_adds": size.multiply_adds,
+        "all_multiply_adds": size.all_multiply_adds,
         "average": _average(run, trained.stage),
         "data_name": dataset.name,
         "data": describe_dataset(dataset)["line"],

@@ -125,6 +125,7 @@ def collect_classification(
         "regularisers": setting.regularisers,
         "parameters": size.parameters,
         "multiply_adds": size.multiply_adds,
+        "all_multiply_adds": size.all_multiply_adds,
         "accuracy": summarise_accuracy(read_metrics(scorer.path)),
         "cost": {
             "unit": cost.unit,

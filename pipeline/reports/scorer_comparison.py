@@ -42,6 +42,7 @@ def collect_scorer(
         "test_images": int(counts.sum()),
         "parameters": size.parameters,
         "multiply_adds": size.multiply_adds,
+        "all_multiply_adds": size.all_multiply_adds,
         "training": None if config.scorer.weights is not None else cost["stages"]["scorer"],
         "same_images_as_network": data.content_hash == target.content_hash,
     }
@@ -66,7 +67,9 @@ def compare_with_scorer(results: Mapping[str, Any]) -> dict[str, Any] | None:
             "top-1 error (%)": [f"{row[1]:.2f}" for row in rows],
             "balanced accuracy (%)": [f"{row[2]['balanced_accuracy']:.2f}" for row in rows],
             "parameters": [f"{row[3]['parameters']:,}" for row in rows],
-            "multiply-adds": [f"{row[3]['multiply_adds']:,}" for row in rows],
+            "multiply-adds, convolutions and classifier": [
+                f"{row[3]['multiply_adds']:,}" for row in rows
+            ],
             "training": [row[4] for row in rows],
         },
     }

@@ -218,7 +218,10 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
             continue
         top5 = [float(c.accuracy["top5_error_last"]) for c in whole if c.accuracy]
         parameters = [c.network["parameters"] / 1e6 for c in whole if c.network]
-        adds = [c.network["multiply_adds"] / 1e6 for c in whole if c.network]
+        adds, all_adds = (
+            _figure(summarise_seeds([c.network[key] / 1e6 for c in whole if c.network]))
+            for key in ("multiply_adds", "all_multiply_adds")
+        )
         rows.append(
             {
                 "name": ", ".join(filter(None, (series, label))),
@@ -226,7 +229,7 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
                 "top1": _figure(_error(whole)),
                 "top5": _figure(summarise_seeds(top5)),
                 "parameters": _figure(summarise_seeds(parameters)),
-                "adds": _figure(summarise_seeds(adds)),
+                "adds": f"{adds} ({all_adds})",
                 "search": _mean_days([c.search_alone for c in whole]),
                 "total": _mean_days([c.total for c in whole]),
                 "contest": _mean_days([c.contest for c in whole]),

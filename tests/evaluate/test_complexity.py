@@ -112,7 +112,10 @@ def test_images_too_small_for_the_network_are_named() -> None:
 
 def test_warning_states_the_figure_and_the_limit() -> None:
     warning = complexity_warning(Complexity(1, 0, 671_000_000))
-    assert warning == "671.0 M multiply-adds exceed the 600 M of the mobile setting"
+    assert warning == (
+        "671.0 M multiply-adds of convolutions and classifier "
+        "exceed the 600 M of the mobile setting"
+    )
 
 
 def test_no_warning_up_to_the_limit() -> None:
