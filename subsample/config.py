@@ -6,10 +6,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from classification.acceleration import Precision
-from classification.settings import WITHOUT_EFFECT
+from classification.settings import ADDED_LATER, WITHOUT_EFFECT
 
 Source = Literal["pass", "training"]
 Loss = Literal["ce", "kl", "anchor_ce"]
+Anchor = Literal["canvas", "patch", "any"]
+Fraction = Literal["fixed", "dirichlet"]
 Uncertainty = Literal["mutual_information", "entropy"]
 
 
@@ -80,15 +82,32 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
     num_images: int = Field(
         3, ge=2, le=16, description="images in a mix, the anchor included (the paper's K)"
     )
+    anchor: Anchor = Field(
+        "canvas",
+        description="place of the scored image: the canvas, under the others' boxes, whose middle "
+        "a large box always hides; the innermost patch, which no box hides; or any of the K "
+        "places, drawn afresh for each mix. The paper gives none",
+        json_schema_extra=ADDED_LATER,
+    )
+    fraction: Fraction = Field(
+        "fixed",
+        description="share of the pixels that the anchor keeps: anchor_fraction in all mixes; or, "
+        "like those of the others, drawn from a Dirichlet distribution, as in training",
+        json_schema_extra=ADDED_LATER,
+    )
     alpha: float = Field(
-        2 / 9, gt=0, le=1000, description="Dirichlet parameter of the other images' fractions"
+        2 / 9,
+        gt=0,
+        le=1000,
+        description="Dirichlet parameter of the other images' fractions; with fraction: dirichlet "
+        "that of all K, 1/3 by default",
     )
     anchor_fraction: float = Field(
         5 / 9,
         gt=0,
         lt=1,
-        description="share of the pixels that the anchor keeps; not given in the paper, 5/9 is its "
-        "mean under the published Dirichlet parameters, which sum to 1",
+        description="share of the pixels that the anchor keeps with fraction: fixed; not given in "
+        "the paper, 5/9 is its mean under the published Dirichlet parameters, which sum to 1",
     )
     common_draws: bool = Field(
         False, description="give every anchor the same fractions, boxes and partners in draw m"
@@ -99,6 +118,13 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
     batch_size: int = Field(
         1024, gt=0, description="mixed images per forward pass", json_schema_extra=WITHOUT_EFFECT
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alpha_of_training(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("fraction") == "dirichlet":
+            return {"alpha": 1 / 3} | values
+        return values
 
     @field_validator("common_draws")
     @classmethod

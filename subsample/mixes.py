@@ -1,6 +1,7 @@
-"""Fixed-anchor mixes: each image is the canvas and keeps a fixed fraction of it.
+"""Mixes of an anchor: an image with others whose fractions, boxes and partners are random.
 
-Jeong et al. 2023, Section III-C. The other fractions, the boxes and the partners are random.
+Jeong et al. 2023, Section III-C, which leaves open where the anchor lies and how much it keeps. By
+default it is the canvas and keeps a fixed fraction.
 """
 
 from collections.abc import Iterator
@@ -37,19 +38,26 @@ def draw_mixes(
 ) -> Mixes:
     """Draw the M mixes of `anchors` int64 [A], rows of `images` [N, C, H, W].
 
-    Fractions are `anchor_fraction`, then (1 - anchor_fraction) · Dir(α, …, α). Partners are
-    uniform over all other images. With common draws, a partner that is the anchor is replaced by a
-    spare, which is drawn once for all anchors.
+    Fractions are `anchor_fraction`, then (1 - anchor_fraction) · Dir(α, …, α); or Dir(α, …, α) for
+    all K. The anchor has the place in the nest that `config.anchor` says. Partners are uniform
+    over all other images. With common draws, a partner that is the anchor is replaced by a spare,
+    which is drawn once for all anchors.
     """
     common, device = config.common_draws, images.device
     generator = make_generator(seed, "scores", *([] if common else [block]), device=device)
     num_images, (height, width) = len(images), images.shape[-2:]
     shape = (1 if common else len(anchors), config.draws, config.num_images - 1)
 
-    others = sample_fractions(config.alpha, shape, generator, device)
-    kept = others.new_full((*shape[:2], 1), config.anchor_fraction)
-    fractions = torch.cat([kept, (1 - config.anchor_fraction) * others], -1)
-    boxes = nest_boxes(fractions, height, width, generator)
+    fractions = _draw_fractions(config, shape, generator)
+    nested = _nest_order(config, shape[:2], generator)
+    if nested is None:
+        boxes = nest_boxes(fractions, height, width, generator)
+        owners, weights = boxes.owners(), boxes.weights()
+    else:
+        boxes = nest_boxes(fractions.gather(-1, nested), height, width, generator)
+        places = boxes.owners().long().flatten(-2)
+        owners = nested.gather(-1, places).view(*shape[:2], height, width).byte()
+        weights = torch.zeros_like(fractions).scatter_(-1, nested, boxes.weights())
 
     canvas = anchors[:, None, None].expand(-1, config.draws, 1)
     if common:
@@ -60,9 +68,40 @@ def draw_mixes(
         partners = _draw_other(canvas.expand(shape), num_images, generator)
     return Mixes(
         torch.cat([canvas, partners], -1),
-        boxes.owners().expand(len(anchors), -1, -1, -1),
-        boxes.weights().expand(len(anchors), -1, -1),
+        owners.expand(len(anchors), -1, -1, -1),
+        weights.expand(len(anchors), -1, -1),
     )
+
+
+def _draw_fractions(
+    config: ScoresConfig, shape: tuple[int, int, int], generator: torch.Generator
+) -> Tensor:
+    """Draw [..., K] fractions, the anchor's first; `shape` is that of the K - 1 others."""
+    device = generator.device
+    if config.fraction == "dirichlet":
+        whole = (*shape[:2], config.num_images)
+        return sample_fractions(config.alpha, whole, generator, device)
+    others = sample_fractions(config.alpha, shape, generator, device)
+    kept = others.new_full((*shape[:2], 1), config.anchor_fraction)
+    return torch.cat([kept, (1 - config.anchor_fraction) * others], -1)
+
+
+def _nest_order(
+    config: ScoresConfig, shape: tuple[int, int], generator: torch.Generator
+) -> Tensor | None:
+    """Return which image has each place of the nest, int64 [..., K]; 0 is the anchor.
+
+    None if the anchor is the canvas. The other images keep their order.
+    """
+    if config.anchor == "canvas":
+        return None
+    device, places = generator.device, torch.arange(config.num_images, device=generator.device)
+    if config.anchor == "patch":
+        rank = torch.full((*shape, 1), config.num_images - 1, device=device)
+    else:
+        rank = torch.randint(config.num_images, (*shape, 1), generator=generator, device=device)
+    moved_up = places + (places < rank)
+    return torch.where(places == rank, 0, moved_up)
 
 
 def _draw_other(index: Tensor, num_images: int, generator: torch.Generator) -> Tensor:

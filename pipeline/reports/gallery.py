@@ -19,6 +19,7 @@ from classification.data.datasets import ImageDataset
 from classification.persistence.arrays import read_array
 from classification.training.trainer import to_device
 from evaluate.figures.subset import cv_histogram, lowest_kept, subset_gallery
+from evaluate.figures.visibility import visibility_map
 from pipeline.config import PipelineConfig
 from pipeline.reports.picture import Picture, save_files
 from pipeline.stages import scores, subset
@@ -27,6 +28,7 @@ from pipeline.store.store import Artifact
 from subsample.mixes import Mixes
 from subsample.selection import Subset
 from subsample.uncertainty import Scores, losses_of, mixed_images, redraw_mixes, summarise
+from subsample.visibility import measure_visibility
 
 GALLERY = "gallery"
 MOST_CLASSES, MOST_MIXES = 3, 6
@@ -88,7 +90,22 @@ def draw_subset(
         f"{np.median(cv[kept]):.2f}."
     )
     spread = cv_histogram(cv, kept, cut)
-    return [Picture.save(folder, "cv", spread, "CV of all images", words)]
+    pictures = [Picture.save(folder, "cv", spread, "CV of all images", words)]
+    if config.scores.source == "pass":
+        pictures.append(_draw_visibility(folder, config, data))
+    return pictures
+
+
+def _draw_visibility(folder: Path, config: PipelineConfig, data: ImageDataset) -> Picture:
+    """Draw how often each pixel of a scored image is seen in its mixes."""
+    found = measure_visibility(data.in_memory().images, config.scores, config.seed)
+    title = (
+        f"Pixels of the scored image that its mixes show: {100 * found.mean:.0f} % on average "
+        f"({100 * found.smallest:.0f} to {100 * found.largest:.0f} %), "
+        f"{100 * found.middle:.0f} % in the middle"
+    )
+    words = f"{title}; over {found.mixes:,} mixes. Darker pixels are seen more often."
+    return Picture.save(folder, "visibility", visibility_map(found.seen.numpy()), title, words)
 
 
 def gallery(

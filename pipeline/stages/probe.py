@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET, ClassifierConfig
 from classification.data.config import AugmentationSettings
@@ -16,6 +18,7 @@ from classification.errors import ConfigError
 from classification.models import smallest_classifier_input
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import read_metrics
+from classification.settings import ADDED_LATER
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.subset import SUBSET, num_kept
@@ -32,7 +35,7 @@ class ProbeSettings(StageSettings):
     """The classifier's training, how often it is trained, and the augmentation."""
 
     probe: ClassifierConfig
-    number: int
+    number: int = Field(1, json_schema_extra=ADDED_LATER)
     augmentation: AugmentationSettings
     seed: int
 

@@ -93,7 +93,14 @@ def test_the_report_states_them_and_shows_its_figures(finished):
     assert "| normalization | of all 72 training images, not of the subset |" in text
     assert "**scorer + scores + subset**" in text
     pictures = {path.name for path in (finished.folder / "runs/tiny/report").glob("*.png")}
-    assert pictures == {"confusion.png", "training.png", "cost.png", "gallery.png", "cv.png"}
+    assert pictures == {
+        "confusion.png",
+        "training.png",
+        "cost.png",
+        "gallery.png",
+        "cv.png",
+        "visibility.png",
+    }
     assert all(f"({picture})" in text for picture in pictures)
 
 
