@@ -24,6 +24,8 @@ from pcdarts.genotype import EDGES_PER_NODE, normalize_edges
 Row = Mapping[str, Any]
 
 WARM_UP = "warm-up: α, β frozen"
+EQUAL = "equal weights"
+NONE, NEVER_CHOSEN = "none", "never chosen"
 _LOSSES = {
     "loss": ("train", PALETTE[0]),
     "architecture_loss": ("architecture half", PALETTE[2]),
@@ -35,11 +37,12 @@ _SOURCES = ("k−2", "k−1", "node 0", "node 1", "node 2")
 
 
 @rc_context(STYLE)
-def learning_curves(rows: Sequence[Row], title: str) -> Figure:
+def learning_curves(rows: Sequence[Row], title: str, auxiliary_weight: float = 0.0) -> Figure:
     """Draw loss in nats (left) and top-1 accuracy in percent (right) over epochs.
 
     A row has "epoch", and if measured "loss", "architecture_loss", "test_loss", the fractions
-    "accuracy" and "test_accuracy", and "warmup" (true while α and β are frozen).
+    "accuracy" and "test_accuracy", and "warmup" (true while α and β are frozen). The training loss
+    has the auxiliary head's loss in it, times `auxiliary_weight`, and is labelled accordingly.
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     figure.suptitle(title)
@@ -48,6 +51,8 @@ def learning_curves(rows: Sequence[Row], title: str) -> Figure:
         _shade_warm_up(axes, rows)
         for key, (name, colour) in curves.items():
             points = [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
+            if auxiliary_weight and name == "train":
+                name += f" (its loss with {auxiliary_weight:g} × the auxiliary head's)"
             if points:
                 _curve(axes, *zip(*points, strict=True), label=name, color=colour)
         _finish_epochs(axes, rows)
@@ -63,15 +68,19 @@ def operation_trajectories(rows: Sequence[Row], operations: Sequence[str]) -> Fi
 
     A row has "epoch", "warmup" and "alphas": {"normal": [edges][operations], "reduce": likewise}
     before the softmax. The dotted line is 1 / operations. The warm-up, in which α is frozen, is
-    shaded.
+    shaded. The axis reaches from 0 to at least four times equal weights, so that small differences
+    look small. `none` is grey: it is never chosen.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (cell, name) in zip(panels, _CELLS.items(), strict=True):
         # [epochs, edges, operations] to [epochs, operations]
         alphas = [torch.tensor(row["alphas"][cell]).softmax(1).mean(0) for row in rows]
-        _shares(axes, rows, operations, alphas)
+        names = [f"{each} ({NEVER_CHOSEN})" if each == NONE else each for each in operations]
+        _shares(axes, rows, names, alphas, (GREY, *PALETTE[:-1]))
         axes.set_title(name)
+    high = max(4 / len(operations), panels[0].get_ylim()[1])  # both panels share the axis
+    panels[0].set_ylim(0, min(1, high))
     panels[0].set_ylabel("softmax(α), mean over edges")
     legend_below(figure, *panels)
     return figure
@@ -82,7 +91,7 @@ def edge_trajectories(rows: Sequence[Row]) -> Figure:
     """Draw softmax(β) of each node's input edges over epochs: cells in rows, nodes in columns.
 
     A row of `rows` has "epoch", "warmup" and "betas": {"normal": [edges], "reduce": likewise}
-    before the softmax over the edges of a node. The dotted line is 1 / edges.
+    before the softmax over the edges of a node. The dotted line is 1 / edges; axes are 0 to 1.
     """
     figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
     panels = figure.subplots(len(_CELLS), len(EDGES_PER_NODE), sharex=True)
@@ -97,6 +106,7 @@ def edge_trajectories(rows: Sequence[Row]) -> Figure:
             axes.set_title(f"{name.split()[0]}, node {node}", fontsize=10)
             axes.tick_params(labelsize=9)
             axes.locator_params(nbins=4)
+            axes.set_ylim(0, 1)
         across[0].set_ylabel("softmax(β)")
     for axes in panels[0]:
         axes.set_xlabel("")
@@ -105,7 +115,11 @@ def edge_trajectories(rows: Sequence[Row]) -> Figure:
 
 
 def _shares(
-    axes: Axes, rows: Sequence[Row], names: Sequence[str], shares: Sequence[Tensor]
+    axes: Axes,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    shares: Sequence[Tensor],
+    colours: Sequence[str] = PALETTE,
 ) -> None:
     """Draw one line per name, from one tensor [names] per epoch, and a dotted one at 1 / names."""
     _shade_warm_up(axes, rows)
@@ -115,10 +129,10 @@ def _shares(
             [row["epoch"] for row in rows],
             [float(share[index]) for share in shares],
             label=name,
-            color=PALETTE[index % len(PALETTE)],
+            color=colours[index % len(colours)],
             linestyle="--" if index % 2 else "-",
         )
-    axes.axhline(1 / len(names), color=GREY, linestyle=":", linewidth=1, zorder=1)
+    axes.axhline(1 / len(names), color=GREY, linestyle=":", linewidth=1, zorder=1, label=EQUAL)
     _finish_epochs(axes, rows)
 
 

@@ -205,7 +205,7 @@ def _describe(entry: ComparedRun) -> str:
         weights = config.scorer.weights
         return f"loaded from {weights}" if weights else Setting.of(config.scorer).describe()
     series = SERIES.get(config.subset.measure, config.subset.measure)
-    return f"searched on {series}, t = {config.subset.fraction:g}"
+    return f"searched on {series}, fraction t = {config.subset.fraction:g}"
 
 
 def _describe_images(entry: ComparedRun) -> str:

@@ -19,6 +19,7 @@ from pipeline.reports.results import SERIES, cost_point, read_results
 from pipeline.run_folder import RESULTS, RunFolder
 
 COMPARISON = "comparison.html"
+_NOTHING = "–"
 _NAMES = frozenset({"name"})  # keys in which runs always differ
 
 
@@ -43,7 +44,11 @@ def write_comparison(path: Path, runs: Sequence[RunFolder]) -> list[dict[str, An
     results = [read_results(run.report / RESULTS) for run in runs]
     values = {
         "names": [result["name"] for result in results],
-        "rows": [(title, [show(result) for result in results]) for title, show in _ROWS.items()],
+        "rows": [
+            (title, values)
+            for title, show in _ROWS.items()
+            if set(values := [show(result) for result in results]) != {_NOTHING}
+        ],
         "charts": _charts(results),
         "settings": _differences([run.config().model_dump(mode="json") for run in runs]),
         "cells": [
@@ -90,7 +95,7 @@ def _differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[s
     """Return the keys whose values differ between configs, and each config's value."""
     flat = [{k: str(v) for k, v in flatten(config).items()} for config in configs]
     keys = dict.fromkeys(key for each in flat for key in each)
-    values = {key: [each.get(key, "–") for each in flat] for key in keys if key not in _NAMES}
+    values = {key: [each.get(key, _NOTHING) for each in flat] for key in keys if key not in _NAMES}
     return [(key, row) for key, row in values.items() if len(set(row)) > 1]
 
 
@@ -101,13 +106,13 @@ def _break_even(result: Mapping[str, Any]) -> str:
 
 def _contest(result: Mapping[str, Any]) -> str:
     hours = result["cost"].get("contest")
-    return "–" if hours is None else show_cost(hours, result["cost"]["unit"])
+    return _NOTHING if hours is None else show_cost(hours, result["cost"]["unit"])
 
 
 def _improvement(result: Mapping[str, Any]) -> str:
     found = result.get("contest", {}).get("relative_improvement")
     if found is None:
-        return "–"
+        return _NOTHING
     value, low, high = (
         None if each is None else f"{100 * each:+.1f}"
         for each in (found["value"], found["low"], found["high"])
@@ -121,7 +126,9 @@ _ROWS: dict[str, Any] = {
     "images searched on": lambda r: f"{r['subset']['size']:,}",
     "top-1 error, last epoch (%)": lambda r: f"{r['accuracy']['top1_error_last']:.2f}",
     "top-1 error, best epoch (%)": lambda r: f"{r['accuracy']['top1_error_best']:.2f}",
-    "top-5 error, last epoch (%)": lambda r: f"{r['accuracy']['top5_error_last']:.2f}",
+    "top-5 error, last epoch (%)": lambda r: (
+        f"{r['accuracy']['top5_error_last']:.2f}" if len(r["classes"]["names"]) > 5 else _NOTHING
+    ),
     "parameters": lambda r: f"{r['network']['parameters']:,}",
     "multiply-adds, convolutions and classifier": lambda r: f"{r['network']['multiply_adds']:,}",
     "multiply-adds with normalisation and activations": lambda r: (

@@ -71,7 +71,7 @@ def expect_retraining(bench: Bench, name: str, seconds: float) -> Expected:
         return Expected(_seconds(bench, name, trial), cut=cut)
     found: list[float] = []
     cuts, begun = [], bench.clock()
-    for number, genotype in enumerate(middle_light_heavy_drawn(bench.config.seed)):
+    for number, genotype in enumerate(draw_medium_light_heavy(bench.config.seed)):
         folder = f"network-{number}"
         bench.artifacts[source] = bench.stand_in(source, folder)
         genotype.save(bench.artifacts[source].path / GENOTYPE)
@@ -150,7 +150,7 @@ def layers(genotype: Genotype) -> int:
     )
 
 
-def middle_light_heavy_drawn(seed: int) -> list[Genotype]:
+def draw_medium_light_heavy(seed: int) -> list[Genotype]:
     """Return a medium, a light and a heavy one of many random networks."""
     generator = make_generator(seed, "estimate-networks")
     return medium_light_heavy([random_genotype(generator) for _ in range(_NETWORKS)])

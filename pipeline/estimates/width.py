@@ -4,7 +4,7 @@ from statistics import median
 
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.expected import Expected
-from pipeline.estimates.training import middle_light_heavy_drawn
+from pipeline.estimates.training import draw_medium_light_heavy
 from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE
 from pipeline.stages.width import chosen_width
@@ -17,7 +17,7 @@ def expect_width(bench: Bench, name: str, seconds: float) -> Expected:
         spent = bench.run(name, bench.data, name)
         return Expected(spent, note=describe_channels([_channels(bench)]))
     found, channels = [], []
-    for number, genotype in enumerate(middle_light_heavy_drawn(bench.config.seed)):
+    for number, genotype in enumerate(draw_medium_light_heavy(bench.config.seed)):
         bench.artifacts[source] = bench.stand_in(source, f"{name}-of-{number}")
         genotype.save(bench.artifacts[source].path / GENOTYPE)
         found.append(bench.run(name, bench.data, f"{name}-first-{number}"))

@@ -89,9 +89,11 @@ class Assessment:
     def describe(self) -> list[str]:
         """Return a few lines for a person, the worst classes and mistakes first."""
         found = self.summary()
+        few = len(self.class_names) <= 5
+        top5 = "" if few else f"top-5 {100 - found['top5_error']:.2f} %, "
         lines = [
             f"top-1 accuracy {100 - found['top1_error']:.2f} % ({self.correct:,} of "
-            f"{self.images:,}), top-5 {100 - found['top5_error']:.2f} %, balanced "
+            f"{self.images:,}), {top5}balanced "
             f"{found['balanced_accuracy']:.2f} %",
             f"expected calibration error {100 * found['calibration_error']:.2f} % "
             f"({len(self.bins)} bins)",

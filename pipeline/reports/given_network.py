@@ -17,7 +17,7 @@ from pipeline.reports.network import (
     IMAGENET_CLASSES,
     draw_cells,
     draw_curves,
-    files_of,
+    export_commands,
     show_network,
 )
 from pipeline.reports.page import (
@@ -71,11 +71,11 @@ def write_given_network_report(
         "start_up": start_up_rows(run),
         "classes": show_classes(folder, artifacts["retrain"], results["classes"]),
         "edges": cells_in_words(genotype),
-        "files": files_of(artifacts),
+        "commands": export_commands(run, artifacts),
         "warnings": list(filter(None, [complexity_warning(size)])),
         "pictures": {
             "cells": [draw_cells(folder, genotype)],
-            "training": draw_curves(folder, artifacts),
+            "training": draw_curves(folder, config, artifacts),
         },
     }
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)

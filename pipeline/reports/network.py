@@ -1,5 +1,6 @@
 """Report of a run with a search: report.md, report.html, figures and results.json."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from pipeline.reports.robustness_sections import collect_sections, goal_artifact
 from pipeline.reports.run_page import write_run_page
 from pipeline.reports.scorer_comparison import collect_scorer, compare_with_scorer
 from pipeline.run_folder import RunFolder
-from pipeline.stages import retrain, scores, search, subset
+from pipeline.stages import search
 from pipeline.stages.width import width_line
 from pipeline.store.store import Artifact, Store
 
@@ -83,10 +84,11 @@ def write_report(
         "cost": draw_costs(folder, results["cost"]),
         "cells": [draw_cells(folder, Genotype.from_dict(results["genotype"]))],
         "search": _draw_search(folder, artifacts["search"]),
-        "training": draw_curves(folder, artifacts),
+        "training": draw_curves(folder, config, artifacts),
         "images": draw_subset(folder, config, data, artifacts),
     }
     summary["start_up"] = start_up_rows(run)
+    summary["commands"] = export_commands(run, artifacts)
     summary["scorer"] = compare_with_scorer(results)
     summary["classes"] = show_classes(folder, artifacts["retrain"], results["classes"])
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
@@ -121,7 +123,6 @@ def _summary(
         "costs": _cost_lines(config, cost, artifacts),
         "published": TABLE_6 if datasets["target"].num_classes == IMAGENET_CLASSES else [],
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
-        "files": files_of(artifacts),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
 
@@ -163,21 +164,23 @@ def show_network(
     }
 
 
-def files_of(artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
-    """List the files for other tools: (content, path)."""
-    kinds = {
-        "scores": (scores.TABLE, "mean, std and cv of each image's loss"),
-        "subset": (subset.SUBSET, "the images searched on, as indices into train"),
-        "search": (search.GENOTYPE, "the genotype that the search found"),
-        "contest": (search.GENOTYPE, "the genotype that won the contest"),
-        "genotype": (search.GENOTYPE, "the genotype that was given"),
-        "retrain": (retrain.WEIGHTS, "the trained network's weights"),
+def export_commands(run: RunFolder, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
+    """List the commands that write a run's results for other tools: (what, command)."""
+    exports = {
+        "subset": ("subset", "the images searched on", "subset"),
+        "genotype": ("retrain", "the genotype", "genotype"),
+        "timm": ("retrain", "the trained network, for timm", "timm"),
+        "onnx": ("retrain", "the trained network, as ONNX", "network.onnx"),
     }
-    return [
-        (what, str(artifacts[stage].path / name))
-        for stage, (name, what) in kinds.items()
+    name, runs = run.path.name, run.path.parent
+    where = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
+    command = "python run_pipeline.py"
+    rows = [
+        (what, f"{command} export {name} --as {form} -o {name}-{output}{where}")
+        for form, (stage, what, output) in exports.items()
         if stage in artifacts
     ]
+    return [*rows, ("its predictions", f"{command} predict {name} PHOTO{where}")]
 
 
 def _cost_lines(
@@ -231,11 +234,19 @@ def _draw_search(folder: Path, artifact: Artifact) -> list[Picture]:
     ]
 
 
-def draw_curves(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Picture]:
+def draw_curves(
+    folder: Path, config: PipelineConfig, artifacts: Mapping[str, Artifact]
+) -> list[Picture]:
     """Draw the learning curves of the stages that train in epochs."""
+    weights = {"retrain": config.retrain.auxiliary_weight}
     rows = {name: read_metrics(artifacts[name].path) for name in _CURVES if name in artifacts}
     return [
-        Picture.save(folder, name, learning_curves(each, _CURVES[name]), _CURVES[name])
+        Picture.save(
+            folder,
+            name,
+            learning_curves(each, _CURVES[name], weights.get(name, 0.0)),
+            _CURVES[name],
+        )
         for name, each in rows.items()
         if each
     ]

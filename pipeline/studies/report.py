@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from classification.durations import format_cost, three_figures
+from evaluate.confusion import CONFUSION, read_confusions
 from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
@@ -227,7 +228,7 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
                 "name": ", ".join(filter(None, (series, label))),
                 "n": str(len(whole)),
                 "top1": _figure(_error(whole)),
-                "top5": _figure(summarise_seeds(top5)),
+                "top5": _figure(summarise_seeds(top5)) if _classes(whole[0]) > 5 else "–",
                 "parameters": _figure(summarise_seeds(parameters)),
                 "adds": f"{adds} ({all_adds})",
                 "search": _mean_days([c.search_alone for c in whole]),
@@ -236,6 +237,10 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
             }
         )
     return rows
+
+
+def _classes(result: TrialResult) -> int:
+    return len(read_confusions(result.artifacts["retrain"].path / CONFUSION))
 
 
 def _spent(result: TrialResult) -> Cost:

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 
 from evaluate.figures.style import save_figure
 from evaluate.figures.training import (
+    EQUAL,
     WARM_UP,
     edge_trajectories,
     learning_curves,
@@ -108,16 +109,35 @@ def test_no_epochs_are_stated(tmp_path: Path) -> None:
 def test_trajectories_are_the_softmax_averaged_over_edges() -> None:
     normal, reduce = operation_trajectories(search_rows(3, 1), ("none", "skip_connect")).axes
     # Edges give (1/2, 1/2) and (1/4, 3/4): means 3/8 and 5/8.
-    assert lines(normal)["none"][1] == pytest.approx([0.375] * 3)
+    assert lines(normal)["none (never chosen)"][1] == pytest.approx([0.375] * 3)
     assert lines(normal)["skip_connect"][1] == pytest.approx([0.625] * 3)
-    assert lines(reduce)["none"][1] == pytest.approx([0.5] * 3)
+    assert lines(reduce)["none (never chosen)"][1] == pytest.approx([0.5] * 3)
     assert (normal.get_title(), reduce.get_title()) == ("normal cell", "reduction cell")
+
+
+def test_small_differences_look_small() -> None:
+    alphas = {"normal": [[0.004, *[0.0] * 7]], "reduce": [[0.0] * 8]}
+    rows = [{"epoch": epoch, "warmup": False, "alphas": alphas} for epoch in (1, 2)]
+    figure = operation_trajectories(rows, [f"operation {i}" for i in range(8)])
+    assert [axes.get_ylim() for axes in figure.axes] == [(0, 0.5)] * 2
+    alphas["normal"][0][0] = 5.0  # a share of 0.95
+    low, high = operation_trajectories(rows, ["none"] * 8).axes[0].get_ylim()
+    assert low == 0
+    assert 0.95 < high <= 1
+    betas = {"normal": [0.0] * 14, "reduce": [0.0] * 14}
+    panels = edge_trajectories([{"epoch": 1, "warmup": False, "betas": betas}]).axes
+    assert {axes.get_ylim() for axes in panels} == {(0, 1)}
+
+
+def test_a_training_loss_with_the_auxiliary_heads_share_is_labelled() -> None:
+    name = "train (its loss with 0.4 × the auxiliary head's)"
+    assert legend_names(learning_curves(ROWS, "retrain", 0.4)) == [name, "test"]
 
 
 def test_trajectories_shade_exactly_the_warm_up_and_label_it() -> None:
     figure = operation_trajectories(search_rows(50, 15), ("none", "skip_connect"))
     assert [warm_up_extent(axes) for axes in figure.axes] == [(0.5, 15.5)] * 2
-    assert legend_names(figure) == [WARM_UP, "none", "skip_connect"]
+    assert legend_names(figure) == [WARM_UP, "none (never chosen)", "skip_connect", EQUAL]
 
 
 def test_trajectories_of_eight_operations_differ_in_colour() -> None:
@@ -137,7 +157,7 @@ def test_edges_into_a_node_share_one_and_equal_ones_are_on_the_dotted_line() -> 
     rows = [{"epoch": epoch, "warmup": epoch == 1, "betas": betas} for epoch in (1, 2)]
     panels = edge_trajectories(rows).axes
     assert [len(lines(axes)) - 1 for axes in panels] == [2, 3, 4, 5] * 2
-    found = {name: values for name, (_, values) in lines(panels[1]).items() if name[0] != "_"}
+    found = {name: values for name, (_, values) in lines(panels[1]).items() if name != EQUAL}
     assert found == {
         "k−2": pytest.approx([0.25] * 2),
         "k−1": pytest.approx([0.5] * 2),

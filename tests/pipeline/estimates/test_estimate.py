@@ -138,7 +138,7 @@ def test_a_stage_that_the_command_does_not_know_is_named_as_missing(folder, caps
 
 
 def test_the_networks_that_stand_in_differ_and_every_operation_counts():
-    middling, light, heavy = map(training.layers, training.middle_light_heavy_drawn(seed=0))
+    middling, light, heavy = map(training.layers, training.draw_medium_light_heavy(seed=0))
     assert light < middling < heavy
     assert set(training._LAYERS) == set(CANDIDATES)
 

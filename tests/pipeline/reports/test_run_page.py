@@ -272,9 +272,11 @@ def test_the_paper_is_last_where_the_target_has_the_classes_of_imagenet(folder, 
         text = (folder / "runs" / "tiny" / "report" / "report.md").read_text()
     assert command(folder, "report", "tiny") == 0
     assert text.count("(published)") == 9
-    assert text.index("## Comparison with published results") > text.index("## Files")
+    assert text.index("## Comparison with published results") > text.index("## To take away")
     assert "PC-DARTS (High CV Sub-sampled CIFAR100) published" in page
-    assert page.index("Comparison with published") > page.index("Files for other tools")
+    assert page.index("Comparison with published") > page.index(
+        "Commands that write files for other tools"
+    )
 
 
 def decoded(source):

@@ -88,7 +88,10 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
 
 def test_the_report_states_them_and_shows_its_figures(finished):
     text, error = finished.report(), finished.results()["accuracy"]["top1_error_last"]
-    assert "resnet8 trained on **36 of 72 images** (high-CV, t = 0.5)" in text
+    assert (
+        "resnet8 trained on **36 of 72 images** (high-CV, the fraction t = 0.5 of each class)"
+        in text
+    )
     assert f"top-1 error **{error:.2f} %** after the last of 3 epochs" in text
     assert "| normalization | of all 72 training images, not of the subset |" in text
     assert "**scorer + scores + subset**" in text
