@@ -56,10 +56,13 @@ class SharedError(PipelineError):
 
 
 class InterruptedRunError(PipelineError):
-    """The person stopped the run; what was finished is kept. `again` is the command that resumes
-    it, where it is not the one that was stopped."""
+    """The person stopped the run; what was finished is kept. `stage` was being made. `again` is the
+    command that resumes the run, where it is not the one that was stopped."""
 
-    again: str | None = None
+    def __init__(self, message: str, stage: str | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.again: str | None = None
 
 
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:

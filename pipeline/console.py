@@ -97,8 +97,6 @@ class Console:
 class _Line(ProgressColumn):
     """A task's line, as wide as the terminal is at that moment."""
 
-    max_refresh = None
-
     def __init__(self, console: RichConsole) -> None:
         super().__init__()
         self._console = console
@@ -117,18 +115,15 @@ class _Line(ProgressColumn):
 def progress_line(width: int, stage: str, done: str, share: float, details: list[str]) -> str:
     """Return the stage, the count `done`, and as many of the `details` and of a bar for `share` as
     fit into `width` columns. The first detail is the time left, which is always shown; those that
-    follow are in the order of their worth.
+    follow are in the order of their worth, and the bar comes after the first of them.
     """
-    kept = [f"{stage:10}"[: max(10, len(stage))], done, *details[:1]]
-    used = sum(map(len, kept)) + 2 * (len(kept) - 1)
-    for place, detail in enumerate(details[1:]):
-        if place == 1 and used + _BAR + 2 <= width:  # after the most telling figure
-            used += _BAR + 2
-            kept.insert(1, "━" * round(share * _BAR) + "╌" * (_BAR - round(share * _BAR)))
-        if used + len(detail) + 2 > width:
+    bar = "━" * round(share * _BAR) + "╌" * (_BAR - round(share * _BAR))
+    kept = [f"{stage:10}", done, *details[:1]]
+    for part in [*details[1:2], bar, *details[2:]]:
+        if len("  ".join([*kept, part])) <= width:
+            kept.insert(1 if part is bar else len(kept), part)
+        elif part is not bar:
             break
-        kept.append(detail)
-        used += len(detail) + 2
     return "  ".join(kept)
 
 

@@ -23,14 +23,17 @@ _EVENTS = "tensorboard"
 _START_UPS = "start-ups.jsonl"
 _HISTORY = ".history"
 REPORT, RESULTS = "report.md", "results.json"  # in the report's folder
+PARTIAL = "unfinished.md"  # in the same folder, until the run is finished
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """The resolved config of a recorded run as text, and the fingerprints of its stages."""
+    """The resolved config of a recorded run as text, the fingerprints of its stages, and its folder
+    of artifacts, if known."""
 
     config_text: str
     stages: Mapping[str, str]
+    artifacts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,27 @@ class RunFolder:
             "stages": stages,
             "config": _digest(text.encode()),
         }
+        folder.make_way(config, stages)
         with writable(folder.path, "--runs"):
-            last = folder.last()
-            if last is not None and (last.config_text != text or last.stages != stages):
-                folder._retire()
             folder.path.mkdir(parents=True, exist_ok=True)
             write_atomically(written, text)
             write_atomically(
                 folder.path / _MANIFEST, json.dumps(add_checksum(manifest), indent=1) + "\n"
             )
         return folder
+
+    def make_way(self, config: PipelineConfig, stages: Mapping[str, str]) -> "RunFolder | None":
+        """Move the folder to runs/.history if it records another run; return where it is then."""
+        last = self.last()
+        if last is None or (last.config_text == dump_config(config) and last.stages == stages):
+            return None
+        with writable(self.path, "--runs"):
+            self.history.mkdir(exist_ok=True)
+            number = 1
+            while (kept := self.history / f"{self.path.name}-{number}").exists():
+                number += 1
+            self.path.rename(kept)
+        return RunFolder(kept)
 
     def last(self) -> "LastRun | None":
         """Return the run that was recorded last in this folder, if any."""
@@ -114,10 +128,10 @@ class RunFolder:
         except OSError:
             text = ""
         try:
-            stages = self.manifest()["stages"]
+            manifest = self.manifest()
         except ArtifactError:
-            stages = {}
-        return LastRun(text, stages)
+            return LastRun(text, {})
+        return LastRun(text, manifest["stages"], manifest.get("artifacts"))
 
     @contextmanager
     def claimed(self, log: Callable[[str], None], config_text: str = "") -> Iterator[None]:
@@ -201,14 +215,6 @@ class RunFolder:
         words += [] if str(runs) == "runs" else ["--runs", str(runs)]
         words += [] if str(artifacts) == "artifacts" else ["--artifacts", str(artifacts)]
         return shlex.join(words)
-
-    def _retire(self) -> None:
-        history = self.history
-        history.mkdir(exist_ok=True)
-        number = 1
-        while (kept := history / f"{self.path.name}-{number}").exists():
-            number += 1
-        self.path.rename(kept)
 
 
 def _digest(content: bytes) -> str:

@@ -243,7 +243,8 @@ class Runner:
                     torch.cuda.synchronize(self.device)
             except KeyboardInterrupt as stop:
                 attempt = stopwatch.give_up("interrupted")
-                raise InterruptedRunError(f"interrupted in {name}{attempt.how_far}") from stop
+                message = f"interrupted in {name}{attempt.how_far}"
+                raise InterruptedRunError(message, stage=name) from stop
             except BaseException as error:
                 attempt = stopwatch.give_up("failed")
                 section = self.stages[name].section_of(self.config)

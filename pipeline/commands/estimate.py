@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from classification.durations import format_cost
+from classification.durations import format_cost, format_duration
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
 from pipeline.config import load_config
@@ -87,7 +87,7 @@ def _line(stage: StageEstimate, unit: str) -> str:
     notes = [f"{(stage.peak_memory_bytes or 0) / 1e9:.1f} GB"]
     if stage.cut is not None:
         notes[0] = f"at least {notes[0]}, with batches of {stage.cut}"
-    if stage.low is not None and stage.high is not None:
+    if stage.low is not None and stage.high is not None and stage.low < stage.high:
         notes.append(f"{_range(stage.low, stage.high, unit)}: {stage.note}")
     elif stage.note:
         notes.append(stage.note)
@@ -98,6 +98,8 @@ def _line(stage: StageEstimate, unit: str) -> str:
 
 def _sums(found: RunEstimate, unit: str) -> list[str]:
     notes = [_range(found.low, found.high, unit)] if found.low < found.high else []
+    if found.held > 1:
+        notes.append(f"{format_duration(found.wall_seconds(found.total))} of wall time")
     if found.not_estimated:
         notes.append(f"without {' and '.join(found.not_estimated)}")
     lines = [
@@ -130,6 +132,7 @@ def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:
         "total": found.total,
         "low": found.low,
         "high": found.high,
+        "wall_hours": found.wall_seconds(found.total) / 3600,
         "waited": found.waited,
         "before_retraining": found.before_retraining,
         "search_alone": found.search_alone,

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -56,11 +57,11 @@ def init(
     name = _name_of(folder)
     path = Path(f"{name}.yaml") if output is None else output
     if path.is_dir() or (path.exists() and not overwrite):
-        what = "a folder" if path.is_dir() else "a file that stands there"
+        what = "a folder" if path.is_dir() else "an existing file"
         raise ConfigError(f"-o: found {path}, {what}; allowed: a new file, or --overwrite")
     survey = survey_folder(folder, follow_links=follow_links)
-    with writable(path.parent, "-o"):
-        path.parent.stat()  # before the measuring
+    with writable(path.parent, "-o"), TemporaryFile(dir=path.parent):
+        pass  # refused here, not after the measuring
     console.log(f"{folder}: {survey.describe()}")
     for note in survey.notes():
         console.log(note)

@@ -11,7 +11,7 @@ import typer
 from classification.errors import ArtifactError, ConfigError, DataError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import PARTIAL, RunFolder
 from pipeline.store.store import Artifact, store_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _write_again(
     folder: RunFolder, name: str, artifacts: Path | None, console: Console
 ) -> Mapping[str, object] | None:
     from pipeline.inputs import load_datasets
-    from pipeline.reports.partial import PARTIAL, write_partial_report
+    from pipeline.reports.partial import write_partial_report
     from pipeline.reports.run import write_run_report
 
     config, manifest = folder.config(), folder.manifest()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from classification.durations import format_cost
-from classification.errors import InterruptedRunError
+from classification.errors import ArtifactError, InterruptedRunError
 from pipeline.commands.options import (
     Artifacts,
     ConfigPath,
@@ -35,7 +32,7 @@ from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.search import GENOTYPE
 from pipeline.store.ledger import start_time
-from pipeline.store.store import Store, reused_line
+from pipeline.store.store import Artifact, Store, reused_line
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +40,6 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
     from classification.world import World
     from pipeline.runner import Runner, Selection
-
-_SECONDS = 5.0  # of measuring what a new run costs, before the warning that it is one
 
 Until = Annotated[str | None, typer.Option(metavar="STAGE", help="stop after this stage")]
 Only = Annotated[
@@ -112,7 +107,7 @@ def run(
             if not world.is_first:
                 runner.run(selection)
                 return
-            _record(folder, runner)
+            _record(folder, runner, selection)
             folder.start_ups.append(start_up)
             tracker = Tracker(folder.events) if tensorboard else None
             if tracker is not None:
@@ -121,8 +116,8 @@ def run(
                 made, results = runner.run(selection), None
             except InterruptedRunError as stop:
                 if world.alone:
-                    words = ["--name", runner.config.name, *_given(device, selection)]
-                    stop.again = folder.run_command(artifacts, *words)
+                    given = _unrecorded(device, selection, tensorboard, runner, stop.stage)
+                    stop.again = folder.run_command(artifacts, "--name", runner.config.name, *given)
                 raise
             if set(made) == set(runner.order):
                 results = write_run_report(
@@ -224,30 +219,40 @@ def _planned_width(runner: Runner) -> str:
     from pcdarts.genotype_files import find_genotype
     from pipeline.stages import width
 
-    config, made = runner.config, runner.store.find("width", runner.keys["width"])
+    config, made = runner.config, _intact(runner, "width")
     if made is not None:
         return width.width_line(width.chosen_width(made))
     if config.contest is not None:
         return "width: the contest chooses that of each contestant; that of the winner is retrained"
-    searched = runner.store.find("search", runner.keys["search"]) if not config.genotype else None
+    found = None if config.genotype is not None else _intact(runner, "search")
     if config.genotype is not None:
         genotype = find_genotype(config.genotype)
-    elif searched is not None:
-        genotype = Genotype.load(searched.path / GENOTYPE)
+    elif found is not None:
+        genotype = Genotype.load(found.path / GENOTYPE)
     else:
         return "width: chosen when the genotype is known"
     target = runner.datasets["target"]
-    found = width.describe_width(width.settings(config), genotype, target, runner.device)
-    measured = "" if found["latency_measured"] is None else " (the run measures the latency itself)"
-    return f"{width.width_line(found)}{measured}"
+    chosen = width.describe_width(width.settings(config), genotype, target, runner.device)
+    measured = (
+        "" if chosen["latency_measured"] is None else " (the run measures the latency itself)"
+    )
+    return f"{width.width_line(chosen)}{measured}"
 
 
-def _record(folder: RunFolder, runner: Runner) -> None:
+def _intact(runner: Runner, stage: str) -> Artifact | None:
+    """Return the stage's artifact; None if it does not exist or is damaged."""
+    try:
+        return runner.store.find(stage, runner.keys[stage])
+    except ArtifactError:
+        return None
+
+
+def _record(folder: RunFolder, runner: Runner, selection: Selection) -> None:
     """Record the run, and print what changed since the last one."""
     from pipeline.device import device_name
 
-    changes, device = _changes(runner, folder), device_name(runner.device)
-    unfinished = changes and _unfinished(runner, folder)
+    last, changes, device = folder.last(), _changes(runner, folder), device_name(runner.device)
+    moved = folder.make_way(runner.config, runner.keys)
     RunFolder.record(folder.path.parent, runner.config, runner.keys, runner.store.root, device)
     runner.console.log_file = folder.log
     number = "" if runner.world.alone else f"{runner.world.size} × "
@@ -258,48 +263,27 @@ def _record(folder: RunFolder, runner: Runner) -> None:
                 runner.console.log(f"{key}: {note}")
     for line in changes:
         runner.console.log(line)
-    if changes:
-        runner.console.log(f"the last run's {folder.path} was moved to {folder.history}")
-    if unfinished:
-        _warn_of_new_run(runner, folder)
+    if last is not None and moved is not None:
+        from pipeline.estimates.new_run import warn_of_new_run
+
+        runner.console.log(f"the last run's {folder.path} was moved to {moved.path}")
+        warn_of_new_run(runner, selection, last, moved)
 
 
-def _unfinished(runner: Runner, folder: RunFolder) -> bool:
-    """Whether the last run of this name lacks a stage."""
-    last = folder.last()
-    stages = {} if last is None else last.stages
-    return not all(runner.store.path(stage, key).exists() for stage, key in stages.items())
+def _unrecorded(
+    device: str, selection: Selection, tensorboard: bool, runner: Runner, stopped_in: str | None
+) -> list[str]:
+    """Return the options of the command that are not recorded with the run.
 
-
-def _warn_of_new_run(runner: Runner, folder: RunFolder) -> None:
-    """Warn that this is a new run, of how many hours, and how to resume the last one instead."""
-    from pipeline.device import device_kind
-    from pipeline.estimates.estimate import estimate
-    from pipeline.runner import Runner
-
-    with TemporaryDirectory() as nowhere:
-        quiet = Console(io.StringIO())
-        place = runner.datasets, Store(Path(nowhere)), runner.device, quiet
-        hours = estimate(Runner(STAGES, runner.config, *place), _SECONDS).total
-    unit = "GPU-hours" if device_kind(runner.device) == "gpu" else "CPU-hours"
-    last = RunFolder(max(folder.history.glob(f"{folder.path.name}-*"), key=_number))
-    runner.console.log(
-        f"warning: the last run named {folder.path.name} had other settings and is not finished; "
-        f"this begins a new run of about {format_cost(hours, unit)}. To resume the last one: "
-        f"{last.run_command(runner.store.root, '--name', folder.path.name)}"
-    )
-
-
-def _number(path: Path) -> int:
-    number = path.name.rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
-
-
-def _given(device: str, selection: Selection) -> list[str]:
-    """Return the options of the command that are not recorded with the run."""
-    options = {"device": None if device == "auto" else device, **vars(selection)}
-    options.pop("force")  # its unfinished work is resumed, not made again
-    return [word for name, value in options.items() if value for word in (f"--{name}", value)]
+    A stage made again with --force keeps its unfinished work only with the same option; after it
+    has ended, the option would make it once more.
+    """
+    order, forced = runner.order, selection.force
+    if forced and stopped_in and order.index(stopped_in) > order.index(forced):
+        forced = None
+    given = {"device": None if device == "auto" else device, **vars(selection), "force": forced}
+    words = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    return [*words, "--tensorboard"] if tensorboard else words
 
 
 def _changes(runner: Runner, folder: RunFolder) -> list[str]:

@@ -1,6 +1,6 @@
 """The folder in which stages are tried: contexts, timings, and placeholders of their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from pipeline.store.store import Artifact
 class Bench:
     """Runs stages of `runner` in folders below `root`.
 
-    `artifacts` holds the results of earlier stages, made or placeholders; `clock` returns seconds;
+    `artifacts` holds the results of earlier stages, made or placeholders; `networks` what a network
+    in place of one not found yet consists of (`networks.stand_ins`); `clock` returns seconds;
     `tell` shows that the work advances.
     """
 
@@ -26,6 +27,7 @@ class Bench:
         self.runner, self.root, self.clock = runner, root, clock
         self.config, self.data = runner.config, runner.datasets["data"]
         self.artifacts: dict[str, Artifact] = {}
+        self.networks: dict[int, tuple[Mapping[str, Artifact], float] | None] = {}
         self.tell: Callable[[], None] = lambda: None
 
     def run(self, name: str, data: ImageDataset, folder: str) -> float:
@@ -54,7 +56,7 @@ class Bench:
         return Context(
             stage.settings(self.config) if settings is None else settings,
             {**runner.datasets, "data": data},
-            {need: self.artifacts[need] for need in needs},
+            {need: self.artifacts[need] for need in needs if need in self.artifacts},
             Workspace(self.root / folder),
             runner.device,
             silent_log,

@@ -18,7 +18,8 @@ def waited() -> float:
 def idle_clock() -> float:
     """Return wall-clock seconds without those of `waited`.
 
-    Two timings of a step on the wall differ by the load of the machine, fourfold with four programs
-    on two cores; on this clock they agree, and are those of an idle machine.
+    Two timings of a step by the wall clock differ with the load of the machine, those by this clock
+    less. Only the waiting of the calling thread is left out: with several threads, others can wait
+    too.
     """
     return time.perf_counter() - waited()

@@ -15,6 +15,7 @@ import torch
 
 from pipeline.device import device_kind
 from pipeline.estimates import SECONDS
+from pipeline.estimates.architectures import expect_contest, expect_ranking
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.clock import idle_clock, waited
 from pipeline.estimates.expected import Expected, RunEstimate, StageEstimate
@@ -24,7 +25,7 @@ from pipeline.estimates.passes import (
     expect_run,
     expect_scores,
 )
-from pipeline.estimates.training import expect_ranking, expect_retraining, expect_training
+from pipeline.estimates.training import expect_retraining, expect_training
 from pipeline.estimates.trial import trains
 from pipeline.estimates.width import describe_channels, expect_width
 from pipeline.failure import failure_of
@@ -35,7 +36,7 @@ from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
 
 Way = Callable[[Bench, str, float], Expected]
-# How a stage is tried, and its part of the time. A stage that is not listed is not estimated.
+# The function that tries a stage, and its part of the time. Other stages are not estimated.
 _WAYS: dict[str, tuple[Way, float]] = {
     "scorer": (expect_training, 2),
     "scores": (expect_scores, 1),
@@ -43,6 +44,7 @@ _WAYS: dict[str, tuple[Way, float]] = {
     "subset": (expect_run, 0.1),
     **dict.fromkeys(SEARCHES, (expect_training, 3)),
     "genotype": (expect_run, 0.1),
+    "contest": (expect_contest, 5),
     "width": (expect_width, 1),
     "retrain": (expect_retraining, 5),
     "probe": (expect_training, 2),
@@ -58,23 +60,31 @@ def estimate(
     seconds: float = SECONDS,
     clock: Callable[[], float] = idle_clock,
     only: Collection[str] | None = None,
+    force: str | None = None,
 ) -> RunEstimate:
-    """Try every stage that the runner would run, or those of `only` that need no others, for about
-    `seconds` in all; `clock` times steps.
+    """Try every stage that the runner would run with `--force` of that stage, or those of `only`,
+    for about `seconds` in all; `clock` times steps.
 
     Raises PipelineError for failures that would end the run too, such as too little GPU memory.
     """
     begun, idle = time.perf_counter(), waited()
-    plan = [s for s in runner.plan(Selection()) if only is None or s.stage in only]
+    complete = runner.plan(Selection(force=force))
+    plan = [step for step in complete if only is None or step.stage in only]
     with TemporaryDirectory(prefix="estimate-") as folder:
         bench = Bench(runner, Path(folder), clock)
+        for step in complete:
+            if step.action == "reuse":
+                artifact = runner.store.find(step.stage, step.fingerprint)
+                assert artifact is not None  # the plan has just found it
+                bench.artifacts[step.stage] = artifact
         stages = []
         for number, step in enumerate(plan):
             left = seconds - (time.perf_counter() - begun)
             stages.append(_estimate(bench, step, _part(plan[number:], left)))
     elapsed = time.perf_counter() - begun
     share = (waited() - idle) / elapsed
-    return RunEstimate(tuple(stages), share, stages_of_search(runner.config))
+    held = replace(runner.attempt(runner.order[0]), seconds=3600.0).device_hours
+    return RunEstimate(tuple(stages), share, stages_of_search(runner.config), held)
 
 
 def _part(plan: list[Step], left: float) -> float:
@@ -91,13 +101,10 @@ def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
     """Return the expected cost of the step's stage; its output is kept for later stages."""
     name, runner = step.stage, bench.runner
     if step.action == "reuse":
-        artifact = runner.store.find(name, step.fingerprint)
-        assert artifact is not None  # the plan has just found it
-        bench.artifacts[name] = artifact
         cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
         note = f"made for {cost}"
         if name == "width":
-            note = f"{note}, {describe_channels([chosen_width(artifact)['channels']])}"
+            note = f"{note}, {describe_channels([chosen_width(bench.artifacts[name])['channels']])}"
         return StageEstimate(name, step.action, 0.0, note=note)
     if name not in _WAYS:
         return StageEstimate(name, step.action, None, note="this command does not try it")

@@ -36,16 +36,26 @@ class StageEstimate:
     note: str = ""
     cut: int | None = None
 
+    @property
+    def highest(self) -> float:
+        """The upper end of the range, or the hours where there is none; 0 if not estimated."""
+        return (self.hours if self.high is None else self.high) or 0.0
+
 
 @dataclass(frozen=True)
 class RunEstimate:
     """The stages of a run, in order. `waited` is the share of the measuring for which other
     programs held the processors; the hours are those of a machine without them. `of_search` are
-    the stages whose cost is that of the search."""
+    the stages whose cost is that of the search. `held` are the device-hours of an hour."""
 
     stages: tuple[StageEstimate, ...]
     waited: float = 0.0
     of_search: tuple[str, ...] = ("search",)
+    held: float = 1.0
+
+    def wall_seconds(self, hours: float) -> float:
+        """Return the wall-clock seconds of device-hours."""
+        return 3600 * hours / self.held
 
     @property
     def total(self) -> float:
@@ -60,7 +70,7 @@ class RunEstimate:
     @property
     def high(self) -> float:
         """Device-hours of all stages, each at the upper end of its range."""
-        return sum((e.hours if e.high is None else e.high) or 0.0 for e in self.stages)
+        return sum(each.highest for each in self.stages)
 
     @property
     def before_retraining(self) -> float:

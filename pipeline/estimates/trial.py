@@ -12,15 +12,23 @@ from typing import Any
 
 from classification.config import SUPERNET, ClassifierConfig
 from classification.persistence.workspace import Workspace
+from evaluate.retrain_config import RetrainConfig
 from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
 from pipeline.graph import Context
+from pipeline.stages.contest import contest_of
 from pipeline.stages.search import SEARCHES
 
 MEASURED = 2  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
 _RATE = 1e-6  # keeps weights finite, at the same cost as any other rate
 _GROWTH = 4
+# The training of the stages that train networks of a genotype.
+_TRAININGS: dict[str, Callable[[PipelineConfig], RetrainConfig]] = {
+    "retrain": lambda config: config.retrain,
+    "ranking": lambda config: config.fidelity.training,
+    "contest": lambda config: contest_of(config).training,
+}
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,8 @@ def trains(stage: str, config: PipelineConfig) -> bool:
 
 
 def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epochs]:
-    """Return the kinds of epochs, in order, of a training stage with `steps` steps per epoch."""
+    """Return the kinds of epochs, in order, of a training stage with `steps` steps per epoch; of a
+    ranking or a contest, those of one training."""
     search = config.search
     if stage in SEARCHES:
         within = _within(steps, search.checkpoint_steps)
@@ -163,8 +172,8 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
         warm = Epochs(search.warmup_epochs, checkpoints=within)
         warm_up = [warm] if _warms_up(config) else []
         return [*warm_up, full]
-    if stage in ("retrain", "ranking"):
-        training = config.retrain if stage == "retrain" else config.fidelity.training
+    if stage in _TRAININGS:
+        training = _TRAININGS[stage](config)
         epochs, every = training.epochs, training.checkpoint_steps
         return [Epochs(epochs, epochs, _within(steps, every))]
     if stage == "scorer" and config.scorer.model == SUPERNET:
@@ -180,7 +189,7 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
 
 def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate. The
-    training of a ranking's networks is in `retrain`.
+    training of the architectures of a ranking or a contest is in `retrain`.
 
     A scorer does not record its losses, since that needs complete epochs and costs very little.
     """
@@ -196,8 +205,8 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     brief: dict[str, object] = {}
     if stage in SEARCHES or of_warm_up:
         brief["search"] = config.search.model_copy(update=search | rate)
-    elif stage in ("retrain", "ranking"):
-        training = config.retrain if stage == "retrain" else config.fidelity.training
+    elif stage in _TRAININGS:
+        training = _TRAININGS[stage](config)
         changes = {"epochs": _GROUP, "warmup_epochs": 0, "checkpoint_steps": None}
         brief["retrain"] = training.model_copy(update=changes | rate)
     elif stage == "scorer":
@@ -209,11 +218,11 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
 
 def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     """Return the steps of an epoch on `images` images."""
+    if stage in _TRAININGS:
+        return -(-images // _TRAININGS[stage](config).batch_size)
     of_warm_up = config.scorer.model == SUPERNET
     batches = {
         **dict.fromkeys(SEARCHES, config.search.batch_size),
-        "retrain": config.retrain.batch_size,
-        "ranking": config.fidelity.training.batch_size,
         "probe": config.probed.batch_size,
         "scorer": config.search.batch_size if of_warm_up else config.scorer.batch_size,
     }

@@ -4,31 +4,34 @@ The parts of a run get shares of the budget: what a scorer and a search leave, t
 in the largest network that can be trained for enough epochs.
 """
 
-import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
+from classification.data.datasets import ImageDataset
 from classification.data.folder_survey import FolderSurvey
 from classification.durations import format_duration
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
-from pipeline.config import PipelineConfig, load_config
+from pipeline.config import load_config
 from pipeline.console import Console
 from pipeline.estimates.estimate import estimate
-from pipeline.estimates.expected import RunEstimate, StageEstimate
+from pipeline.estimates.expected import RunEstimate
 from pipeline.initial.config import initial_config
 from pipeline.initial.plan import (
-    SEARCH_EPOCHS,
+    FEWEST,
     Plan,
+    Rates,
+    allot,
+    explained,
     networks,
-    paper_epochs,
-    scorer_epochs,
     scorers,
+    smallest_plan,
 )
 from pipeline.inputs import load_datasets
 from pipeline.runner import Runner
@@ -37,17 +40,19 @@ from pipeline.store.store import Store
 
 DEFAULT = {"cpu": 1800.0, "cuda": 7200.0}  # seconds, by type of device
 SECONDS = 8.0  # of measuring a complete run; other parts take a third of it
-_MARGIN = 0.85  # of the budget is planned, for errors of measuring
-_SCORER, _SEARCH = 0.2, 0.35  # largest shares of the budget
-_FEWEST = {"scorer": 5, "search": 6, "retrain": 5}  # epochs
-_ENOUGH = 40  # epochs of retraining, from which on a larger network is preferred to more epochs
+_EPOCHS = 10  # of each stage in the plans that are measured first
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 3650 * 86400.0
+_TRIES = 4  # of a complete run, each planned for less time; the last is the smallest run
+_LESS = 0.9  # of the time that would be needed, if the last try was right
+
+Measure = Callable[[Plan, float, Collection[str] | None], RunEstimate]
+"""Estimates a plan in some seconds: all stages, or some."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A config's text and the expected seconds of its run, with their upper end."""
+    """A config's text, and the expected wall-clock seconds of its run with their upper end."""
 
     text: str
     seconds: float
@@ -77,117 +82,65 @@ def fit_to_budget(
     """
     with TemporaryDirectory(prefix="init-") as folder:
         measure = _Measure(survey, name, device, console, Path(folder))
-        plan = choose_plan(survey, budget, measure)
-        found = measure(plan, SECONDS, None)
-        for _ in range(2):
-            if _seconds(found.high) <= budget:
-                break
-            plan = _shortened(plan, 0.9 * budget / _seconds(found.high))
-            found = measure(plan, SECONDS, None)
-        if _seconds(found.high) > budget:
-            raise _too_short(budget, _seconds(found.high))
-    text = initial_config(survey, name, plan)
-    return Fitted(text, _seconds(found.total), _seconds(found.high))
+        plan, found = choose_plan(survey, budget, measure)
+    return Fitted(
+        initial_config(survey, name, plan),
+        found.wall_seconds(found.total),
+        found.wall_seconds(found.high),
+    )
 
 
-def choose_plan(
-    survey: FolderSurvey,
-    budget: float,
-    measure: Callable[[Plan, float, Collection[str] | None], RunEstimate],
-) -> Plan:
-    """Choose models, networks and epochs for `budget` seconds.
+def choose_plan(survey: FolderSurvey, budget: float, measure: Measure) -> tuple[Plan, RunEstimate]:
+    """Choose models, networks and epochs for a run of `budget` seconds at most; return the plan and
+    its estimate.
 
-    `measure` estimates a plan in some seconds, all stages or some. Raises ConfigError if the
-    smallest plan takes longer.
+    Raises ConfigError if the smallest plan takes longer.
     """
-    planned, sizes = _MARGIN * budget, networks(survey)
-    wanted = {"scorer": scorer_epochs(survey), "search": SEARCH_EPOCHS}
-    plan = Plan(scorers(survey)[0], 10, 10, *sizes[0], 10)
-    found = measure(plan, SECONDS, None)
-    cost = {each.stage: _seconds(_upper(each)) for each in found.stages}
-    each = {stage: cost[stage] / 10 for stage in _FEWEST if stage in cost}  # seconds of an epoch
-    fixed = sum(value for stage, value in cost.items() if stage not in _FEWEST)
-    least = fixed + sum(_FEWEST[stage] * value for stage, value in each.items())
-    if least > budget:
-        raise _too_short(budget, least)
-    model, why = _choose_scorer(survey, planned, plan, each, measure)
-    epochs = {
-        stage: max(_FEWEST[stage], min(wanted[stage], math.floor(share * planned / each[stage])))
-        for stage, share in (("scorer", _SCORER), ("search", _SEARCH))
-        if stage in each
-    }
-    spent = fixed + sum(each[stage] * number for stage, number in epochs.items())
-    left = max(planned - spent, _FEWEST["retrain"] * each["retrain"])
-    place, chosen, larger = 0, each["retrain"], ""
-    for number, (channels, cells) in enumerate(sizes[1:], 1):
-        tried = replace(plan, channels=channels, cells=cells)
-        (stage,) = measure(tried, SECONDS / 3, ("retrain",)).stages
-        per_epoch = _seconds(_upper(stage)) / 10
-        if per_epoch * _ENOUGH > left:
-            longer = budget + per_epoch * _ENOUGH - left
-            larger = (
-                f"{channels} and {cells} cells would need a budget of {format_duration(longer)}"
-            )
+    smallest = smallest_plan(survey)
+    rates = _measure_rates(survey, budget, smallest, measure)
+    planned = budget
+    for number in range(1, _TRIES + 1):
+        plan = allot(survey, rates, planned) if number < _TRIES else smallest
+        found = measure(plan, SECONDS, None)
+        high = found.wall_seconds(found.high)
+        if high <= budget or plan == smallest:
             break
-        place, chosen = number, per_epoch
-    most = paper_epochs(survey)
-    retrained = max(_FEWEST["retrain"], min(most, math.floor(left / chosen)))
-    for part, planned_epochs in epochs.items():
-        whose = "enough" if part == "scorer" else "the paper's"
-        why[f"{part}.epochs"] = _reason(planned_epochs, wanted[part], whose, each[part])
-    why["retrain.epochs"] = _reason(retrained, most, "the paper's", chosen)
-    why["retrain.channels"] = larger or "the paper's"
-    return Plan(
-        model,
-        epochs.get("scorer", wanted["scorer"]),
-        epochs.get("search", SEARCH_EPOCHS),
-        *sizes[place],
-        retrained,
-        why,
-    )
+        planned *= _LESS * budget / high
+    if high > budget:
+        raise ConfigError(
+            f"--budget: found {format_duration(budget)}, but on this device the smallest run takes "
+            f"about {format_duration(high)}; allowed: at least that, or fewer images"
+        )
+    return explained(survey, rates, plan, planned, budget / planned), found
 
 
-def _choose_scorer(
-    survey: FolderSurvey,
-    planned: float,
-    plan: Plan,
-    each: dict[str, float],
-    measure: Callable[[Plan, float, Collection[str] | None], RunEstimate],
-) -> tuple[str, dict[str, str]]:
-    """Return the largest scorer that can be trained for its epochs in its share of the time."""
-    if "scorer" not in each or len(scorers(survey)) == 1:
-        return plan.scorer, {}
-    large = scorers(survey)[-1]
-    (stage,) = measure(replace(plan, scorer=large), SECONDS / 3, ("scorer",)).stages
-    per_epoch = _seconds(_upper(stage)) / 10
-    needed = per_epoch * scorer_epochs(survey)
-    if needed > _SCORER * planned:
-        budget = format_duration(needed / _SCORER / _MARGIN)
-        return plan.scorer, {"scorer.model": f"light; {large} would need a budget of {budget}"}
-    each["scorer"] = per_epoch
-    return large, {"scorer.model": f"its {scorer_epochs(survey)} epochs fit; resnet8 is lighter"}
+def _measure_rates(survey: FolderSurvey, budget: float, smallest: Plan, measure: Measure) -> Rates:
+    """Measure the stages, the heavier scorers, and larger networks up to the first that does not
+    fit into `budget` seconds."""
+    first = replace(smallest, scorer_epochs=_EPOCHS, search_epochs=_EPOCHS, retrain_epochs=_EPOCHS)
 
+    def seconds_of(plan: Plan, seconds: float, only: Collection[str] | None) -> dict[str, float]:
+        found = measure(plan, seconds, only)
+        return {each.stage: found.wall_seconds(each.highest) for each in found.stages}
 
-def _reason(epochs: int, wanted: int, whose: str, each: float) -> str:
-    """Return why there are `epochs` of `each` seconds, where `wanted` would be better."""
-    if epochs >= wanted:
-        return whose
-    more = format_duration((wanted - epochs) * each)
-    return f"as many as fit; {wanted}, {whose}, would take {more} more"
+    def per_epoch(stage: str, **changes: Any) -> float:
+        plan = replace(first, **changes)
+        return seconds_of(plan, SECONDS / 3, (stage,))[stage] / _EPOCHS
 
-
-def _shortened(plan: Plan, factor: float) -> Plan:
-    """Return the plan with its epochs multiplied by `factor`, but no fewer than the least."""
-
-    def fewer(stage: str, epochs: int) -> int:
-        return max(_FEWEST[stage], math.floor(epochs * factor))
-
-    return replace(
-        plan,
-        scorer_epochs=fewer("scorer", plan.scorer_epochs),
-        search_epochs=fewer("search", plan.search_epochs),
-        retrain_epochs=fewer("retrain", plan.retrain_epochs),
-    )
+    cost = seconds_of(first, SECONDS, None)
+    each = {stage: cost.pop(stage) / _EPOCHS for stage in FEWEST if stage in cost}
+    models = {}
+    if "scorer" in each:
+        models = {first.scorer: each["scorer"]} | {
+            name: per_epoch("scorer", scorer=name) for name in scorers(survey)[1:]
+        }
+    rates = Rates(models, each["search"], (each["retrain"],), sum(cost.values()))
+    for channels, cells in networks(survey)[1:]:
+        rate = per_epoch("retrain", channels=channels, cells=cells)
+        rates = replace(rates, networks=(*rates.networks, rate))
+        if allot(survey, rates, budget).channels != channels:
+            break
+    return rates
 
 
 class _Measure:
@@ -203,29 +156,13 @@ class _Measure:
     ) -> None:
         self._survey, self._name, self._device = survey, name, device
         self._console, self._folder = console, folder
-        self._datasets = load_datasets(self._config(None))
+        self._datasets: dict[str, ImageDataset] | None = None
 
     def __call__(self, plan: Plan, seconds: float, only: Collection[str] | None) -> RunEstimate:
-        config, store = self._config(plan), Store(self._folder / "artifacts")
+        path, store = self._folder / "config.yaml", Store(self._folder / "artifacts")
+        write_atomically(path, initial_config(self._survey, self._name, plan))
+        config = load_config(path)
+        if self._datasets is None:  # the same in every plan
+            self._datasets = load_datasets(config)
         runner = Runner(STAGES, config, self._datasets, store, self._device, self._console)
         return estimate(runner, seconds, only=only)
-
-    def _config(self, plan: Plan | None) -> PipelineConfig:
-        path = self._folder / "config.yaml"
-        write_atomically(path, initial_config(self._survey, self._name, plan))
-        return load_config(path)
-
-
-def _upper(stage: StageEstimate) -> float:
-    return (stage.hours if stage.high is None else stage.high) or 0.0
-
-
-def _seconds(hours: float) -> float:
-    return hours * 3600
-
-
-def _too_short(budget: float, least: float) -> ConfigError:
-    return ConfigError(
-        f"--budget: found {format_duration(budget)}, but on this device the smallest run takes "
-        f"about {format_duration(least)}; allowed: at least that, or fewer images"
-    )

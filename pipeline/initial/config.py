@@ -22,11 +22,10 @@ from classification.persistence.storage import write_atomically
 from pcdarts.network_kind import smallest_network_input
 from pipeline.config import load_config
 from pipeline.initial.lines import Key, line, render, scalar
-from pipeline.initial.plan import Plan, largest_plan
+from pipeline.initial.plan import Plan
 from pipeline.initial.shapes import (
     FILES_FROM,
     FRACTION,
-    SEARCH_SIDE,
     batch_of,
     fraction_of,
     in_memory,
@@ -43,14 +42,13 @@ _SCORES = [
 _IMBALANCED = 3  # times as many images in the largest class as in the smallest
 
 
-def initial_config(survey: FolderSurvey, name: str, plan: Plan | None = None) -> str:
+def initial_config(survey: FolderSurvey, name: str, plan: Plan) -> str:
     """YAML with comments, a config called `name` for the folder; `plan` has the choices that follow
-    from the time there is (default: those without a limit).
+    from the time there is.
 
     Raises PipelineError if a run on that folder would refuse what it says.
     """
     searched = replace(survey, train_counts=in_memory(survey))
-    plan = plan or largest_plan(searched)
     worthwhile = fraction_of(searched) < 1
     sections = {
         "data": _data(survey),
@@ -133,9 +131,7 @@ def _where(survey: FolderSurvey) -> list[Key]:
 def _scorer(survey: FolderSurvey, plan: Plan) -> list[Key]:
     images, side, epochs = survey.train_images, search_side(survey), plan.scorer_epochs
     batch = batch_of(images, share=16, most=512)
-    why = "seconds on a GPU; resnet8 is the light one for a CPU"
-    if side < SEARCH_SIDE // 2:
-        why = f"light, and deep enough for {side} pixels"
+    why = f"light, and deep enough for {side} pixels"
     steps = f"about {epochs * math.ceil(images / batch):,} steps"
     return [
         Key("model", plan.scorer, plan.why.get("scorer.model", why)),
@@ -224,5 +220,5 @@ def _check(text: str, survey: FolderSurvey) -> None:
 
 
 def _digits(rate: float) -> float:
-    """Two of them."""
+    """Return the rate with two significant digits."""
     return float(f"{rate:.2g}")

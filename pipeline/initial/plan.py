@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from classification.data.folder_survey import FolderSurvey
+from classification.durations import format_duration
 from pipeline.initial.shapes import FILES_FROM, SEARCH_SIDE, batch_of, search_side, target_side
 
+FEWEST = {"scorer": 5, "search": 6, "retrain": 5}  # epochs
+_MARGIN = 0.85  # of the time is planned, for errors of measuring
+_SCORER, _SEARCH = 0.2, 0.35  # largest shares of the time
+_ENOUGH = 40  # epochs of retraining, from which on a larger network is preferred to more epochs
 _SCORER_STEPS = 1500  # 15 epochs of CIFAR-100 in batches of 512, as configs/scorers/fast.yaml
-SEARCH_EPOCHS, _WARM_UP = 50, 0.3  # the paper's: 15 of 50 epochs are warm-up
+_SEARCH_EPOCHS, _WARM_UP = 50, 0.3  # the paper's: 15 of 50 epochs are warm-up
+_PRECISION = 1e-3  # of the budget that a larger network would need
 # Channels and cells of the retrained network, from small to the paper's.
 _CIFAR = ((8, 5), (16, 8), (24, 14), (36, 20))
 _IMAGENET = ((12, 6), (16, 8), (32, 11), (48, 14))
@@ -32,18 +38,87 @@ class Plan:
         return round(_WARM_UP * self.search_epochs)
 
 
-def largest_plan(survey: FolderSurvey) -> Plan:
-    """Return the plan for a machine without a limit of time."""
-    channels, cells = networks(survey)[-1]
+@dataclass(frozen=True)
+class Rates:
+    """Measured seconds: of an epoch of each scorer, of the search, and of each network from the
+    smallest on; `fixed` of the stages that are the same in every plan."""
+
+    scorers: Mapping[str, float]
+    search: float
+    networks: tuple[float, ...]
+    fixed: float
+
+
+def smallest_plan(survey: FolderSurvey) -> Plan:
+    """Return the plan with the lightest models and the fewest epochs."""
+    channels, cells = networks(survey)[0]
     return Plan(
-        scorers(survey)[-1],
-        scorer_epochs(survey),
-        SEARCH_EPOCHS,
+        scorers(survey)[0],
+        FEWEST["scorer"],
+        FEWEST["search"],
         channels,
         cells,
-        100,
-        {"retrain.epochs": "the paper's: " + str(paper_epochs(survey))},
+        FEWEST["retrain"],
     )
+
+
+def allot(survey: FolderSurvey, rates: Rates, seconds: float) -> Plan:
+    """Return the plan for a run of `seconds`, without reasons; it has at least the fewest epochs.
+
+    The scorer and the search get shares of the time; the retraining gets the rest, in the largest
+    of the measured networks that can be trained for enough epochs.
+    """
+    planned = _MARGIN * seconds
+    model, scored, spent = scorers(survey)[0], scorer_epochs(survey), rates.fixed
+    if rates.scorers:
+        fits = [
+            name
+            for name, each in rates.scorers.items()
+            if each * scorer_epochs(survey) <= _SCORER * planned
+        ]
+        model = fits[-1] if fits else model
+        scored = _epochs("scorer", scored, _SCORER * planned / rates.scorers[model])
+        spent += scored * rates.scorers[model]
+    searched = _epochs("search", _SEARCH_EPOCHS, _SEARCH * planned / rates.search)
+    left = planned - spent - searched * rates.search
+    place = 0
+    while place + 1 < len(rates.networks) and rates.networks[place + 1] * _ENOUGH <= left:
+        place += 1
+    retrained = _epochs("retrain", paper_epochs(survey), left / rates.networks[place])
+    return Plan(model, scored, searched, *networks(survey)[place], retrained)
+
+
+def explained(
+    survey: FolderSurvey, rates: Rates, plan: Plan, seconds: float, scale: float = 1.0
+) -> Plan:
+    """Return `plan`, made for `seconds`, with its reasons.
+
+    A run takes `scale` times as long as the rates say, which the budgets in the reasons allow for.
+    """
+    why = {
+        "search.epochs": _reason(
+            plan.search_epochs, _SEARCH_EPOCHS, "the paper's", scale * rates.search
+        )
+    }
+    if rates.scorers:
+        wanted, each = scorer_epochs(survey), rates.scorers[plan.scorer]
+        why["scorer.epochs"] = _reason(plan.scorer_epochs, wanted, "enough", scale * each)
+        heaviest, most = list(rates.scorers.items())[-1]
+        if len(rates.scorers) > 1 and plan.scorer != heaviest:
+            budget = format_duration(scale * most * wanted / _SCORER / _MARGIN)
+            why["scorer.model"] = f"light; {heaviest} would need a budget of {budget}"
+        elif len(rates.scorers) > 1:
+            why["scorer.model"] = f"its {wanted} epochs fit; {scorers(survey)[0]} is lighter"
+    place = networks(survey).index((plan.channels, plan.cells))
+    each, most_epochs = scale * rates.networks[place], paper_epochs(survey)
+    why["retrain.epochs"] = _reason(plan.retrain_epochs, most_epochs, "the paper's", each)
+    if place + 1 == len(networks(survey)):
+        why["retrain.channels"] = "the paper's"
+    elif place + 1 < len(rates.networks):
+        channels, cells = networks(survey)[place + 1]
+        budget = format_duration(scale * _needed(survey, rates, place + 1, seconds))
+        why["retrain.channels"] = f"{channels} and {cells} cells would need a budget of {budget}"
+    return replace(plan, why=why)
 
 
 def networks(survey: FolderSurvey) -> tuple[tuple[int, int], ...]:
@@ -57,7 +132,7 @@ def paper_epochs(survey: FolderSurvey) -> int:
 
 
 def scorers(survey: FolderSurvey) -> tuple[str, ...]:
-    """Return the scorers to choose from; resnet9 is too deep for tiny images."""
+    """Return the scorers to choose from, light to heavy; resnet9 is too deep for tiny images."""
     return ("resnet8",) if search_side(survey) < SEARCH_SIDE // 2 else ("resnet8", "resnet9")
 
 
@@ -66,3 +141,32 @@ def scorer_epochs(survey: FolderSurvey) -> int:
     images = survey.train_images
     batch = batch_of(images, share=16, most=512)
     return max(15, min(60, math.ceil(_SCORER_STEPS * batch / images)))
+
+
+def _epochs(stage: str, wanted: int, fits: float) -> int:
+    return max(FEWEST[stage], min(wanted, math.floor(fits)))
+
+
+def _needed(survey: FolderSurvey, rates: Rates, place: int, seconds: float) -> float:
+    """Return the least seconds, found by bisection from `seconds` on, for which the network at
+    `place` is chosen."""
+
+    def chosen(budget: float) -> bool:
+        plan = allot(survey, rates, budget)
+        return networks(survey).index((plan.channels, plan.cells)) >= place
+
+    low = high = seconds
+    while not chosen(high):
+        low, high = high, 2 * high
+    while high - low > _PRECISION * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if chosen(middle) else (middle, high)
+    return high
+
+
+def _reason(epochs: int, wanted: int, source: str, each: float) -> str:
+    """Return why there are `epochs` of `each` seconds; `wanted` would be better."""
+    if epochs >= wanted:
+        return source
+    more = format_duration((wanted - epochs) * each)
+    return f"as many as fit; {wanted}, {source}, would take {more} more"

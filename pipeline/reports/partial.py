@@ -8,13 +8,11 @@ from classification.persistence.workspace import read_metrics
 from pcdarts.drawing import cells_in_words
 from pcdarts.genotype import Genotype
 from pipeline.reports.results import describe_subset
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import PARTIAL, RunFolder
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
-
-PARTIAL = "unfinished.md"  # beside where the report of the finished run will be
 
 
 def write_partial_report(

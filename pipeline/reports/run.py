@@ -10,7 +10,7 @@ from pipeline.console import Console
 from pipeline.graph import fingerprints
 from pipeline.reports.page import PAGE, show_cost
 from pipeline.reports.record import is_current, report_key, write_record
-from pipeline.run_folder import REPORT, RESULTS, RunFolder
+from pipeline.run_folder import PARTIAL, REPORT, RESULTS, RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.checksum import read_verified
@@ -31,10 +31,11 @@ def write_run_report(
     again: bool = False,
 ) -> Mapping[str, Any] | None:
     """Write the report under `folder` and log its error and cost. Return results.json's content,
-    or None for a ranking, which has no report.
+    or None for a ranking, which has no report. The report of the unfinished run is removed.
 
     A report that is current stays as it is, unless it is to be written `again`.
     """
+    (folder.report / PARTIAL).unlink(missing_ok=True)
     if config.goal == "ranking":  # a single ranking has nothing to compare
         console.log(f"ranking     {artifacts['ranking'].path / RANKING}")
         console.log("            compare it with: python run_pipeline.py fidelity CONFIG")

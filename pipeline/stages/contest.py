@@ -18,6 +18,7 @@ from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.search import GENOTYPE, searches_of
 from pipeline.stages.width import CONTEST, WIDTHS, WidthSettings, describe_width
 from pipeline.stages.width import settings as width_settings
+from pipeline.store.store import Artifact
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,8 @@ def run(context: Context[ContestSettings]) -> None:
     from pipeline.device import device_name
 
     settings, contest = context.settings, context.settings.contest
-    entered = [*_found(context), *named_contestants(contest, settings.seed)]
+    found = found_contestants(context.inputs, contest.last_epochs)
+    entered = [*found, *named_contestants(contest, settings.seed)]
     contestants, out = _within_budget(context, entered)
     target = context.datasets["target"]
     result = hold_contest(
@@ -76,7 +78,7 @@ def run(context: Context[ContestSettings]) -> None:
 def settings(config: PipelineConfig) -> ContestSettings:
     """Return the settings of the stage."""
     return ContestSettings(
-        contest=_contest(config),
+        contest=contest_of(config),
         budget=None if config.budget is None else width_settings(config),
         augmentation=config.target.augmentation,
         seed=config.seed,
@@ -89,24 +91,24 @@ def check(
     """Reject a target on which the contestants cannot be trained."""
     from evaluate.contest import check_contest
 
-    contest = _contest(config)
+    contest = contest_of(config)
     check_acceleration("contest.training", contest.training.precision, "auto", device)
     check_contest(contest, datasets["target"])
 
 
-def _found(context: Context[ContestSettings]) -> list[Contestant]:
+def found_contestants(searches: Mapping[str, Artifact], last_epochs: int) -> list[Contestant]:
     """Return the genotype of each search, then those of its last epochs, each once."""
     from classification.persistence.workspace import read_metrics
     from evaluate.contest import Contestant
     from pcdarts.genotype import Genotype
 
     found = []
-    for name, artifact in context.inputs.items():
+    for name, artifact in searches.items():
         genotype = Genotype.load(artifact.path / GENOTYPE)
         found.append(Contestant(name, "found", genotype))
-    for name, artifact in context.inputs.items():
+    for name, artifact in searches.items():
         rows = read_metrics(artifact.path)
-        for row in rows[max(0, len(rows) - context.settings.contest.last_epochs) :]:
+        for row in rows[max(0, len(rows) - last_epochs) :]:
             genotype = Genotype.from_dict(row["genotype"], f"{name}: epoch {row['epoch']}")
             if all(genotype != other.genotype for other in found):
                 label = f"{name}, epoch {row['epoch']}"
@@ -162,7 +164,8 @@ def _widths(
     return widths
 
 
-def _contest(config: PipelineConfig) -> ContestConfig:
+def contest_of(config: PipelineConfig) -> ContestConfig:
+    """Return the settings of the contest, of a config that has one."""
     assert config.contest is not None  # the stage exists only if it is set
     return config.contest
 

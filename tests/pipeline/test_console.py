@@ -37,6 +37,14 @@ def test_stage_count_and_time_left_are_shown_at_every_width(width):
     assert ("  accuracy 0.8654" in line) == (width >= 80)
 
 
+@pytest.mark.parametrize("details", [[], ["left 3 s"], ["left 3 s", "cpu"]])
+def test_progress_without_figures_has_a_bar(details):
+    # Half of 20 columns.
+    line = progress_line(60, "", "step 5/10", 0.5, details)
+    assert "━" * 10 + "╌" * 10 in line
+    assert line.endswith("  ".join(["step 5/10", *details]))
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
 def test_the_accuracy_of_the_last_epoch_stays_on_the_screen(width):
     console, stream = terminal(width)

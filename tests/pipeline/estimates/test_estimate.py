@@ -1,13 +1,16 @@
 """The `estimate` command, on a pipeline that takes seconds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from evaluate.contest_config import ContestConfig
 from pcdarts.operations import CANDIDATES
 from pipeline.estimates import estimate as estimates
-from pipeline.estimates import training
+from pipeline.estimates import networks, training
+from pipeline.estimates.architectures import _heaviest, _lightest, contest_seconds
 from pipeline.estimates.expected import RunEstimate, StageEstimate
 from run_pipeline import main
 from tests.tiny import TINY
@@ -40,12 +43,12 @@ def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys)
     lines = [line for line in shown.splitlines() if "CPU-" in line]
     stages = ["scorer", "scores", "subset", "search", "retrain"]
     assert [line.split()[0] for line in lines[:6]] == [*stages, "total"]
-    assert [line.partition("seconds  ")[2] for line in lines[6:]] == [
+    assert [re.split(r"CPU-\w+  ", line)[1] for line in lines[6:]] == [
         "scorer + scores + subset + search",
         "search alone",
     ]
     assert "GB" in lines[3]
-    assert "CPU-seconds to" in lines[4]  # its network is not known yet
+    assert re.search(r"CPU-\w+ to", lines[4])  # its network is not known yet
     assert "nothing was written" in shown
     assert everything(folder) == before
 
@@ -112,6 +115,23 @@ def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys)
         ),
         (
             [
+                "contest={restarts: 2, last_epochs: 1, random: 2, rounds: 2, "
+                "training: {channels: 4, cells: 3, epochs: 1, batch_size: 16}}",
+                "subset.measure=random",
+            ],
+            "subset search search-2 contest retrain",
+        ),
+        (
+            [
+                "contest={random: 2, rounds: 2, "
+                "training: {channels: 4, cells: 3, epochs: 1, batch_size: 16}}",
+                "subset.measure=random",
+                "budget={parameters: 10K}",
+            ],
+            "subset search contest width retrain",
+        ),
+        (
+            [
                 "goal=classifier",
                 "robustness={restarts: 2, images: 9}",
                 "landscape={images: 9, points: 3, plane_points: 3, noise: [0.1]}",
@@ -138,9 +158,37 @@ def test_a_stage_that_the_command_does_not_know_is_named_as_missing(folder, caps
 
 
 def test_the_networks_that_stand_in_differ_and_every_operation_counts():
-    middling, light, heavy = map(training.layers, training.draw_medium_light_heavy(seed=0))
+    middling, light, heavy = map(networks.layers, networks.draw_medium_light_heavy(seed=0))
     assert light < middling < heavy
-    assert set(training._LAYERS) == set(CANDIDATES)
+    assert set(networks._LAYERS) == set(CANDIDATES)
+
+
+def test_a_contest_costs_the_trainings_of_all_rounds():
+    # Five contestants for 2 epochs, then two for 4: 2 · (1 + 2 + 3 + 4 + 5), and 4 · (1 + 2)
+    # if the lightest are kept.
+    contest = ContestConfig(rounds=2, share_kept=0.5, training={"epochs": 2})
+    counts = [5, 1, 4, 2, 3]
+
+    def cost(layers, epochs):
+        return layers * epochs
+
+    assert contest_seconds(contest, counts, cost, _lightest) == 30 + 12
+    assert contest_seconds(contest, counts, cost, _heaviest) == 30 + 36
+    assert contest_seconds(contest, counts, cost, _lightest, done=3) == 2 * (2 + 3) + 12
+    assert contest_seconds(contest, counts, cost, _lightest, done=6) == 4 * 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("700", "2 channels"),  # the narrowest of every network drawn has more
+        ("1100", "2 channels"),
+    ],
+)
+def test_networks_that_exceed_the_budget_stand_in_for_none(folder, capsys, parameters, expected):
+    fast = ["subset.measure=random", f"budget={{parameters: {parameters}}}", "retrain.cells=3"]
+    assert estimate(*[part for each in fast for part in ("--set", each)]) == 0
+    assert expected in capsys.readouterr().out
 
 
 def test_sums_leave_out_what_is_not_known():

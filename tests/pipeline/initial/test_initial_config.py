@@ -14,9 +14,10 @@ from classification.data.layout import Layout
 from classification.errors import ConfigError
 from pipeline.config import load_config
 from pipeline.estimates.expected import RunEstimate, StageEstimate
-from pipeline.initial import budget
+from pipeline.initial import budget, plan
 from pipeline.initial.budget import choose_plan
 from pipeline.initial.config import initial_config
+from pipeline.initial.plan import Plan, scorers
 from pipeline.initial.shapes import fraction_of
 from run_pipeline import main
 
@@ -36,8 +37,11 @@ def survey(counts=(500,) * 10, side=32, mode="RGB", root="photos", **layout):
     return FolderSurvey(config, folder, sample, sample, tuple(counts), held_out)
 
 
+PLAN = Plan("resnet9", 15, 50, 16, 8, 100, {"scorer.model": "a", "retrain.epochs": "b"})
+
+
 def values(found):
-    return yaml.safe_load(initial_config(found, "photos"))
+    return yaml.safe_load(initial_config(found, "photos", PLAN))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,7 @@ def test_small_images_make_the_cifar_network_of_themselves():
     assert made["data"] == {"kind": "folder", "root": "photos", "image_size": 32}
     assert "target" not in made
     assert made["retrain"]["network"] == "cifar"
-    assert made["scorer"]["model"] == "resnet9"
+    assert scorers(survey(side=32)) == ("resnet8", "resnet9")
     assert made["search"]["batch_size"] == 32  # 250 images a half: 31 an eighth, and 32 at least
     assert made["retrain"]["batch_size"] == 128
 
@@ -79,8 +83,8 @@ def test_large_images_are_searched_on_as_small_copies_and_stay_in_their_files():
 
 
 def test_tiny_images_take_the_light_scorer():
+    assert scorers(survey(side=12)) == ("resnet8",)
     made = values(survey(side=12))
-    assert made["scorer"]["model"] == "resnet8"
     assert made["data"]["image_size"] == 12
     assert values(survey(side=5))["data"]["image_size"] == 8
 
@@ -107,7 +111,7 @@ def test_a_name_that_is_no_plain_yaml_and_labels_of_a_flat_val_survive():
 
 
 def test_every_value_says_why_or_speaks_for_itself():
-    for line in initial_config(survey(side=300, mode="L"), "photos").splitlines():
+    for line in initial_config(survey(side=300, mode="L"), "photos", PLAN).splitlines():
         name = line.split(":")[0].strip("# ")
         silent = {"kind", "root", "weight_decay", "schedule", "cells", "batch_size", "name"}
         assert "#" in line or not line or name in silent, line
@@ -116,8 +120,9 @@ def test_every_value_says_why_or_speaks_for_itself():
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "SECONDS", 0.3)
-    monkeypatch.setattr(budget, "networks", lambda survey: ((4, 3), (8, 3)))
-    monkeypatch.setattr(budget, "scorers", lambda survey: ("resnet8",))
+    for module in (budget, plan):
+        monkeypatch.setattr(module, "networks", lambda survey: ((4, 3), (8, 3)))
+        monkeypatch.setattr(module, "scorers", lambda survey: ("resnet8",))
     monkeypatch.chdir(tmp_path)
     for split, count in (("train", 12), ("val", 2)):
         for shade, name in enumerate(("ant", "bee")):
@@ -154,24 +159,25 @@ def test_init_refuses_a_budget_that_is_no_time_or_too_short(photos, capsys):
     assert not Path("my-photos.yaml").exists()
 
 
-def measured(seconds_per_epoch, fixed=10.0):
-    """An estimate by hand: seconds of an epoch by scorer, of the search, and by channels."""
+def measured(seconds_per_epoch, fixed=10.0, held=1, slower=1.0):
+    """An estimate by hand: wall-clock seconds of an epoch by scorer, of the search, and by
+    channels. `held` cores are held; a complete run with larger networks is `slower`."""
 
     def measure(plan, seconds, only):
         epochs = {"scorer": plan.scorer_epochs, "search": plan.search_epochs}
+        more = slower if only is None and plan.channels > 8 else 1.0
         costs = {
             "scorer": seconds_per_epoch[plan.scorer] * epochs["scorer"],
             "scores": fixed,
             "search": seconds_per_epoch["search"] * epochs["search"],
-            "retrain": seconds_per_epoch[plan.channels] * plan.retrain_epochs,
+            "retrain": more * seconds_per_epoch[plan.channels] * plan.retrain_epochs,
         }
-        return RunEstimate(
-            tuple(
-                StageEstimate(stage, "run", cost / 3600, cost / 7200, cost / 3600)
-                for stage, cost in costs.items()
-                if only is None or stage in only
-            )
+        stages = tuple(
+            StageEstimate(stage, "run", held * cost / 3600, held * cost / 7200, held * cost / 3600)
+            for stage, cost in costs.items()
+            if only is None or stage in only
         )
+        return RunEstimate(stages, held=held)
 
     return measure
 
@@ -179,24 +185,47 @@ def measured(seconds_per_epoch, fixed=10.0):
 SPEEDS = {"resnet8": 0.5, "resnet9": 2.0, "search": 2.0, 8: 1.0, 16: 4.0, 24: 20.0, 36: 80.0}
 
 
-def test_a_plan_fits_its_budget_and_says_what_more_would_buy():
+@pytest.mark.parametrize("held", [1, 2])
+def test_a_plan_fits_its_budget_and_says_what_more_would_buy(held):
+    # The budget is wall-clock time, so two threads of the same speed change nothing.
     found = survey((60,) * 10)
-    plan = choose_plan(found, 600.0, measured(SPEEDS))
+    plan, expected = choose_plan(found, 600.0, measured(SPEEDS, held=held))
     # 510 s are planned. A fifth is 102 s: 60 epochs of resnet9 take 120, of resnet8 30.
     assert (plan.scorer, plan.scorer_epochs) == ("resnet8", 60)
     assert "resnet9 would need a budget of 11.8 min" in plan.why["scorer.model"]
     # 35 % are 178.5 s, hence all 50 epochs; 370 s are left: 40 epochs of 16 channels take 160.
     assert (plan.search_epochs, plan.warmup_epochs) == (50, 15)
     assert (plan.channels, plan.cells, plan.retrain_epochs) == (16, 8, 92)
-    assert "24 and 14 cells would need" in plan.why["retrain.channels"]
+    # 30 + 10 + 50 · 2 + 92 · 4 seconds.
+    assert expected.wall_seconds(expected.high) == pytest.approx(508)
     assert "600, the paper's" in plan.why["retrain.epochs"]
     made = yaml.safe_load(initial_config(found, "photos", plan))
     assert (made["retrain"]["channels"], made["search"]["epochs"]) == (16, 50)
 
 
+def test_the_budget_named_for_a_larger_network_buys_it_and_a_smaller_one_does_not():
+    found = survey((60,) * 10)
+    plan, _ = choose_plan(found, 600.0, measured(SPEEDS))
+    # 24 channels need 800 s of 40 epochs; 10 s of scores, 120 of resnet9, which then fits, and 100
+    # of the search: 1030 s, of 85 % of the budget.
+    assert plan.why["retrain.channels"] == "24 and 14 cells would need a budget of 20.2 min"
+    for minutes, channels in ((20.1, 16), (20.3, 24)):
+        assert choose_plan(found, 60 * minutes, measured(SPEEDS))[0].channels == channels
+
+
 def test_a_larger_budget_buys_a_larger_scorer_and_network():
-    plan = choose_plan(survey((60,) * 10), 36000.0, measured(SPEEDS))
+    plan, _ = choose_plan(survey((60,) * 10), 36000.0, measured(SPEEDS))
     assert (plan.scorer, plan.channels, plan.cells) == ("resnet9", 36, 20)
+
+
+def test_the_reasons_are_those_of_the_epochs_that_are_left_after_a_run_was_too_slow():
+    # The complete run takes 80 + 2 · 368 = 876 s, so one for 600 · 0.9 · 600 / 876 = 370 s is
+    # planned: 30 + 10 + 2 · 50 of 314 s leave 174 s, which are 43 epochs of 16 channels.
+    plan, expected = choose_plan(survey((60,) * 10), 600.0, measured(SPEEDS, slower=2.0))
+    assert expected.wall_seconds(expected.high) <= 600
+    assert (plan.channels, plan.retrain_epochs) == (16, 43)
+    # 557 more epochs of 4 · 600 / 370 seconds.
+    assert plan.why["retrain.epochs"] == "as many as fit; 600, the paper's, would take 1 h more"
 
 
 def test_a_budget_below_the_smallest_run_is_refused():
@@ -205,10 +234,17 @@ def test_a_budget_below_the_smallest_run_is_refused():
         choose_plan(survey((60,) * 10), 20.0, measured(SPEEDS))
 
 
+def test_the_smallest_run_is_tried_before_a_budget_is_refused():
+    # Larger networks take a hundred times what their steps promise; the smallest does not.
+    plan, expected = choose_plan(survey((60,) * 10), 400.0, measured(SPEEDS, slower=100.0))
+    assert plan.channels == 8
+    assert expected.wall_seconds(expected.high) <= 400
+
+
 def test_init_replaces_a_file_only_where_it_is_told_to(photos, capsys):
     Path("mine.yaml").write_text("name: mine\n")
     assert main(["init", "my photos", "-o", "mine.yaml"]) == 2
-    assert "-o: found mine.yaml, a file that stands there" in capsys.readouterr().err
+    assert "-o: found mine.yaml, an existing file" in capsys.readouterr().err
     assert Path("mine.yaml").read_text() == "name: mine\n"
     assert main(["init", "my photos", "-o", "mine.yaml", "--overwrite"]) == 0
     assert "my photos" in Path("mine.yaml").read_text()
@@ -234,11 +270,13 @@ def test_links_out_of_the_folder_are_followed_where_that_is_asked_for(photos, ca
         (["my photos/train/ant/0.png"], "no folder my photos"),
         (["my photos", "-o", "my photos"], "-o: found my photos, a folder"),
         (["my photos", "-o", "nowhere/x.yaml"], "nowhere: cannot be written"),
+        (["my photos", "-o", "/proc/x.yaml"], "/proc: cannot be written"),
     ],
 )
 def test_init_refuses_in_one_line_and_writes_nothing(photos, capsys, arguments, expected):
     assert main(["init", *arguments]) == 2
-    refusal = capsys.readouterr().err
-    assert expected in refusal
-    assert refusal.count("\n") == 1
+    shown = capsys.readouterr()
+    assert expected in shown.err
+    assert shown.err.count("\n") == 1
+    assert "measuring" not in shown.out
     assert [path.name for path in photos.parent.iterdir()] == ["my photos"]

@@ -57,6 +57,19 @@ def test_a_resumed_run_keeps_the_width(place: Place, monkeypatch: pytest.MonkeyP
     assert (place.artifact("retrain") / "network.safetensors").read_bytes() == before
 
 
+def test_a_dry_run_does_without_a_damaged_width(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = place.artifact("width") / "width.json"
+    intact = file.read_bytes()
+    file.write_bytes(b"{")
+    assert place.run("retrain.epochs=1", BUDGET, options=["--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    file.write_bytes(intact)
+    assert "width is made again" in shown
+    assert "width: 14 channels, the widest within the budget" in shown
+
+
 def test_a_file_of_the_same_genotype_gives_the_same_weights(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
