@@ -26,7 +26,7 @@ _ROWS = (-3, -2, -1, 0, 1, 2, 3)
 _INPUT_ROWS = (3, -3)
 _SAMPLES = 40  # points per line that are tested for overlap
 
-_INPUTS, _OUTPUT = ("k−2", "k−1"), "k"
+_INPUTS, _OUTPUT = ("cₖ₋₂", "cₖ₋₁"), "cₖ"
 _COLORS = {"input": "#cfe3c8", "node": "#c9dcf0", "output": "#f3e2b3"}
 _INK, _FAINT = "#3c4a57", "#b9c2ca"
 
@@ -45,7 +45,7 @@ def draw_genotype(genotype: Genotype) -> Figure:
 
 def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
     """Describe each cell's nodes with their two operations."""
-    sources = [*(f"cell {name}" for name in _INPUTS), *(f"node {n}" for n in range(NUM_NODES))]
+    sources = [*_INPUTS, *(f"node {n}" for n in range(NUM_NODES))]
     return {
         title: [
             (

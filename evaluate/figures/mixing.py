@@ -27,6 +27,7 @@ _THUMBS = 5  # sources shown per mix
 _BARS = 3  # classes shown per soft label
 _LEAST_SHARE = 0.005
 _NAME_LENGTH = 18  # characters
+ALONE = "no pixel of another image"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ def _draw_mix(
             below = (at[0], top + thumb + _BETWEEN, at[2], thumb)
             saliency = mix.saliency[source].float().cpu().numpy()
             _frame(_panel(figure, *below), saliency, _colour(position))
+    if len(shown) == 1:
+        beside = _panel(figure, left + pitch, top, width - pitch, thumb)
+        beside.text(0, 0.5, ALONE, fontsize=7, va="center", transform=beside.transAxes)
     rows = 1 if mix.saliency is None else 2
     top += rows * (thumb + _BETWEEN) + _BETWEEN
     _draw_label(_panel(figure, left, top, width, _BARS * _BAR), mix, index, class_names)

@@ -9,13 +9,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    Locator,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    StrMethodFormatter,
-)
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from classification.durations import cost_scale
 from evaluate.figures.labels import label_points
@@ -42,6 +37,7 @@ _WIDE_RANGE = 5.0  # below this factor, ticks 1, 2, 5, 10, … are too few for a
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
 _HANDLE = 0.8  # inches, of a legend entry without its name
 _LEGEND_ROW = 0.19  # inches
+_DODGE = 0.045  # inches between series at the same x
 _LONGEST_NAME = 90  # characters per line of a name in the legend
 _LONGEST_ROW = 44  # characters per line of a bar's name
 
@@ -92,7 +88,7 @@ def curves(
     if log_x and min(point.x for point in points) <= 0:
         raise ValueError("x of 0 or less on a logarithmic axis; allowed: above 0")
     _scale_x(axes, [point.x for point in points], log_x, x_ticks)
-    _draw(axes, series, _styles(series))
+    _draw(axes, series, _styles(series), dodged=x_ticks is not None)
     axes.margins(x=0.06)
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.set_title(title, loc="left")
@@ -256,12 +252,16 @@ def _draw(
     series: Mapping[str, Sequence[_Setting]],
     styles: Mapping[str, dict[str, Any]],
     joined: bool = True,
+    dodged: bool = False,
 ) -> None:
-    for name, settings in series.items():
+    for place, (name, settings) in enumerate(series.items()):
+        # Bars at the same x would cover each other.
+        shift = _DODGE * (place - (len(series) - 1) / 2) if dodged else 0.0
+        moved = axes.transData + ScaledTranslation(shift, 0, axes.figure.dpi_scale_trans)
         style = styles[name] | ({} if joined and len(settings) > 1 else {"linestyle": ""})
         x, y = ([getattr(setting, axis).mean for setting in settings] for axis in "xy")
         label = textwrap.fill(f"{name} ({_seeds(settings)})", _LONGEST_NAME)
-        axes.plot(x, y, label=label, **style)
+        axes.plot(x, y, label=label, transform=moved, **style)
         axes.errorbar(
             *(x, y),
             # NaN draws no bar: for a single seed, and for seeds with the same x.
@@ -271,6 +271,7 @@ def _draw(
             ecolor=style["color"],
             capsize=3,
             elinewidth=1.1,
+            transform=moved,
         )
 
 

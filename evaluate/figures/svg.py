@@ -27,7 +27,7 @@ VARIABLES = {colour: f"s{place}" for place, colour in enumerate(PALETTE)} | {
     INK: "ink", TEXT: "muted", EDGE: "muted", GREY: "muted", GRID: "grid",
     BAR: "bar", BAND: "band", PAPER: "panel",
     # Of `pcdarts.drawing`:
-    "#3c4a57": "ink", "#b9c2ca": "faint", "#cfe3c8": "end", "#c9dcf0": "node", "#f3e2b3": "end",
+    "#3c4a57": "ink", "#b9c2ca": "faint", "#cfe3c8": "end", "#c9dcf0": "node", "#f3e2b3": "out",
 }  # fmt: skip
 """CSS variables, without their dashes, by colour of the figure. Other colours are kept."""
 

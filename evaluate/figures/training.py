@@ -33,7 +33,7 @@ _LOSSES = {
 }
 _ACCURACIES = {"accuracy": ("train", PALETTE[0]), "test_accuracy": ("test", PALETTE[3])}
 _CELLS = {"normal": "normal cell", "reduce": "reduction cell"}
-_SOURCES = ("k−2", "k−1", "node 0", "node 1", "node 2")
+_SOURCES = ("cₖ₋₂", "cₖ₋₁", "node 0", "node 1", "node 2")
 
 
 @rc_context(STYLE)

@@ -47,6 +47,7 @@ def plot(
         points,
         f"{unit}, {what}",
         "top-1 accuracy (%)",
+        title="One run gives one point, which shows no spread" if len(results) == 1 else "",
         log_x=needs_log_axis([point.x for point in points]),
         direct_labels=True,
     )

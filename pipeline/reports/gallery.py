@@ -59,11 +59,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Strips of a few classes; `note` explains missing mixes."""
+    """Strips of a few classes; `classes` says which, `note` explains missing mixes."""
 
     strips: list[Strip]
     note: str
     draws: int
+    classes: str
 
 
 def draw_subset(
@@ -125,7 +126,10 @@ def gallery(
         _strip(which, index, data, summary, index in kept, mixes.get(index), losses[index])
         for _, which, index in shown
     ]
-    return Gallery(strips, note, losses.shape[1])
+    names = [data.classes[label] for label in dict.fromkeys(label for label, _, _ in shown)]
+    few = len(names) == data.num_classes
+    classes = "all classes" if few else f"{len(names)} of the {data.num_classes} classes"
+    return Gallery(strips, note, losses.shape[1], f"{classes}: {', '.join(names)}")
 
 
 def _extremes(labels: np.ndarray, cv: np.ndarray) -> list[tuple[int, str, int]]:

@@ -69,6 +69,6 @@ def test_cells_are_also_told_in_words() -> None:
     nodes = tuple((Edge("skip_connect", node), Edge("sep_conv_3x3", node + 1)) for node in range(4))
     genotype = Genotype(nodes, nodes)
     normal = cells_in_words(genotype)["Normal cell"]
-    assert normal[0] == ("node 0", "skip_connect of cell k−2 + sep_conv_3x3 of cell k−1")
+    assert normal[0] == ("node 0", "skip_connect of cₖ₋₂ + sep_conv_3x3 of cₖ₋₁")
     assert normal[3] == ("node 3", "skip_connect of node 1 + sep_conv_3x3 of node 2")
-    assert describe_genotype(genotype).startswith("Normal cell. node 0: skip_connect of cell k−2 +")
+    assert describe_genotype(genotype).startswith("Normal cell. node 0: skip_connect of cₖ₋₂ +")

@@ -159,8 +159,8 @@ def test_edges_into_a_node_share_one_and_equal_ones_are_on_the_dotted_line() -> 
     assert [len(lines(axes)) - 1 for axes in panels] == [2, 3, 4, 5] * 2
     found = {name: values for name, (_, values) in lines(panels[1]).items() if name != EQUAL}
     assert found == {
-        "k−2": pytest.approx([0.25] * 2),
-        "k−1": pytest.approx([0.5] * 2),
+        "cₖ₋₂": pytest.approx([0.25] * 2),
+        "cₖ₋₁": pytest.approx([0.5] * 2),
         "node 0": pytest.approx([0.25] * 2),
     }
     assert all(values == pytest.approx([0.2] * 2) for _, values in lines(panels[7]).values())

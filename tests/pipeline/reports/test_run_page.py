@@ -226,7 +226,7 @@ def test_what_a_figure_shows_is_also_told(folder):
     words = " ".join(read(folder, "tiny").descriptions)
     results = json.loads((folder / "runs" / "tiny" / "report" / "results.json").read_text())
     for operation, _ in results["genotype"]["normal"][0]:
-        assert f"{operation} of cell k−" in words
+        assert f"{operation} of cₖ₋" in words
     assert "Histogram of the CV of 48 images" in words
     assert "loss (nats): train from" in words
     assert re.search(r"scorer [\d.]+ CPU-\w+, scores ", words)
