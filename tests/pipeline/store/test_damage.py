@@ -37,6 +37,12 @@ OF_ONE_RUN = ("scorer", "scores", "subset", "search", "retrain")
 OTHERS = {
     "probe": ["subset.measure=el2n", "goal=subset"],
     "ranking": ["goal=ranking"],
+    "contest": [
+        "contest={restarts: 16, random: 1, share_kept: 0.1, training: {network: cifar, channels: 4, "
+        "cells: 3, epochs: 1, batch_size: 8}}",
+        "budget={parameters: 1M}",
+    ],
+    "given": ["genotype=darts_v1"],
     "looked-at": [
         "goal=classifier",
         "robustness={attacks: [fgsm], epsilons: [8/255], images: 8}",
