@@ -38,8 +38,8 @@ OTHERS = {
     "probe": ["subset.measure=el2n", "goal=subset"],
     "ranking": ["goal=ranking"],
     "contest": [
-        "contest={restarts: 16, random: 1, share_kept: 0.1, training: {network: cifar, channels: 4, "
-        "cells: 3, epochs: 1, batch_size: 8}}",
+        "contest={restarts: 16, random: 1, share_kept: 0.1}",
+        "contest.training={channels: 4, cells: 3, epochs: 1, batch_size: 8}",
         "budget={parameters: 1M}",
     ],
     "given": ["genotype=darts_v1"],
