@@ -27,11 +27,20 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace a file that this command did not write")
 ]
 
+Published = Annotated[
+    bool,
+    typer.Option(
+        "--published",
+        help="add the paper's Table 6, networks on ImageNet, to a run on other images",
+    ),
+]
+
 
 def report(
     names: RunNames,
     output: Page = None,
     overwrite: Overwrite = False,
+    published: Published = False,
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
     quiet: Quiet = False,
@@ -52,6 +61,8 @@ def report(
 
     folders = [RunFolder.open(runs, name) for name in names]
     console = Console.choose(quiet, json_)
+    if published and len(folders) > 1:
+        raise ConfigError("--published: found with several runs; allowed: with one")
     if len(folders) > 1:
         page = output or runs / COMPARISON
         check_output(page, overwrite)
@@ -64,13 +75,13 @@ def report(
         raise ConfigError(
             "--output: found with one run, whose report is in its folder; allowed: with several"
         )
-    results = _write_again(folders[0], names[0], artifacts, console)
+    results = _write_again(folders[0], names[0], artifacts, console, published)
     if json_:
         print_json(results)
 
 
 def _write_again(
-    folder: RunFolder, name: str, artifacts: Path | None, console: Console
+    folder: RunFolder, name: str, artifacts: Path | None, console: Console, published: bool
 ) -> Mapping[str, object] | None:
     from pipeline.inputs import load_datasets
     from pipeline.reports.partial import write_partial_report
@@ -85,13 +96,19 @@ def _write_again(
         raise ArtifactError(
             f"{name}: the run has no {missing[0]} yet, so there is nothing to report"
         )
+    searched = config.goal == "network"
+    if published and (missing or not searched):
+        reason = "is not finished" if searched else f"has the goal {config.goal}"
+        raise ConfigError(f"--published: {name} {reason}; allowed: a finished run of a network")
     if missing:
         text = write_partial_report(folder, config.name, made, store, missing)
         console.log(f"{text}\n{folder.report / PARTIAL}")
         return {"name": config.name, "finished": list(made), "missing": missing}
     datasets = load_datasets(config)
     _check_images(datasets, made)
-    return write_run_report(folder, config, datasets, made, store, console, again=True)
+    return write_run_report(
+        folder, config, datasets, made, store, console, again=True, published=published
+    )
 
 
 def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:

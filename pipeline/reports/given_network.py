@@ -6,7 +6,6 @@ from typing import Any
 from classification.data.datasets import ImageDataset
 from classification.persistence.untrusted_files import read_object
 from evaluate.complexity import Complexity, complexity_warning
-from evaluate.published.tables import TABLE_6
 from pcdarts.drawing import cells_in_words
 from pcdarts.genotype import Genotype
 from pcdarts.published_genotypes import PAPERS
@@ -14,11 +13,11 @@ from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.footprint import collect_footprint
 from pipeline.reports.network import (
-    IMAGENET_CLASSES,
     draw_cells,
     draw_curves,
     export_commands,
     show_network,
+    table_6,
 )
 from pipeline.reports.page import (
     best_label,
@@ -45,6 +44,7 @@ def write_given_network_report(
     datasets: Mapping[str, ImageDataset],
     made: Mapping[str, Artifact],
     store: Store,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Write the files into the run's report; return the results."""
     folder, target = run.report, datasets["target"]
@@ -67,7 +67,7 @@ def write_given_network_report(
         "best_label": best_label(results["accuracy"]["best_chosen_by"]),
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "cost_line": f"{show_cost(results['cost']['stages']['retrain'], unit)}",
-        "published": TABLE_6 if target.num_classes == IMAGENET_CLASSES else [],
+        "published": table_6(target, published),
         "start_up": start_up_rows(run),
         "classes": show_classes(folder, artifacts["retrain"], results["classes"]),
         "edges": cells_in_words(genotype),

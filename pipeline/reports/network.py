@@ -1,7 +1,7 @@
 """Report of a run with a search: report.md, report.html, figures and results.json."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def write_report(
     artifacts: Mapping[str, Artifact],
     store: Store,
     full_search: str,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Write report.md with PNG figures, report.html and results.json into the run's report; return
     the results.
@@ -80,6 +81,7 @@ def write_report(
     )
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     summary = _summary(config, datasets, artifacts, store, results)
+    summary["published"] = table_6(datasets["target"], published)
     summary["pictures"] = {
         "cost": draw_costs(folder, results["cost"]),
         "cells": [draw_cells(folder, Genotype.from_dict(results["genotype"]))],
@@ -121,10 +123,14 @@ def _summary(
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(config, cost, artifacts),
-        "published": TABLE_6 if datasets["target"].num_classes == IMAGENET_CLASSES else [],
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
+
+
+def table_6(target: ImageDataset, asked: bool) -> Sequence[Any]:
+    """Return the rows of the paper's Table 6 if they are asked for, or the target is ImageNet."""
+    return TABLE_6 if asked or target.num_classes == IMAGENET_CLASSES else []
 
 
 def _origin(results: dict[str, Any]) -> dict[str, str]:

@@ -29,11 +29,13 @@ def write_run_report(
     store: Store,
     console: Console,
     again: bool = False,
+    published: bool = False,
 ) -> Mapping[str, Any] | None:
     """Write the report under `folder` and log its error and cost. Return results.json's content,
     or None for a ranking, which has no report. The report of the unfinished run is removed.
 
-    A report that is current stays as it is, unless it is to be written `again`.
+    A report that is current stays as it is, unless it is to be written `again`. If `published`, a
+    network's report has the paper's Table 6 whatever the target.
     """
     (folder.report / PARTIAL).unlink(missing_ok=True)
     if config.goal == "ranking":  # a single ranking has nothing to compare
@@ -42,7 +44,7 @@ def write_run_report(
         return None
     key = report_key(folder, artifacts, store)
     if again or not is_current(folder, key):
-        _write(folder, config, datasets, artifacts, store)
+        _write(folder, config, datasets, artifacts, store, published)
         write_record(folder, key, datasets)
     return log_results(folder, config, console)
 
@@ -92,6 +94,7 @@ def _write(
     datasets: dict[str, ImageDataset],
     artifacts: dict[str, Artifact],
     store: Store,
+    published: bool,
 ) -> None:
     # Slow to import: the figures.
     from pipeline.reports.classification import write_classification_report
@@ -105,7 +108,7 @@ def _write(
     elif config.goal == "subset":
         write_subset_report(folder, config, data, artifacts, store)
     elif config.genotype is not None:
-        write_given_network_report(folder, config, datasets, artifacts, store)
+        write_given_network_report(folder, config, datasets, artifacts, store, published)
     else:
         full_search = full_search_fingerprint(config, data.content_hash)
-        write_report(folder, config, datasets, artifacts, store, full_search)
+        write_report(folder, config, datasets, artifacts, store, full_search, published)

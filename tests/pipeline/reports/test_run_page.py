@@ -201,11 +201,12 @@ def test_the_page_says_what_report_md_says(folder):
                 "search",
                 "retrain",
                 "cv",
+                "visibility",
             ],
         ),
         ("chance", ["confusion", "cost", "cells", "architecture", "edges", "search", "retrain"]),
         ("trained", ["confusion", "training"]),
-        ("kept", ["confusion", "cost", "training", "cv"]),
+        ("kept", ["confusion", "cost", "training", "cv", "visibility"]),
     ],
 )
 def test_every_picture_is_in_the_page_and_in_files_beside_it(folder, name, pictures):
@@ -264,13 +265,16 @@ def test_the_scorer_is_beside_the_network_and_the_paper_only_beside_imagenet(fol
     assert "top-5" not in page  # three classes
 
 
-def test_the_paper_is_last_where_the_target_has_the_classes_of_imagenet(folder, monkeypatch):
+def test_the_paper_is_last_where_the_target_is_imagenet_or_on_request(folder, monkeypatch):
+    report = folder / "runs" / "tiny" / "report" / "report.md"
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.reports.network.IMAGENET_CLASSES", len(CLASSES))
         assert command(folder, "report", "tiny") == 0
-        page = read(folder, "tiny").text
-        text = (folder / "runs" / "tiny" / "report" / "report.md").read_text()
+        page, text = read(folder, "tiny").text, report.read_text()
+    assert command(folder, "report", "tiny", "--published") == 0
+    assert report.read_text() == text
     assert command(folder, "report", "tiny") == 0
+    assert "(published)" not in report.read_text()
     assert text.count("(published)") == 9
     assert text.index("## Comparison with published results") > text.index("## To take away")
     assert "PC-DARTS (High CV Sub-sampled CIFAR100) published" in page
