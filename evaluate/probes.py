@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from classification.classifier import train_classifier
+from classification import classifier
 from classification.config import ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
@@ -39,7 +39,7 @@ def train_probes(
     for index in range(number):
         # A single probe is trained in the workspace itself.
         inner = workspace if number == 1 else _part(workspace, index, number, epochs)
-        model = train_classifier(
+        model = classifier.train_classifier(
             dataset,
             config,
             seed=derive_seed(seed, "probe", index) if index else seed,

@@ -55,7 +55,7 @@ def test_the_report_holds_what_was_found_and_what_it_cost(finished):
     assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
     assert results["subset"]["size"] == 36
     sizes = {"channels", "parameters", "multiply_adds", "all_multiply_adds"}
-    assert set(results["network"]) == sizes
+    assert set(results["network"]) == sizes | {"footprint"}
     cost = results["cost"]
     assert cost["unit"] == "CPU-hours"
     assert cost["search_alone"] == cost["stages"]["search"]

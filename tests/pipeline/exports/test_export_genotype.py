@@ -28,7 +28,7 @@ def test_graphviz_is_given_each_edge_once() -> None:
     genotype = GENOTYPES["pcdarts_cifar10"]
     text = dot_form(genotype)
     drawn = re.findall(r'^    "(.+)" -> "(.+)" \[label="(.+)"\];$', text, re.M)
-    names = ("k−2", "k−1", "0", "1", "2", "3")
+    names = ("cₖ₋₂", "cₖ₋₁", "0", "1", "2", "3")
     assert drawn == [
         (f"{kind} {names[edge.source]}", f"{kind} {index}", edge.operation)
         for kind, nodes in (("normal", genotype.normal), ("reduction", genotype.reduce))
@@ -36,7 +36,7 @@ def test_graphviz_is_given_each_edge_once() -> None:
         for edge in node
     ]
     joined = re.findall(r'^    "(.+)" -> "(.+)";$', text, re.M)
-    assert joined == [(f"{k} {n}", f"{k} k") for k in ("normal", "reduction") for n in names[2:]]
+    assert joined == [(f"{k} {n}", f"{k} cₖ") for k in ("normal", "reduction") for n in names[2:]]
 
 
 def test_it_is_written_as_they_publish_theirs() -> None:

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from classification import classifier
 from classification.classifier import train_classifier
 from classification.data.datasets import DataConfig, load_dataset
 from classification.persistence.workspace import Workspace
 from classification.seeding import derive_seed
-from evaluate import probes
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
@@ -169,9 +169,11 @@ def test_several_probes_differ_in_their_seed_and_the_error_is_their_mean(finishe
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_stopped_probe_ends_bit_for_bit(several, finished, three, tmp_path, monkeypatch):
-    honest, trained = probes.train_classifier, []
+    honest, trained = classifier.train_classifier, []
 
-    def stopping(*arguments, workspace, **named):
+    def stopping(dataset, config, *, workspace, **named):
+        if config.epochs == 1:  # the scorer
+            return honest(dataset, config, workspace=workspace, **named)
         inner, last = workspace.progress, len(trained) == (1 if several else 0)
         trained.append(named["seed"])
 
@@ -181,13 +183,13 @@ def test_a_stopped_probe_ends_bit_for_bit(several, finished, three, tmp_path, mo
                 raise KeyboardInterrupt
 
         stopped = Workspace(workspace.directory, progress)
-        return honest(*arguments, workspace=stopped, **named)
+        return honest(dataset, config, workspace=stopped, **named)
 
     place, overrides = Place(tmp_path, TINY), THREE if several else ()
-    monkeypatch.setattr(probes, "train_classifier", stopping)
+    monkeypatch.setattr(classifier, "train_classifier", stopping)
     assert place.run(*overrides) == 130
     assert len(trained) == (2 if several else 1)
-    monkeypatch.setattr(probes, "train_classifier", honest)
+    monkeypatch.setattr(classifier, "train_classifier", honest)
     assert place.run(*overrides) == 0
     straight = three if several else finished.artifact("probe")
     files = {path.name for path in place.artifact("probe").iterdir()}
