@@ -182,8 +182,12 @@ class _Reporter:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    """Print one JSON document on standard output, in UTF-8.
+
+    A byte of a file's or class's name that is not UTF-8 is printed as JSON's escape of it.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _format(metric: tuple[str, float]) -> str:

@@ -1,6 +1,6 @@
 """A run as a Python object: results, genotype, subset, scores, network. Read-only and lazy."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,12 @@ from pipeline.config import PipelineConfig
 from pipeline.exports.network import recorded_network
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.exports.subset import scores_of
-from pipeline.predictions.photos import find_photos
+from pipeline.predictions.photos import Photos, find_photos
 from pipeline.predictions.predictor import LogitsOnly, Predictions, Predictor
 from pipeline.run_folder import RESULTS, RunFolder
 from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE
-from pipeline.stages.subset import SUBSET, read_scores
+from pipeline.stages.subset import SUBSET
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.store import store_of
 from subsample.selection import Subset
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from classification.progress import Progress
 
 Picture: TypeAlias = "str | Path | Image.Image | np.ndarray"
-Pictures: TypeAlias = "Picture | Sequence[Picture] | Tensor"
-"""Files, folders, Pillow images, uint8 arrays [H, W, 3]; or preprocessed uint8 [N, 3, S, S]."""
+Pictures: TypeAlias = "Picture | Sequence[Picture] | Photos | Tensor"
+"""Files, folders, Pillow images, uint8 arrays [H, W, 3]; files already found; or preprocessed uint8
+[N, 3, S, S]."""
 
 
 @dataclass(frozen=True, eq=False)
-class KeptImages:
-    """The images that a run kept: places in the training split, int64, ascending.
+class SubsetIndices:
+    """The images that a run searched on: places in the training split, int64, ascending.
 
     `architecture_indices` are those for α and β only, None if the search splits `indices`.
     """
@@ -50,7 +51,10 @@ class KeptImages:
 
 
 class OpenedRun:
-    """A recorded run. All properties are read when they are asked for, and nothing is written.
+    """A recorded run. All properties are read when they are asked for.
+
+    Nothing is written to the run or its artifacts; where images have to be read again, the cache of
+    listed and decoded folders may be.
 
     Raises PipelineError, with a one-line message, for what the run does not have.
     """
@@ -86,12 +90,12 @@ class OpenedRun:
         return Genotype.load(self._run.path(stage, GENOTYPE))
 
     @cached_property
-    def subset(self) -> KeptImages:
+    def subset(self) -> SubsetIndices:
         """The images that the search used."""
         self._require("subset")
         subset = Subset.load(self._run.path("subset", SUBSET))
         beside = subset.architecture_indices
-        return KeptImages(
+        return SubsetIndices(
             np.array(subset.indices, np.int64),
             None if beside is None else np.array(beside, np.int64),
             subset,
@@ -103,11 +107,7 @@ class OpenedRun:
         values of another measure by its name."""
         self._require("subset")
         measure = self.config.subset.measure
-        found: Scores | np.ndarray | None
-        if self.config.subset.needs_file:
-            found = scores_of(self._run, self._run.dataset("data", self._run.artifact("subset")))
-        else:
-            found = read_scores(self.config.subset, self.config.scores, self._run.path)
+        found = scores_of(self._run)
         if found is None:
             raise ConfigError(f"{self.name}: the measure {measure} has no scores")
         if isinstance(found, Scores):
@@ -132,7 +132,7 @@ class OpenedRun:
     def preprocess(self, images: Pictures) -> "Tensor":
         """Return images as the network takes them, float32 [N, 3, S, S].
 
-        Raises DataError naming the files that cannot be read.
+        Raises DataError naming the first file that cannot be read.
         """
         import torch
 
@@ -140,8 +140,7 @@ class OpenedRun:
         if not isinstance(pixels, torch.Tensor):
             from pipeline.predictions.reading import read_batches
 
-            batches = list(read_batches(pixels, self.preprocessing))
-            _check_readable([line for batch in batches for _, line in batch.unreadable])
+            batches = read_batches(pixels, self.preprocessing)
             pixels = torch.cat([batch.pixels for batch in batches])
         return self.preprocessing.normalization(pixels)
 
@@ -155,8 +154,9 @@ class OpenedRun:
     ) -> Predictions:
         """Classify images.
 
-        Files that cannot be read raise DataError, or with `skip_unreadable` are listed in the
-        result's `unreadable` and have no row. Raises DataError for images of other shapes.
+        The first file that cannot be read raises DataError; with `skip_unreadable` such files are
+        listed in the result's `unreadable` and have no row. Raises DataError for images of other
+        shapes.
         """
         import torch
 
@@ -167,10 +167,7 @@ class OpenedRun:
         pixels = self._pixels(images)
         if isinstance(pixels, torch.Tensor):
             return predictor.classify(pixels)
-        found = predictor.classify_files(pixels, progress or silent)
-        if not skip_unreadable:
-            _check_readable([each.reason for each in found.unreadable])
-        return found
+        return predictor.classify_files(pixels, progress or silent, skip_unreadable=skip_unreadable)
 
     @cached_property
     def _trained(self) -> "tuple[nn.Module, Preprocessing]":
@@ -191,26 +188,31 @@ class OpenedRun:
             )
         return self._predictors[device]
 
-    def _pixels(self, images: Pictures) -> "Tensor | list[Path]":
+    def _pixels(self, images: Pictures) -> "Tensor | Sequence[Path]":
         """Return the pixels of images that are no files, uint8 [N, 3, S, S], or the files."""
         import torch
         from PIL import Image
 
         if isinstance(images, torch.Tensor):
             return self._checked(images)
+        if isinstance(images, Photos):
+            return images.files
         several = [images] if isinstance(images, str | Path | Image.Image | np.ndarray) else images
         several = list(several)
         if not several:
             raise DataError("images: found none; allowed: at least one")
         if all(isinstance(each, str | Path) for each in several):
-            return list(find_photos([Path(each) for each in several]).files)  # type: ignore[arg-type]
+            return find_photos([Path(each) for each in several]).files  # type: ignore[arg-type]
         return torch.stack([self._of_picture(each) for each in several])
 
     def _of_picture(self, image: Picture) -> "Tensor":
         from PIL import Image
 
+        from classification.data.image_file import UNREADABLE
+
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            usual = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+            if not usual or image.size == 0:
                 raise DataError(
                     f"images: found an array of {image.dtype} {list(image.shape)}; allowed: uint8 "
                     "[height, width, 3]"
@@ -223,8 +225,9 @@ class OpenedRun:
             )
         try:
             return self.preprocessing.pixels(image)
-        except ValueError as error:
-            raise DataError(f"images: {error}") from error
+        except UNREADABLE as error:
+            name = getattr(image, "filename", "") or "a Pillow image"
+            raise DataError(f"images: {name}: unreadable ({error})") from error
 
     def _checked(self, pixels: "Tensor") -> "Tensor":
         import torch
@@ -239,9 +242,7 @@ class OpenedRun:
 
     def _require(self, stage: str) -> None:
         if stage not in self._run.stages:
-            raise ConfigError(
-                f"{self.name}: has no {stage}, because its goal is a {self.config.goal}"
-            )
+            raise ConfigError(f"{self.name}: has no {stage}, because {self._run.why_absent}")
 
 
 def open_run(
@@ -254,10 +255,3 @@ def open_run(
     """
     folder = RunFolder.open(Path(runs), str(run))
     return OpenedRun(folder, None if artifacts is None else Path(artifacts))
-
-
-def _check_readable(reasons: Iterable[str]) -> None:
-    lines = list(reasons)
-    if lines:
-        more = f"; and {len(lines) - 1} more" if len(lines) > 1 else ""
-        raise DataError(f"{lines[0]}{more}; allowed: whole images")

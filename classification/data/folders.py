@@ -33,7 +33,7 @@ from classification.seeding import make_generator
 
 _LISTED_AT_ONCE = 8  # folders; it is the file system that is waited for
 _LEAST_TRAIN = 2  # images of a class: one for each half of a search
-_FOLDERS = "/"  # in the place of an ending: sub-folders of classes that are passed over
+PASSED_FOLDERS = "/"  # in the place of an ending: sub-folders of classes that are passed over
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class ImageFolder:
 
 def describe_passed_over(counts: Mapping[str, int]) -> str:
     """`3 files (.txt 2, .xyz 1), 1 folder`."""
-    kinds = sorted(counts.keys() - {_FOLDERS}, key=lambda kind: (-counts[kind], kind))
-    files, folders = sum(counts[kind] for kind in kinds), counts.get(_FOLDERS, 0)
+    kinds = sorted(counts.keys() - {PASSED_FOLDERS}, key=lambda kind: (-counts[kind], kind))
+    files, folders = sum(counts[kind] for kind in kinds), counts.get(PASSED_FOLDERS, 0)
     listed = some([f"{kind or 'no ending'} {counts[kind]:,}" for kind in kinds], 5)
     parts = [f"{files:,} file{'s' * (files != 1)} ({listed})"] if files else []
     parts += [f"{folders:,} folder{'s' * (folders != 1)} in class folders"] if folders else []
@@ -241,7 +241,7 @@ def images_in(folder: Path, boundary: Boundary | None, at_most: int | None = Non
             elif entry.is_file():
                 passed_over[Path(entry.name).suffix.lower()] += 1
             elif entry.is_dir():
-                passed_over[_FOLDERS] += 1
+                passed_over[PASSED_FOLDERS] += 1
         sizes = [entry.stat().st_size for entry in images]
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error})") from error

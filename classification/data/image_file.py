@@ -19,7 +19,7 @@ _EXIF_ORIENTATION = 0x0112
 _LEVELS = {"L;2": 3, "L;4": 15}  # the largest value of a PNG's gray of 2 and of 4 bits
 _TAIL = 64  # bytes at the end of a file
 _ENDS = {"JPEG": (b"\xff\xd9",), "MPO": (b"\xff\xd9",), "PNG": (b"IEND",)}
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     RuntimeError,  # of the decoder of AVIF
     SyntaxError,  # Pillow's word for a broken PNG
@@ -89,7 +89,7 @@ def strict_pillow() -> Iterator[None]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "unknown format" if unknown else " ".join(str(error).split())
         raise DataError(

@@ -54,9 +54,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace `path` with `content`; a reader, even after a crash, finds the old or the new file.
 
+    What of a text is not UTF-8, as a file's name may be, is escaped as JSON and Python do.
+
     Raises StorageError, naming `path`, if the disk fails; the partial file is removed.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with storing(path, len(data)):
         if path.is_dir() and not path.is_symlink():
             path.rmdir()  # only an empty folder is replaced

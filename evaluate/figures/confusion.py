@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from evaluate.figures.labels import printable
 from evaluate.figures.style import INK, PALETTE, STYLE, WIDTH
 
 _NUMBERED = 15  # classes up to which each cell has its number
@@ -75,5 +76,5 @@ def _height(class_names: Sequence[str]) -> float:
 
 
 def _shorten(name: str) -> str:
-    plain = name.replace("_", " ")
+    plain = printable(name).replace("_", " ")
     return plain if len(plain) <= _NAME_LENGTH else plain[: _NAME_LENGTH - 1] + "…"

@@ -32,6 +32,11 @@ _SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
 _PLACES = [(x * reach, y * reach, side) for reach in (1, 1.7, 2.6) for x, y, side in _SIDES]
 
 
+def printable(name: str) -> str:
+    """A folder's name, and so a class's, need not be UTF-8, which matplotlib's text has to be."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def label_points(
     figure: Figure,
     axes: Axes,

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from classification.mixing import Mix
+from evaluate.figures.labels import printable
 from evaluate.figures.style import PALETTE, STYLE, WIDTH
 
 # Lengths in inches.
@@ -136,7 +137,7 @@ def _draw_label(panel: Axes, mix: Mix, index: int, class_names: Sequence[str]) -
     target = mix.targets[index].float().cpu().numpy()
     largest = [c for c in np.argsort(-target, kind="stable")[:_BARS] if target[c] >= _LEAST_SHARE]
     for row, label in enumerate(largest):
-        name = class_names[label].replace("_", " ")
+        name = printable(class_names[label]).replace("_", " ")
         name = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
         panel.barh(row, target[label], height=0.8, color="#d9d9d9")
         panel.text(0.02, row, name, va="center", fontsize=8)

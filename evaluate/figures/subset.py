@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from evaluate.fidelity import RankCorrelation
+from evaluate.figures.labels import printable
 from evaluate.figures.style import BAR, PALETTE, PAPER, STYLE, TEXT, WIDTH
 
 _NAME_LENGTH = 13  # characters per line of a class name
@@ -33,7 +34,8 @@ def subset_gallery(
     class of fewer than 2 · per_class images shows half of them on each side.
     """
     shown = np.unique(labels)[:max_classes]
-    names = [textwrap.fill(class_names[label].replace("_", " "), _NAME_LENGTH) for label in shown]
+    shown_names = [printable(class_names[label]).replace("_", " ") for label in shown]
+    names = [textwrap.fill(name, _NAME_LENGTH) for name in shown_names]
     longest = max(len(line) for name in names for line in name.splitlines())
     left_block = 0.5 + 0.13 * longest
     height = images.shape[2] / images.shape[3]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +30,10 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace an earlier export")
     ] = False,
+    opset: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="operator set of the ONNX file: 18 to 25 (default: 20)"),
+    ] = None,
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> None:
@@ -42,6 +48,8 @@ def export(
     from pipeline.exports.recorded_run import RecordedRun
 
     form = _form(as_)
+    if opset is not None:
+        form = _with_opset(form, as_, opset)
     folder = RunFolder.open(runs, run)
     recorded = RecordedRun(folder, store_of(folder.manifest(), artifacts))
     _check_goal(recorded, form)
@@ -66,6 +74,16 @@ def _form(name: str) -> Form:
     return FORMS[name]
 
 
+def _with_opset(form: Form, name: str, opset: int) -> Form:
+    from pipeline.exports.onnx import OPSETS, write_onnx
+
+    if form.write is not write_onnx:
+        raise ConfigError(f"--opset: found with --as {name}; allowed: with --as onnx")
+    if opset not in OPSETS:
+        raise ConfigError(f"--opset: found {opset}; allowed: {OPSETS[0]} to {OPSETS[-1]}")
+    return replace(form, write=partial(write_onnx, opset=opset))
+
+
 def _check_goal(run: RecordedRun, form: Form) -> None:
     """Raise ConfigError if runs of this goal do not make what the form exports."""
 
@@ -77,6 +95,6 @@ def _check_goal(run: RecordedRun, form: Form) -> None:
     if not makes(form):
         allowed = ", ".join(name for name, each in FORMS.items() if makes(each)) or "none"
         raise ConfigError(
-            f"--as: {run.config.name} does not make it, because its goal is a {run.config.goal}; "
+            f"--as: {run.config.name} does not make it, because {run.why_absent}; "
             f"allowed: {allowed}"
         )

@@ -68,26 +68,28 @@ def predict(
         raise ConfigError("-o: found without --labels; allowed: with it, or --csv FILE")
     if labels and len(images) != 1:
         raise ConfigError(f"--labels: found {len(images)} paths; allowed: one folder")
-    for path, files in ((csv, None), (output, FILES)):
+    for option, path, files in (("--csv", csv, None), ("-o", output, FILES)):
         if path is not None:
-            check_destination(path, overwrite, files)
+            check_destination(path, overwrite, files, option)
+    _check_apart(csv, output)
     own_device = resolve_device(device)
     opened = open_run(run, runs, artifacts)
     names = opened.class_names
     photos = find_labelled(images[0], names, label_file) if labels else find_photos(images)
     console = Console.choose(quiet, json_)
     with console.progress("predict", own_device.type) as progress:
-        found = opened.predict(
-            list(photos.files), device=device, skip_unreadable=True, progress=progress
-        )
+        found = opened.predict(photos, device=device, skip_unreadable=True, progress=progress)
     compared = _compare(photos, found) if labels else None
+    written = list[Path]()
     if csv is not None:
-        with published(csv) as path:
+        with published(csv, "--csv") as path:
             write_table(path, _rows(found, top))
+        written.append(csv)
     about = {"run": opened.name, "device": device_name(own_device)}
     if output is not None and compared is not None:
         with published(output) as path:
             write_assessment(compared, path, about)
+        written.append(output)
     if csv is None and compared is None and not json_:
         for file, row in zip(found.files, found.top(top), strict=True):
             console.log(_escaped(f"{file}: {_words(row)}"))
@@ -101,11 +103,20 @@ def predict(
         f"{len(found):,} images on {device_name(own_device)}, {found.images_per_second:,.1f} "
         f"images/s with reading; {len(found.unreadable):,} unreadable"
     )
-    for written in filter(None, (csv, output)):
-        console.log(str(written))
+    for path in written:
+        console.log(str(path))
     if json_:
         print_json(about | _as_json(photos, found, compared, top))
     return 1 if found.unreadable else 0
+
+
+def _check_apart(csv: Path | None, output: Path | None) -> None:
+    """Raise ConfigError if one would be written over or into the other."""
+    if csv is None or output is None:
+        return
+    table, folder = csv.resolve(), output.resolve()
+    if table.is_relative_to(folder) or folder.is_relative_to(table):
+        raise ConfigError(f"--csv: found {csv} with -o {output}; allowed: a path outside of -o")
 
 
 def _compare(photos: Photos, found: Predictions) -> Assessment | None:

@@ -23,7 +23,7 @@ def write_card(
 ) -> None:
     """Write README.md; `values` are those of the card's section for the export form."""
     text = fill_template("model_card.md.j2", _facts(run, trained) | {"form": form} | dict(values))
-    (folder / README).write_text(text + "\n", encoding="utf-8")
+    (folder / README).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _facts(run: RecordedRun, trained: TrainedNetwork) -> dict[str, Any]:

@@ -12,29 +12,36 @@ from classification.persistence.storage import writable
 _BY_PYTHON = "__pycache__"  # created by importing an exported module
 
 
-def check_destination(output: Path, overwrite: bool, files: Sequence[str] | None) -> None:
-    """Raise ConfigError if `output` exists and may not be replaced.
+def check_destination(
+    output: Path, overwrite: bool, files: Sequence[str] | None, option: str = "-o"
+) -> None:
+    """Raise ConfigError if `output` exists and may not be replaced, or if it is below a file.
 
     `files` are the names that the folder will hold, None if `output` will be a file. A folder is
     replaced only if it holds no other names, so that a mistyped path can delete only an export.
     """
     if not os.path.lexists(output):
+        above = next(each for each in output.absolute().parents if os.path.lexists(each))
+        if not above.is_dir():
+            raise ConfigError(f"{option}: {above} is not a folder; choose a path outside of it")
         return
     if not overwrite:
-        raise ConfigError(f"-o: {output} exists; choose another path, or add --overwrite")
+        raise ConfigError(f"{option}: {output} exists; choose another path, or add --overwrite")
     if output.is_symlink() or (files is None) != output.is_file():
         wanted = "a file" if files is None else "a folder"
-        raise ConfigError(f"-o: {output} is not {wanted}, as this form writes; choose another path")
+        raise ConfigError(
+            f"{option}: {output} is not {wanted}, which would be written; choose another path"
+        )
     others = [] if files is None else _others(output, files)
     if others:
         raise ConfigError(
-            f"-o: {output} contains {others[0]}, which is not part of such an export; --overwrite "
-            "replaces only folders that contain nothing but an earlier export"
+            f"{option}: {output} contains {others[0]}, which is not part of such an export; "
+            "--overwrite replaces only folders that contain nothing but an earlier export"
         )
 
 
 @contextmanager
-def published(output: Path) -> Iterator[Path]:
+def published(output: Path, option: str = "-o") -> Iterator[Path]:
     """Provide a path for a file or folder, which is moved to `output` at the end of the block.
 
     After an error it is removed, and `output` is unchanged. Raises ArtifactError if it cannot be
@@ -43,7 +50,7 @@ def published(output: Path) -> Iterator[Path]:
     output = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow links
     work = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
-        with writable(output, "-o"):
+        with writable(output, option):
             output.parent.mkdir(parents=True, exist_ok=True)
             yield work
             _replace(work, output)

@@ -185,9 +185,14 @@ def _describe(run: RecordedRun, architecture: str, images: Preprocessing) -> Net
     return NetworkConfig(
         name=run.config.name,
         architecture=architecture,
-        class_names=images.class_names,
+        class_names=tuple(map(_utf8, images.class_names)),
         image_size=size,
         resize=evaluation_side(size) if images.fit == "crop" else size,
         mean=images.mean,
         std=images.std,
     )
+
+
+def _utf8(name: str) -> str:
+    """A folder's name, and so a class's, need not be UTF-8, which the exported files have to be."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -28,6 +28,10 @@ TOLERANCE = 1e-4  # absolute, or relative to the largest logit if that exceeds 1
 _INPUT, _OUTPUT = "pixels", "logits"
 _CHECKED = (1, 5)  # batch sizes, both different from the one used for tracing
 _TRACED = 2
+OPSETS = range(18, 26)
+"""The operator sets that torch 2.12's exporter writes directly, and onnxruntime 1.32 reads. For a
+lower one it converts, and keeps 18 where that fails, as it does for a stack of cells."""
+OPSET = 20  # torch's default
 
 
 class FromPixels(nn.Module):
@@ -47,8 +51,11 @@ class FromPixels(nn.Module):
         return logits_of(self.network((pixels.float() / 255 - self.mean) / self.std))
 
 
-def write_onnx(run: RecordedRun, path: Path) -> None:
-    """Write one file, weights included. Raises WorkError if onnxruntime and torch disagree."""
+def write_onnx(run: RecordedRun, path: Path, opset: int = OPSET) -> None:
+    """Write one file of that operator set, weights included.
+
+    Raises WorkError if onnxruntime and torch disagree, or if torch writes another operator set.
+    """
     trained = trained_network(run)
     model = FromPixels(trained.network, trained.config).eval()
     side = trained.config.image_size
@@ -61,9 +68,12 @@ def write_onnx(run: RecordedRun, path: Path) -> None:
             input_names=[_INPUT],
             output_names=[_OUTPUT],
             dynamic_shapes={_INPUT: {0: torch.export.Dim("batch", min=1)}},
+            opset_version=opset,
             verbose=False,
         )
         assert program is not None
+        if (written := program.model.opset_imports[""]) != opset:
+            raise WorkError(f"onnx: torch wrote opset {written} for {opset}; nothing was written")
         program.model.metadata_props.update(_metadata(trained))
         program.save(path, external_data=False)
     check_agreement(path, model, side)

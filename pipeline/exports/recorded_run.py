@@ -38,6 +38,13 @@ class RecordedRun:
         needed = nx.ancestors(graph, stage) | {stage}
         return [name for name in stage_order(graph, STAGES) if name in needed]
 
+    @property
+    def why_absent(self) -> str:
+        """The reason why a stage that `stages` lacks is no part of the run."""
+        if self.config.goal == "network" and self.config.genotype is not None:
+            return "its genotype is given and not searched"
+        return f"its goal is a {self.config.goal}"
+
     def artifact(self, stage: str) -> Artifact:
         """Return a stage's verified artifact. Raises ArtifactError if it is not made yet."""
         artifact = self.store.find(stage, self.stages[stage])

@@ -104,11 +104,15 @@ def _columns(
     return columns
 
 
-def scores_of(run: RecordedRun, data: ImageDataset) -> Scores | np.ndarray | None:
-    """Return what a run ranked its images by, [N]; None if by nothing measured."""
+def scores_of(run: RecordedRun, data: ImageDataset | None = None) -> Scores | np.ndarray | None:
+    """Return what a run ranked its images by, [N]; None if by nothing measured.
+
+    The images are read only where a file of scores has to be compared with them, and not if they
+    are given as `data`.
+    """
     subset, scores = run.config.subset, run.config.scores
     if subset.needs_file and scores.file is not None:
-        return read_values(scores.file, data)
+        return read_values(scores.file, data or run.dataset("data", run.artifact("subset")))
     return read_scores(subset, scores, run.path)
 
 

@@ -5,6 +5,7 @@ our packages.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def _arguments(architecture: str) -> str:
     return "".join(f"{argument!r}, " for argument in arguments)
 
 
+def crop_share(image_size: int, resize: int) -> float:
+    """Return the `crop_pct` for which timm resizes to `resize`: floor(image_size / crop_pct).
+
+    The quotient of a quotient may round to a value just below the integer (side 443: 505.99… for
+    506); then the next smaller float is taken.
+    """
+    share = image_size / resize
+    while math.floor(image_size / share) < resize:
+        share = math.nextafter(share, 0)
+    return share
+
+
 def _pretrained_config(trained: TrainedNetwork) -> dict[str, Any]:
     """Return timm's description of the images that the network was tested on."""
     config = trained.config
@@ -114,7 +127,7 @@ def _pretrained_config(trained: TrainedNetwork) -> dict[str, Any]:
         "label_names": list(config.class_names),
         "input_size": [3, config.image_size, config.image_size],
         "interpolation": "bilinear",
-        "crop_pct": config.image_size / config.resize,
+        "crop_pct": crop_share(config.image_size, config.resize),
         "mean": list(config.mean),
         "std": list(config.std),
         "first_conv": first,

@@ -22,6 +22,7 @@ CONFUSION, CLASSES, WRONG, SUMMARY = "confusion.csv", "classes.csv", "wrong.csv"
 MATRIX, DIAGRAM = "confusion.png", "calibration.png"
 FILES = (CONFUSION, CLASSES, WRONG, SUMMARY, MATRIX, DIAGRAM)
 MOST_WRONG = 20
+_TOP = 5
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,10 @@ class Assessment:
     def describe(self) -> list[str]:
         """Return a few lines for a person, the worst classes and mistakes first."""
         found = self.summary()
-        few = len(self.class_names) <= 5
-        top5 = "" if few else f"top-5 {100 - found['top5_error']:.2f} %, "
+        top5 = f", top-5 {100 - found['top5_error']:.2f} %" if len(self.class_names) > _TOP else ""
         lines = [
             f"top-1 accuracy {100 - found['top1_error']:.2f} % ({self.correct:,} of "
-            f"{self.images:,}), {top5}balanced "
-            f"{found['balanced_accuracy']:.2f} %",
+            f"{self.images:,}){top5}, balanced {found['balanced_accuracy']:.2f} %",
             f"expected calibration error {100 * found['calibration_error']:.2f} % "
             f"({len(self.bins)} bins)",
             f"{'class':24} {'images':>7} {'error %':>8} {'precision %':>12}",
@@ -126,7 +125,7 @@ def assess(predictions: Predictions, labels: Sequence[int]) -> Assessment:
     confidence = predictions.probabilities.max(1)
     counts = np.zeros((len(names), len(names)), np.int64)
     np.add.at(counts, (true, predicted), 1)
-    top5 = np.argsort(-predictions.logits, axis=1, kind="stable")[:, :5]
+    top5 = np.argsort(-predictions.logits, axis=1, kind="stable")[:, :_TOP]
     wrong = np.flatnonzero(true != predicted)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return Assessment(

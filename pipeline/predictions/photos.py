@@ -3,10 +3,10 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from classification.data.folders import describe_passed_over
+from classification.data.folders import PASSED_FOLDERS, describe_passed_over
 from classification.data.layout import NESTED, find_label_file, some, suffixes
 from classification.data.val_labels import read_labels
 from classification.errors import ConfigError, DataError
@@ -54,22 +54,25 @@ def find_labelled(folder: Path, classes: Sequence[str], label_file: Path | None 
     passed_over = Counter[str]()
     names, images = _entries(folder, passed_over)
     if label_file is None and names and names != [NESTED]:
-        return _in_class_folders(folder, names, classes, passed_over)
+        found = _in_class_folders(folder, names, classes, passed_over)
+        loose = [f"passed over: images outside of class folders: {some(_names(images))}"]
+        return replace(found, notes=[*found.notes, *(loose if images else [])])
     if not images and names == [NESTED]:
         images = _entries(folder / NESTED, passed_over)[1]
     if not images:
         raise _empty(folder, passed_over)
     if label_file is None:
         root = folder.resolve().parent
-        found = find_label_file(root, folder.resolve().name)
-        if found is None:
+        named = find_label_file(root, folder.resolve().name)
+        if named is None:
             raise DataError(
                 f"{folder}: found images but no class folders; allowed: class folders "
                 f"({some(classes)}), or --label-file, a file that names the class of each image"
             )
-        label_file = root / found
-    labels = read_labels(label_file, [image.name for image in images], classes, every_class=False)
-    return Photos(images, labels, _notes(passed_over))
+        label_file = root / named
+    labels = read_labels(label_file, _names(images), classes, every_class=False)
+    beside = [] if names in ([], [NESTED]) else [f"passed over: the folders {some(names)}"]
+    return Photos(images, labels, _notes(passed_over) + beside)
 
 
 def _in_class_folders(
@@ -87,6 +90,8 @@ def _in_class_folders(
         inner, images = _entries(folder / name, passed_over)
         if not images and NESTED in inner:
             images = _entries(folder / name / NESTED, passed_over)[1]
+            inner.remove(NESTED)
+        passed_over[PASSED_FOLDERS] += len(inner)
         files += images
         labels += [known[name]] * len(images)
     if not files:
@@ -112,7 +117,7 @@ def _entries(folder: Path, passed_over: Counter[str]) -> tuple[list[str], list[P
         path = Path(entry.path)
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             names.append(entry.name)
         elif path.suffix.lower() in suffixes():
             images.append(path)
@@ -121,8 +126,19 @@ def _entries(folder: Path, passed_over: Counter[str]) -> tuple[list[str], list[P
     return names, images
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; as an image it is named as unreadable
+        return False
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    return [file.name for file in files]
+
+
 def _notes(passed_over: Counter[str]) -> list[str]:
-    return [f"passed over: {describe_passed_over(passed_over)}"] if passed_over else []
+    return [f"passed over: {describe_passed_over(passed_over)}"] if passed_over.total() else []
 
 
 def _empty(folder: Path, passed_over: Counter[str]) -> DataError:

@@ -108,12 +108,21 @@ class Predictor:
         """Classify preprocessed images, uint8 [N, 3, S, S]."""
         return Predictions(self.preprocessing.class_names, self.logits(pixels))
 
-    def classify_files(self, files: Sequence[Path], progress: Progress = silent) -> Predictions:
-        """Read and classify image files; the rows are in their order."""
+    def classify_files(
+        self,
+        files: Sequence[Path],
+        progress: Progress = silent,
+        *,
+        skip_unreadable: bool = False,
+    ) -> Predictions:
+        """Read and classify image files; the rows are in their order.
+
+        With `skip_unreadable` an unreadable file has no row; else the first raises DataError.
+        """
         begin, done, rate = time.monotonic(), 0, 0.0
         rows, unreadable = list[int](), list[Unreadable]()
         logits, headers = list[np.ndarray](), Counter[Header]()
-        for batch in read_batches(files, self.preprocessing):
+        for batch in read_batches(files, self.preprocessing, skip_unreadable):
             rows += batch.rows
             logits.append(self.logits(batch.pixels))
             unreadable += [Unreadable(files[row], reason) for row, reason in batch.unreadable]

@@ -59,8 +59,13 @@ def batch_size_of(image_size: int) -> int:
     return max(1, min(256, _MOST_PIXELS // image_size**2))
 
 
-def read_batches(files: Sequence[Path], preprocessing: Preprocessing) -> Iterator[Batch]:
-    """Yield all files in order, in batches. Unreadable ones are listed, and stop nothing."""
+def read_batches(
+    files: Sequence[Path], preprocessing: Preprocessing, skip_unreadable: bool = False
+) -> Iterator[Batch]:
+    """Yield all files in order, in batches.
+
+    With `skip_unreadable` the unreadable ones are listed; else the first raises DataError.
+    """
     size = batch_size_of(preprocessing.image_size)
     workers = default_workers() if len(files) > _FEW else 0
     if workers:
@@ -73,7 +78,10 @@ def read_batches(files: Sequence[Path], preprocessing: Preprocessing) -> Iterato
         collate_fn=_as_it_is,
         multiprocessing_context=worker_context(__name__) if workers else None,
     )
-    yield from loader
+    for batch in loader:
+        if batch.unreadable and not skip_unreadable:
+            raise DataError(f"{batch.unreadable[0][1]}; allowed: whole images")
+        yield batch
 
 
 class _Reader(Dataset[Any]):

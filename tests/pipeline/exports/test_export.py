@@ -51,6 +51,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("export"))
     assert place.run("--until", "search") == 0
     assert place.run("--set", "goal=classifier", "--name", "classifier", "--until", "scorer") == 0
+    given = ("--set", "genotype=darts_v2", "--name", "given", "--until", "genotype")
+    assert place.run(*given) == 0
     return place
 
 
@@ -97,6 +99,14 @@ def test_a_run_without_its_network_yet_is_refused(
             "--as: classifier does not make it, because its goal is a classifier; allowed: onnx, "
             "safetensors, timm, hub",
         ),
+        (
+            ("given", "--as", "subset"),
+            "--as: given does not make it, because its genotype is given and not searched; "
+            "allowed: genotype, onnx, safetensors, timm, hub",
+        ),
+        (("tiny", "--as", "timm", "--opset", "18"), "--opset: found with --as timm; allowed: "),
+        (("tiny", "--as", "onnx", "--opset", "17"), "--opset: found 17; allowed: 18 to 25"),
+        (("tiny", "--as", "onnx", "--opset", "26"), "--opset: found 26; allowed: 18 to 25"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(
@@ -138,9 +148,9 @@ def test_a_file_is_not_taken_for_a_folder(
 ) -> None:
     (tmp_path / "out").write_text("a file")
     assert place.export("genotype", tmp_path / "out", "--overwrite") == 2
-    assert "is not a folder, as this form writes" in refusal(capsys)
+    assert "is not a folder, which would be written" in refusal(capsys)
     assert place.export("genotype", tmp_path / "out" / "deeper") == 2
-    assert "cannot be written" in refusal(capsys)
+    assert f"-o: {tmp_path / 'out'} is not a folder; choose a path outside of it" in refusal(capsys)
     assert (tmp_path / "out").read_text() == "a file"
 
 

@@ -20,7 +20,7 @@ from classification.errors import ArtifactError, WorkError
 from classification.training.step import logits_of
 from pipeline.config import load_config
 from pipeline.exports.network import load_network
-from pipeline.exports.onnx import FromPixels, check_agreement
+from pipeline.exports.onnx import OPSETS, FromPixels, check_agreement
 from pipeline.reports.footprint import Latencies
 from run_pipeline import main
 from tests.pipeline.exports.test_export import Place
@@ -173,6 +173,7 @@ def test_a_damaged_export_is_named(
 def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
     trained: Trained, tmp_path: Path
 ) -> None:
+    onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="the export extra is not installed")
     path = tmp_path / "network.onnx"
     assert trained.place.export("onnx", path, run=trained.run) == 0
@@ -186,6 +187,8 @@ def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
         torch.testing.assert_close(
             torch.from_numpy(found), trained.logits(pixels[:number]), rtol=1e-4, atol=1e-4
         )
+    opsets = onnx.load(path).opset_import
+    assert [each.version for each in opsets if not each.domain] == [20]
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["class_names"]) == list(trained.dataset.classes)
     assert metadata["input"].startswith("uint8 RGB pixels [N, 3, ")
@@ -196,6 +199,18 @@ def test_onnxruntime_takes_pixels_and_agrees_or_is_not_believed(
         next(module for module in network.modules() if isinstance(module, nn.Linear)).weight += 1
     with pytest.raises(WorkError, match="onnxruntime's logits differ from torch's by"):
         check_agreement(path, model, config.image_size)
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+def test_onnxruntime_takes_the_ends_of_the_range_of_opsets(
+    opset: int, all_trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
+    trained, path = all_trained["cells_cifar"], tmp_path / "network.onnx"
+    options = ("--opset", str(opset))  # the export compares the logits of onnxruntime and torch
+    assert trained.place.export("onnx", path, *options, run=trained.run) == 0
+    opsets = onnx.load(path).opset_import
+    assert [each.version for each in opsets if not each.domain] == [opset]
 
 
 ELSEWHERE = """

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from classification.data.files import evaluation_side
 from pcdarts.published_genotypes import GENOTYPES
 from pipeline.exports.network import NetworkConfig, TrainedNetwork
-from pipeline.exports.timm import _pretrained_config
+from pipeline.exports.timm import _pretrained_config, crop_share
 
 
 @pytest.mark.parametrize("channels", [4, 6, 36])
@@ -25,3 +26,12 @@ def test_the_first_convolution_is_the_one_that_takes_the_image(architecture, cha
     network(image)
     assert len(seen) == 1
     assert seen[0] is image
+
+
+def test_timm_resizes_an_image_of_every_side_as_the_test_did():
+    timm = pytest.importorskip("timm.data.transforms_factory", reason="the dev extra")
+    for side in range(32, 1025):
+        share = crop_share(side, evaluation_side(side))
+        resize, crop, *_ = timm.transforms_imagenet_eval(side, crop_pct=share).transforms
+        assert (resize.size, tuple(crop.size)) == (evaluation_side(side), (side, side))
+        assert crop_share(side, side) == 1

@@ -1,12 +1,14 @@
 """Predictions of a run's network: as in its test, as in its exports, for images of any mode."""
 
 import csv
+import io
 import json
 import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from classification.errors import ArtifactError, ConfigError, DataError
 from classification.training.step import logits_of
 from pipeline import open_run
 from pipeline.exports.network import load_network
+from pipeline.predictions.assessment import assess
+from pipeline.predictions.predictor import Predictions, Predictor
 from run_pipeline import main
 from tests.pipeline.exports.test_export import Place
 
@@ -237,10 +241,98 @@ def test_an_unreadable_image_is_named_and_stops_nothing(
     assert [Path(row["file"]).name for row in rows[-2:]] == ["10.png", "20.png"]
     assert all(row["class_1"] in CLASSES and not row["unreadable"] for row in rows[:-2])
     opened = trained.open()
-    with pytest.raises(DataError, match=r"10\.png: unreadable .*; and 1 more"):
+    with pytest.raises(DataError, match=r"10\.png: unreadable .*; allowed: whole images"):
         opened.predict(folder, device="cpu")
     in_one = opened.predict([folder / "00.png", folder / "69.png"], device="cpu")
     assert in_one.labels == [rows[0]["class_1"], rows[67]["class_1"]]
+
+
+def test_the_first_unreadable_image_ends_a_prediction_in_python(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        draw(tmp_path / f"{number}.png", 0, number)
+    whole = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(whole[:60])
+    monkeypatch.setattr("pipeline.predictions.reading.batch_size_of", lambda size: 2)
+    classified = list[int]()
+    logits = Predictor.logits
+
+    def counted(self: Predictor, pixels: torch.Tensor) -> np.ndarray:
+        classified.append(len(pixels))
+        return logits(self, pixels)
+
+    monkeypatch.setattr(Predictor, "logits", counted)
+    opened = trained.open()
+    for use in (
+        lambda: opened.predict(tmp_path, device="cpu"),
+        lambda: opened.preprocess(tmp_path),
+    ):
+        with pytest.raises(DataError, match=r"3\.png: unreadable"):
+            use()
+    assert classified == [2]
+    cut = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    with pytest.raises(DataError, match=r"images: .*: unreadable"):
+        opened.predict(cut, device="cpu")
+
+
+def test_only_what_was_written_is_printed(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, out, table = tmp_path / "val" / "ant" / "x.png", tmp_path / "out", tmp_path / "x.csv"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no image")
+    assert trained.predict(tmp_path / "val", "--labels", "-o", out, "--csv", table) == 1
+    printed = capsys.readouterr().out
+    assert not out.exists()
+    assert table.exists()
+    assert str(table) in printed
+    assert str(out) not in printed.replace(str(table), "")
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_the_top_5_is_printed_where_there_are_more_than_5_classes(classes: int) -> None:
+    logits = np.zeros((2, classes), np.float32)
+    logits[:, 0] = 1
+    names = tuple("abcdef"[:classes])
+    lines = assess(Predictions(names, logits, [Path("x"), Path("y")]), [0, classes - 1]).describe()
+    top5 = ", top-5 50.00 %" if classes > 5 else ""
+    assert lines[0].startswith(f"top-1 accuracy 50.00 % (1 of 2){top5}, balanced")
+
+
+def test_files_that_are_already_found_are_not_looked_for_again(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = Mock(side_effect=AssertionError)
+    monkeypatch.setattr("pipeline.opened_run.find_photos", searched)
+    assert trained.predict(trained.root / "val" / "ant") == 0
+
+
+def test_a_class_whose_name_is_not_utf_8_is_predicted_and_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = (os.fsdecode(b"caf\xe9"), "tea")
+    for label, name in enumerate(names):
+        for split in ("train", "val"):
+            for number in range(4):
+                draw(tmp_path / "photos" / split / name / f"{number}.png", label, number)
+    text = CLASSIFIER.format(root=tmp_path / "photos", storage="")
+    place = Place(tmp_path, text)
+    assert place.run("--set", "scorer.epochs=1") == 0
+    capsys.readouterr()
+    arguments = ["predict", "classifier", str(tmp_path / "photos" / "val"), "--labels", "--json"]
+    outputs = ["--csv", str(tmp_path / "x.csv"), "-o", str(tmp_path / "out"), *place.places]
+    assert main([*arguments, "--device", "cpu", *outputs]) == 0
+    printed = capsys.readouterr().out
+    printed.encode()
+    classes = json.loads(printed)["assessment"]["classes"]
+    assert {row["class"] for row in classes} == set(names)
+    assert b"caf\xe9" in (tmp_path / "x.csv").read_bytes()
+    forms = [("timm", "config.json"), ("hub", "config.json"), ("safetensors", "config.json")]
+    for form, file in forms:
+        assert place.export(form, tmp_path / form, run="classifier") == 0
+        written = json.loads((tmp_path / form / file).read_text())
+        assert "caf\\udce9" in written.get("label_names", written.get("class_names"))
 
 
 def test_a_flat_folder_is_labelled_by_a_file(
@@ -289,7 +381,11 @@ def test_bad_input_is_one_line_and_writes_nothing(
         ((tmp_path / "labelled", "--labels", "-o", out), "found the class folders wasp"),
         ((val, val, "--labels"), "--labels: found 2 paths; allowed: one folder"),
         ((val, "-o", out), "-o: found without --labels"),
-        ((val, "--csv", tmp_path / "empty"), "exists; choose another path"),
+        ((val, "--csv", tmp_path / "empty"), "--csv: " + str(tmp_path / "empty") + " exists"),
+        ((val, "--csv", val / "ant" / "10.png" / "x.csv"), "10.png is not a folder; choose"),
+        ((val, "--labels", "-o", out, "--csv", out), "--csv: found "),
+        ((val, "--labels", "-o", out, "--csv", out / "x.csv"), "allowed: a path outside of -o"),
+        ((val, "--labels", "-o", out / "x", "--csv", out), "allowed: a path outside of -o"),
         ((val, "--device", "tpu"), "--device: found 'tpu'"),
     ):
         arguments = (*arguments, "--device", "cpu") if "--device" not in arguments else arguments
