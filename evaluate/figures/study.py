@@ -2,23 +2,29 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.ticker import (
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from classification.durations import cost_scale
+from evaluate.figures.dodging import dodge
 from evaluate.figures.labels import label_points
 from evaluate.figures.style import (
-    GREY,
     PALETTE,
     PAPER,
     STYLE,
+    TEXT,
     WIDTH,
     explain_legend,
     legend_below,
@@ -30,16 +36,14 @@ SEARCH_ALONE = "search alone"
 TOTAL = "scorer + scores + subset + search"
 
 _STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash on both sides of a marker
-_INTERVAL = "mean, its 95 % interval (right: ± one standard deviation)"
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
+_FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")
 _WIDE_RANGE = 5.0  # below this factor, ticks 1, 2, 5, 10, … are too few for a logarithmic axis
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
 _HANDLE = 0.8  # inches, of a legend entry without its name
 _LEGEND_ROW = 0.19  # inches
-_DODGE = 0.045  # inches between series at the same x
 _LONGEST_NAME = 90  # characters per line of a name in the legend
-_LONGEST_ROW = 44  # characters per line of a bar's name
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class _Setting:
     label: str
     x: Summary
     y: Summary
+    drawn_x: float  # the mean of x, or beside it where bars of other series have the same x
 
 
 @rc_context(_STYLE)
@@ -75,9 +80,10 @@ def curves(
     """Draw one curve per series, in the given order, with one marker per setting.
 
     A marker is the mean over the setting's seeds; bars are ± one sample standard deviation of y
-    and, if the seeds' x differ, of x. A series of one setting has no line. The legend gives the
-    number of seeds. `direct_labels` writes each setting's label next to its marker, or the name of
-    the series at the end of a curve without labels.
+    and, if the seeds' x differ, of x. Settings with bars at the same x are drawn next to each other
+    around it. A series of one setting has no line. The legend gives the number of seeds.
+    `direct_labels` writes each setting's label next to its marker, or the name of the series at the
+    end of a curve without labels.
 
     Raises ValueError if there are no points, if one is not finite, if x ≤ 0 on a logarithmic axis,
     or if a seed occurs twice in a setting.
@@ -88,7 +94,8 @@ def curves(
     if log_x and min(point.x for point in points) <= 0:
         raise ValueError("x of 0 or less on a logarithmic axis; allowed: above 0")
     _scale_x(axes, [point.x for point in points], log_x, x_ticks)
-    _draw(axes, series, _styles(series), dodged=x_ticks is not None)
+    series = _dodged(axes, series, [point.x for point in points])
+    _draw(axes, series, _styles(series))
     axes.margins(x=0.06)
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.set_title(title, loc="left")
@@ -114,77 +121,37 @@ def two_cost_axes(
     joined: bool = True,
 ) -> Figure:
     """Draw the same y against two costs in `unit`: the search alone (left) and all stages up to the
-    genotype (right), with labels next to the markers. Without `joined` no line connects the
-    settings of a series.
+    genotype (right).
 
-    Markers and bars are those of `curves`. A cost axis is logarithmic if its costs are positive and
-    span more than a factor of 10. Raises ValueError if either has no points, or as `curves`.
+    Colours and lines tell the series, markers the settings by their labels; the legend names both.
+    Without `joined`, no line connects the settings of a series, and the labels, which must be
+    short, are written next to the markers. Bars are those of `curves`. Both panels have the same
+    axes, with a logarithmic cost if all costs are positive and span more than a factor of 10.
+    Raises ValueError if either has no points, or as `curves`.
     """
-    panels = {
-        name: (_settings_by_series(points), [point.x for point in points])
-        for name, points in ((SEARCH_ALONE, points_search), (TOTAL, points_total))
-    }
+    panels = {SEARCH_ALONE: points_search, TOTAL: points_total}
+    found = {name: _settings_by_series(points) for name, points in panels.items()}
+    costs = [point.x for points in panels.values() for point in points]
     figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    styles = _styles({name: None for series, _ in panels.values() for name in series})
-    for axes, (name, (series, costs)) in zip((left, right), panels.items(), strict=True):
-        _scale_x(axes, costs, needs_log_axis(costs), None)
-        _draw(axes, series, styles, joined)
+    both = figure.subplots(1, 2, sharex=True, sharey=True)
+    styles = _styles({name: None for series in found.values() for name in series})
+    markers: dict[str, dict[str, Any]] = {}
+    if joined:
+        markers = _setting_styles(point.label for points in panels.values() for point in points)
+    _scale_x(both[0], costs, needs_log_axis(costs), None)
+    for axes, (name, series) in zip(both, found.items(), strict=True):
+        found[name] = _dodged(axes, series, costs)
+        _draw(axes, found[name], styles, markers, joined)
         axes.margins(x=0.1)
         axes.set_xlabel(unit)
         axes.set_title(name)
-    left.set_ylabel(y_label)
-    _add_legend(figure, left, right)
-    for axes, (series, _) in zip((left, right), panels.values(), strict=True):
-        _label_directly(figure, axes, series, names=False)
-    return figure
-
-
-@rc_context(_STYLE)
-def bars(
-    rows: Sequence[tuple[str, Summary]], x_label: str, reference: float | None = None
-) -> Figure:
-    """Draw each row's mean with its 95 % interval, the first at the top, with the values at right.
-
-    A row of one seed has no interval and a hollow marker. `reference` is the position of a dashed
-    line, such as 0 for differences. Raises ValueError if there are no rows.
-    """
-    if not rows:
-        raise ValueError("no rows to draw; allowed: at least 1")
-    names = [textwrap.fill(name, _LONGEST_ROW) for name, _ in rows]
-    lines = sum(name.count("\n") + 1 for name in names)
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.32 * lines), layout="constrained")
-    axes = figure.subplots()
-    if reference is not None:
-        axes.axvline(reference, color=GREY, linestyle="--", linewidth=1.2, zorder=1)
-    for place, (_, summary) in enumerate(rows):
-        ends = [end - summary.mean for end in (summary.low, summary.high) if end is not None]
-        axes.errorbar(
-            [summary.mean],
-            [place],
-            xerr=[[abs(end)] for end in ends] or None,
-            label=_INTERVAL if ends else "one seed",
-            color=PALETTE[0],
-            marker="o",
-            markerfacecolor=PALETTE[0] if ends else PAPER,
-            linestyle="",
-            capsize=3,
-            elinewidth=1.4,
-        )
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(x_label)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    figures = axes.secondary_yaxis("right")
-    digits = _digits(rows)
-    texts = [f"{summary:.{digits}f}".replace("-", "−") for _, summary in rows]
-    figures.set_yticks(range(len(rows)), texts)
-    for side in (axes, figures):
-        side.tick_params(axis="y", length=0)
-    figures.spines["right"].set_visible(False)
-    axes.grid(visible=False, axis="y")
-    axes.margins(x=0.06)
-    legend_below(figure, axes)
+    both[0].set_ylabel(y_label)
+    for label, style in markers.items():
+        both[1].plot([], [], linestyle="", color=TEXT, label=label, **style)
+    _add_legend(figure, *both)
+    if not joined:
+        for axes, series in zip(both, found.values(), strict=True):
+            _label_directly(figure, axes, series, names=False)
     return figure
 
 
@@ -201,19 +168,35 @@ def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting
             raise ValueError(f"{point}: another point of this setting has the same seed")
         group.append(point)
     return {
-        series: sorted(
-            (
-                _Setting(
-                    seeds[0].label,
-                    summarise_seeds([point.x for point in seeds]),
-                    summarise_seeds([point.y for point in seeds]),
-                )
-                for seeds in settings.values()
-            ),
-            key=lambda setting: setting.x.mean,
-        )
+        series: sorted(map(_summarise, settings.values()), key=lambda setting: setting.x.mean)
         for series, settings in groups.items()
     }
+
+
+def _summarise(seeds: Sequence[StudyPoint]) -> _Setting:
+    x, y = (summarise_seeds([getattr(point, axis) for point in seeds]) for axis in "xy")
+    return _Setting(seeds[0].label, x, y, x.mean)
+
+
+def _dodged(
+    axes: Axes, series: Mapping[str, Sequence[_Setting]], values: Sequence[float]
+) -> dict[str, list[_Setting]]:
+    """Place settings with bars next to each other where they have the same x. `values` are all that
+    the axis shows.
+    """
+    barred = [s for settings in series.values() for s in settings if s.y.std is not None]
+    places: Iterable[float] = dodge(axes, [s.x.mean for s in barred], values) if barred else []
+    moved = {id(s): replace(s, drawn_x=float(x)) for s, x in zip(barred, places, strict=True)}
+    return {name: [moved.get(id(s), s) for s in settings] for name, settings in series.items()}
+
+
+def _setting_styles(labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return a marker for each label, in the given order; up to 32 labels differ."""
+    styles = {}
+    for index, label in enumerate(dict.fromkeys(label for label in labels if label)):
+        again, place = divmod(index, len(_MARKERS))
+        styles[label] = {"marker": _MARKERS[place], "fillstyle": _FILLS[again % len(_FILLS)]}
+    return styles
 
 
 def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -251,17 +234,26 @@ def _draw(
     axes: Axes,
     series: Mapping[str, Sequence[_Setting]],
     styles: Mapping[str, dict[str, Any]],
+    markers: Mapping[str, dict[str, Any]] | None = None,
     joined: bool = True,
-    dodged: bool = False,
 ) -> None:
-    for place, (name, settings) in enumerate(series.items()):
-        # Bars at the same x would cover each other.
-        shift = _DODGE * (place - (len(series) - 1) / 2) if dodged else 0.0
-        moved = axes.transData + ScaledTranslation(shift, 0, axes.figure.dpi_scale_trans)
+    """Draw lines, markers and bars. `markers` gives each setting's marker by its label; without it,
+    all settings of a series have the series' marker.
+    """
+    for name, settings in series.items():
         style = styles[name] | ({} if joined and len(settings) > 1 else {"linestyle": ""})
-        x, y = ([getattr(setting, axis).mean for setting in settings] for axis in "xy")
+        x = [setting.drawn_x for setting in settings]
+        y = [setting.y.mean for setting in settings]
         label = textwrap.fill(f"{name} ({_seeds(settings)})", _LONGEST_NAME)
-        axes.plot(x, y, label=label, transform=moved, **style)
+        if markers:
+            line = {"color": style["color"], "linestyle": styles[name]["linestyle"]}
+            axes.plot(x, y, label=label, **line)
+            for setting in settings:
+                own = markers.get(setting.label, {"marker": _MARKERS[0]})
+                at = [setting.drawn_x], [setting.y.mean]
+                axes.plot(*at, color=style["color"], markerfacecoloralt=PAPER, **own)
+        else:
+            axes.plot(x, y, label=label, **style)
         axes.errorbar(
             *(x, y),
             # NaN draws no bar: for a single seed, and for seeds with the same x.
@@ -271,7 +263,6 @@ def _draw(
             ecolor=style["color"],
             capsize=3,
             elinewidth=1.1,
-            transform=moved,
         )
 
 
@@ -300,7 +291,7 @@ def _label_directly(
     """Write the settings' labels next to their markers, or a series' name next to its last."""
     texts, lines = [], []
     for name, settings in series.items():
-        means = [(setting.x.mean, setting.y.mean) for setting in settings]
+        means = [(setting.drawn_x, setting.y.mean) for setting in settings]
         found = [(s.label, mean) for s, mean in zip(settings, means, strict=True) if s.label]
         if not found and names:
             found = [(name, means[-1])]
@@ -310,10 +301,3 @@ def _label_directly(
         for (x, y), setting in zip(means, settings, strict=True):
             lines += [[(x, y - setting.y.std), (x, y + setting.y.std)]] if setting.y.std else []
     label_points(figure, axes, texts, lines)
-
-
-def _digits(rows: Sequence[tuple[str, Summary]]) -> int:
-    """Return the number of decimals that resolve a hundredth of the range drawn."""
-    ends = [end for _, s in rows for end in (s.mean, s.low, s.high) if end is not None]
-    spread = max(ends) - min(ends)
-    return min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread else 1

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from evaluate.figures.study import StudyPoint, bars, curves, two_cost_axes
-from evaluate.figures.style import PAPER, save_figure
-from evaluate.statistics import Summary, summarise_seeds
+from evaluate.figures.study import StudyPoint, curves, two_cost_axes
+from evaluate.figures.style import save_figure
 
 # Two seeds: y 50 and 70, mean 60, deviation 10·√2.
 TWO_SEEDS = [StudyPoint("high CV", 0.1, 50, 0), StudyPoint("high CV", 0.1, 70, 1)]
@@ -172,7 +171,9 @@ def test_two_panels_show_the_same_accuracy_against_two_costs() -> None:
     name = "high CV (n = 2)"
     assert coordinates(lines(left)[name]) == [[2, 60]]
     assert coordinates(lines(right)[name]) == [[12, 60]]
-    assert legend(figure) == [name]
+    assert legend(figure) == [name, "t = 0.1"]
+    assert not left.texts + right.texts
+    assert left.get_xlim() == right.get_xlim()
 
 
 def test_a_series_looks_the_same_in_both_panels() -> None:
@@ -183,11 +184,73 @@ def test_a_series_looks_the_same_in_both_panels() -> None:
         assert lines(left)[name].get_marker() == lines(right)[name].get_marker()
 
 
-def test_each_cost_axis_is_logarithmic_by_its_own_range() -> None:
+def test_a_setting_has_the_same_marker_in_all_series_and_no_other_setting_has_it() -> None:
+    points = [
+        StudyPoint(name, x + place, 50, 0, f"t = {x}")
+        for place, name in enumerate(("random", "high CV"))
+        for x in range(1, 21)
+    ]
+    figure = two_cost_axes(points, points, "GPU-hours", "y")
+    single = [line for line in figure.axes[0].lines if len(coordinates(line)) == 1]
+    looks = {
+        name: [(line.get_marker(), line.get_fillstyle()) for line in single[20 * n : 20 * n + 20]]
+        for n, name in enumerate(("random", "high CV"))
+    }
+    assert looks["random"] == looks["high CV"]
+    assert len(set(looks["random"])) == 20
+    assert legend(figure)[2:] == [f"t = {x}" for x in range(1, 21)]
+
+
+def test_runs_that_are_not_joined_are_labelled_at_their_points() -> None:
+    figure = two_cost_axes(TWO_COSTS, TWO_COSTS, "GPU-hours", "y", joined=False)
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["t = 0.1"]] * 2
+    assert legend(figure) == ["high CV (n = 2)"]
+
+
+@pytest.mark.parametrize("log_x", [False, True])
+def test_bars_at_the_same_x_are_drawn_next_to_each_other_around_it(log_x: bool) -> None:
+    points = [
+        StudyPoint(f"series {index}", x, 50 + index + seed, seed)
+        for index in range(3)
+        for x in ((10, 100) if index else (10, 40, 100))
+        for seed in range(2)
+    ]
+    axes = curves(points, "M", "y", log_x=log_x).axes[0]
+    first, *others = (np.asarray(line.get_xdata(), float) for line in lines(axes).values())
+    assert first[1] == pytest.approx(40)  # alone at its x
+    placed = np.array([first[[0, 2]], *others])
+    assert placed[1] == pytest.approx([10, 100])
+    scaled = np.log(placed) if log_x else placed
+    steps = np.diff(scaled, axis=0) / (scaled[1, 1] - scaled[1, 0])
+    assert steps == pytest.approx(np.full((2, 2), steps[0, 0]))
+    assert 0.01 < steps[0, 0] < 0.03
+    bars = [item for item in axes.containers if isinstance(item, ErrorbarContainer)]
+    drawn = [bar[2][1].get_segments()[0][0][0] for bar in bars]
+    assert drawn == pytest.approx(placed[:, 0].tolist())
+
+
+def test_points_without_bars_and_bars_alone_stay_at_their_x() -> None:
+    points = [*TWO_SEEDS, StudyPoint("random", 0.1, 40, 0)]
+    axes = curves(points, "t", "y").axes[0]
+    assert [coordinates(line)[0][0] for line in lines(axes).values()] == [0.1, 0.1]
+
+
+def test_bars_that_are_all_at_one_x_stay_near_it() -> None:
+    points = [*TWO_SEEDS, *(StudyPoint("random", 0.1, y, seed) for seed, y in enumerate((4, 5)))]
+    axes = curves(points, "t", "y").axes[0]
+    low, high = axes.get_xlim()
+    left, right = (coordinates(line)[0][0] for line in lines(axes).values())
+    assert (left + right) / 2 == pytest.approx(0.1)
+    assert 0 < right - left < (high - low) / 20
+
+
+def test_both_cost_axes_are_logarithmic_if_all_costs_span_a_wide_range() -> None:
     points = [StudyPoint("random", x, 50, 0) for x in (1, 20)]
     total = [StudyPoint("random", x, 50, 0) for x in (101, 120)]
     left, right = two_cost_axes(points, total, "GPU-hours", "y").axes
-    assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
+    assert (left.get_xscale(), right.get_xscale()) == ("log", "log")
+    left, right = two_cost_axes(total, total, "GPU-hours", "y").axes
+    assert (left.get_xscale(), right.get_xscale()) == ("linear", "linear")
 
 
 def test_nothing_of_two_panels_is_clipped(tmp_path: Path) -> None:
@@ -201,54 +264,11 @@ def test_nothing_of_two_panels_is_clipped(tmp_path: Path) -> None:
     assert_whole(figure, tmp_path / "costs.png")
 
 
-def test_rows_show_mean_and_interval_the_first_at_the_top() -> None:
-    figure = bars(
-        [("high CV", Summary(3, 5, 1, 2, 8)), ("k-center", Summary(3, -1, 1, -4, 2))], "x"
-    )
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["high CV", "k-center"]
-    assert axes.yaxis_inverted()
-    first, second = (item for item in axes.containers if isinstance(item, ErrorbarContainer))
-    assert first[0] is not None
-    assert second[0] is not None
-    assert (coordinates(first[0]), coordinates(second[0])) == ([[5, 0]], [[-1, 1]])
-    assert [item[2][0].get_segments()[0][:, 0].tolist() for item in (first, second)] == [
-        [2, 8],
-        [-4, 2],
-    ]
-    # The range drawn is 12: a digit behind the point tells a hundredth of it.
-    written = [text.get_text() for text in axes.child_axes[0].get_yticklabels()]
-    assert written == ["5.0 ± 1.0 (n = 3)", "−1.0 ± 1.0 (n = 3)"]
-
-
-def test_the_reference_is_a_dashed_line() -> None:
-    rows = [("high CV", Summary(3, 5, 1, 2, 8))]
-    dashed = [line for line in bars(rows, "x", 0.0).axes[0].lines if line.get_linestyle() == "--"]
-    assert [np.asarray(line.get_xdata()).tolist() for line in dashed] == [[0, 0]]
-    assert not [line for line in bars(rows, "x").axes[0].lines if line.get_linestyle() == "--"]
-
-
-def test_a_row_of_one_seed_is_hollow() -> None:
-    figure = bars([("high CV", summarise_seeds([5.0]))], "x")
-    assert legend(figure) == ["one seed"]
-    assert figure.axes[0].lines[0].get_markerfacecolor() == PAPER
-
-
-def test_nothing_of_bars_is_clipped(tmp_path: Path) -> None:
-    rows = [
-        (f"a setting with a name of some length, number {index}", Summary(3, index, 1, -9, 1234))
-        for index in range(12)
-    ]
-    assert_whole(bars(rows, "percentage points", 0.0), tmp_path / "bars.png")
-
-
 def test_nothing_to_draw_is_an_error() -> None:
     with pytest.raises(ValueError, match="no points"):
         curves([], "x", "y")
     with pytest.raises(ValueError, match="no points"):
         two_cost_axes(TWO_COSTS, [], "GPU-hours", "y")
-    with pytest.raises(ValueError, match="no rows"):
-        bars([], "x")
 
 
 @pytest.mark.parametrize(
