@@ -138,5 +138,5 @@ def count(counter: Counter, network: nn.Module, images: Tensor) -> float | None:
         warnings.simplefilter("ignore")
         try:
             return counter(copy.deepcopy(network).eval(), images)
-        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
+        except (RuntimeError, TypeError, ValueError, AttributeError, StopIteration):
             return None

@@ -5,7 +5,7 @@
 # to count a convolutional network. The import raises ModuleNotFoundError.
 # Seen: No module named 'transformers'.
 # Who meets it: whoever installs it to count an image network.
-# Here: docs/counting.md installs transformers beside it.
+# Here: benchmarks/counting.sh installs transformers beside it.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

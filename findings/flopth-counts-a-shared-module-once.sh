@@ -6,7 +6,7 @@
 # Seen: a 1x1 convolution of 1,024 multiply-adds, called twice: 1,024; torch's counter: 2,048.
 # Who meets it: whoever counts networks with shared weights: weight-sharing cells, recurrent
 # blocks, a head applied to several scales.
-# Here: networks share no modules; docs/counting.md has flopth's counts beside the others.
+# Here: networks share no modules; benchmarks/counting.sh counts with flopth beside the others.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

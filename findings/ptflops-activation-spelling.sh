@@ -6,7 +6,7 @@
 # Seen: a 1x1 convolution of 1,024 multiply-adds and a ReLU of 256 values: 1,536, 1,280 and 1,024.
 # Who meets it: whoever compares a network with its published count, or with the same network
 # written in another style.
-# Here: docs/counting.md compares counters on the same networks.
+# Here: benchmarks/counting.sh counts the same networks with each counter.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

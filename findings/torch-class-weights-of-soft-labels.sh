@@ -6,7 +6,8 @@
 # Seen: classes 0, 1, 2, 0 with weights 1, 2, 3: the one-hot loss is 7/4 of the other.
 # Who meets it: whoever adds CutMix or label smoothing by probabilities to a training with class
 # weights: the loss, and so the effective learning rate and weight decay, change with the batch.
-# Here: the loss takes no class weights.
+# Here: the sum is divided by the number of images for both
+# (classification/training/class_balance.py).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
