@@ -1,4 +1,4 @@
-"""A contest of architectures: brief, equal training in rounds, in which the best go on.
+"""A contest of architectures: brief, equal training in rounds that only the best survive.
 
 Successive halving (Jamieson & Talwalkar 2016): after each round the share with the highest
 held-out accuracy is kept, and trains longer in the next. Test images are not used.

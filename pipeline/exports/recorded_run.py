@@ -51,7 +51,7 @@ class RecordedRun:
         if artifact is None:
             raise ArtifactError(
                 f"{self.config.name}: the run has no {stage} yet; "
-                f"resume with: python run_pipeline.py run {self.folder.config_path}"
+                f"resume with: {self.folder.run_command(self.store.root)}"
             )
         return artifact
 

@@ -53,11 +53,14 @@ def write_subset_report(
     """Write report.md with PNG figures, report.html and results.json into the run's report; return
     the results.
     """
+    from subsample.selection import Subset  # slow to import
+
     folder = run.report
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
     results |= describe_start_up(run)
-    results["classes"] = collect_classes(artifacts["probe"], data, config.probed)
+    kept = Subset.load(artifacts["subset"].path / SUBSET).indices
+    results["classes"] = collect_classes(artifacts["probe"], data.with_train(kept), config.probed)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"

@@ -78,9 +78,9 @@ def test_a_run_without_its_network_yet_is_refused(
     form: str, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert place.export(form, tmp_path / "out.onnx") == 2
-    assert "tiny: the run has no retrain yet; resume with: python run_pipeline.py run" in refusal(
-        capsys
-    )
+    message = refusal(capsys)
+    assert "tiny: the run has no retrain yet; resume with: python run_pipeline.py run" in message
+    assert f"--runs {place.folder / 'runs'} --artifacts {place.folder / 'artifacts'}" in message
     assert list(tmp_path.iterdir()) == []
 
 

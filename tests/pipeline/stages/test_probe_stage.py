@@ -70,6 +70,7 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
         *("checksum", "classes", "start_up"),
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
+    assert results["classes"]["training_images"] == [12, 12, 12]
     assert set(results["subset"]) == {
         "measure",
         "fraction",
