@@ -52,7 +52,11 @@ def break_even_lines(before: float, one: float, full: float, searches: int, unit
     last = max(3, 2 * searches)
     factor, shown = cost_scale(full * last, unit)
     axes.axvspan(
-        searches, last, color=BAND, lw=0, label=f"subset cheaper: from {searches} searches"
+        searches,
+        last,
+        color=BAND,
+        lw=0,
+        label=f"subset cheaper: from {searches} search{'' if searches == 1 else 'es'}",
     )
     for label, start, slope, colour, line in (
         ("on the subset, including its cost", before, one, PALETTE[0], "-"),

@@ -100,10 +100,13 @@ def draw_subset(
 def _draw_visibility(folder: Path, config: PipelineConfig, data: ImageDataset) -> Picture:
     """Draw how often each pixel of a scored image is seen in its mixes."""
     found = measure_visibility(data.in_memory().images, config.scores, config.seed)
+    smallest, mean, largest, middle = (
+        f"{100 * share:.0f}" for share in (found.smallest, found.mean, found.largest, found.middle)
+    )
     title = (
-        f"Pixels of the scored image that its mixes show: {100 * found.mean:.0f} % on average "
-        f"({100 * found.smallest:.0f} to {100 * found.largest:.0f} %), "
-        f"{100 * found.middle:.0f} % in the middle"
+        f"Pixels of the scored image that its mixes show: {mean} %"
+        + (f" on average ({smallest} to {largest} %)" if smallest != largest else "")
+        + f", {middle} % in the middle"
     )
     words = f"{title}; over {found.mixes:,} mixes. Darker pixels are seen more often."
     return Picture.save(folder, "visibility", visibility_map(found.seen.numpy()), title, words)
