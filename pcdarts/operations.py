@@ -87,8 +87,8 @@ class FactorizedReduce(nn.Module):
 def _halve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     """Apply a 1×1 convolution with stride 2.
 
-    For few channels, use stride 1 on every other pixel: the gradient with stride 2 writes out of
-    bounds on a CPU with one thread (torch 2.12, oneDNN; seen below 8 channels).
+    For few channels, take every other pixel first: the gradient of a kind of small convolution
+    corrupted memory on a CPU (torch 2.12.1).
     """
     if convolution.in_channels >= _ENOUGH_CHANNELS:
         return convolution(maps)
