@@ -100,7 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         one, many = Path(name) / "one", Path(name) / "many"
         alone = run(one, given.epochs, kill=False)
-        parts = []
+        parts: list[dict[str, Any]] = []
         while len(parts) < given.kills and (not parts or parts[-1]["status"]):
             parts.append(run(many, given.epochs, kill=True))
         parts.append(run(many, given.epochs, kill=False))
