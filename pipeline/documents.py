@@ -1,5 +1,7 @@
 """YAML documents: their values, and the line of each, for error messages."""
 
+import copy
+import functools
 import re
 import reprlib
 import unicodedata
@@ -49,7 +51,7 @@ class Document:
             check_values(values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
-        return cls(path, values, root)
+        return cls(path, copy.deepcopy(values), root)
 
     def line(self, *location: str | int) -> int:
         """Return the line, from 1, of the value at these keys and positions, or of its parent."""
@@ -77,7 +79,7 @@ class Document:
 
 def parse_value(text: str) -> Any:
     """Parse one YAML value. Raises yaml.YAMLError."""
-    return _parse(text)[1]
+    return copy.deepcopy(_parse(text)[1])
 
 
 def dump_values(values: Mapping[str, Any]) -> str:
@@ -111,8 +113,12 @@ def kind_of(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
+@functools.lru_cache(maxsize=256)  # each trial of a study reads the same files
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """Parse a text to node and value, both None if it is empty. Raises yaml.YAMLError."""
+    """Parse a text to node and value, both None if it is empty. Raises yaml.YAMLError.
+
+    Both are shared by all who parse the same text: not to be changed.
+    """
     try:
         loader = _StrictLoader(text)
         try:

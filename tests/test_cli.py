@@ -312,7 +312,9 @@ def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
     assert kept == {"mean": of_run["mean"], "std": of_run["std"]}
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", "SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.long)]
+)
 def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finished, tmp_path, name):
     """A signal during the search; then the same command again; then the same bytes."""
     (tmp_path / "tiny.yaml").write_text(TINY)

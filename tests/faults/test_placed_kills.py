@@ -55,7 +55,7 @@ def test_a_kill_while_an_artifact_is_published_loses_and_doubles_nothing(referen
     places = points(reference, tmp_path / "points", "subset", torn)
     changes = list(places.values())
     first = next(i for i, each in enumerate(changes) if ".artifact.json" in each)
-    for place in list(places)[first:]:
+    for place in list(places)[first::2]:  # every second one; the long test has all
         kill_at(place, "subset", reference, tmp_path / "killed")
 
 

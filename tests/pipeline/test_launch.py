@@ -153,8 +153,12 @@ def test_what_is_made_by_one_is_reused_by_several(runs):
             [["run", "config.yaml"], ["run", "config.yaml", "--set", "scorer.epochs=3"]],
             "scorer.epochs: found 1 in process 0 and 3 in process 1",
         ),
-        ([["run", "config.yaml", "--set", "scorer.batch_size=31"]] * 2, "scorer.batch_size"),
-        ([["run", "absent.yaml"]] * 2, "absent.yaml"),
+        pytest.param(
+            [["run", "config.yaml", "--set", "scorer.batch_size=31"]] * 2,
+            "scorer.batch_size",
+            marks=pytest.mark.long,
+        ),
+        pytest.param([["run", "absent.yaml"]] * 2, "absent.yaml", marks=pytest.mark.long),
         ([["sweep", "study.yaml"]] * 2, "torchrun: found 'sweep' in 2 processes"),
     ],
 )
