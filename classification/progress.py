@@ -1,6 +1,9 @@
 """Callbacks through which long work reports progress and messages."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+Spent = Callable[[str, float], None]  # a named part of the work, and the seconds it took
 
 
 class Progress(Protocol):
@@ -16,3 +19,7 @@ def silent(done: int, total: int, unit: str, **metrics: float) -> None:
 
 def silent_log(message: str) -> None:
     """Drop a message."""
+
+
+def unrecorded(part: str, seconds: float) -> None:
+    """Drop the seconds of a part of the work."""

@@ -28,6 +28,7 @@ from classification.training.step_checkpoints import StepCheckpoints, resume
 from classification.training.trainer import to_device
 from pcdarts.architect import Architect
 from pcdarts.genotype import Genotype, entropy, skip_connections
+from pcdarts.pruning import Pruning
 from pcdarts.search_config import SearchConfig, SupernetConfig
 from pcdarts.search_warnings import search_warnings, share_entropy
 from pcdarts.steps import SearchSteps
@@ -45,6 +46,7 @@ def search(
     workspace: Workspace,
     device: torch.device,
     warm_start: State | None = None,
+    indices: Sequence[Tensor] | None = None,
 ) -> Genotype:
     """Search on two parts of a dataset, in memory or in files; the first trains the weights, the
     second α and β (see `halve`). An epoch is one pass over the first part, with as many batches of
@@ -52,6 +54,10 @@ def search(
 
     `warm_start` is the result of `warm_up`, `model` and `optimizer`: the search starts from it and
     skips its own warm-up epochs.
+
+    With `config.pruning` both parts lose images after some epochs, and `pruning.json` lists those
+    that each round kept, as `indices` of the parts' images in the training split (by default their
+    places in the parts). The metrics rows then have the images of both parts in the epoch.
 
     Resumes from the workspace. Each epoch adds a checkpoint and a metrics row: epoch (from 1),
     warmup, loss in nats and accuracy over the weight part, architecture_loss (None in the warm-up),
@@ -73,29 +79,47 @@ def search(
         config.precision,
         config.architecture_gradient_clip,
     )
-    loaders = [part.loader(config.batch_size, device, training=True, world=world) for part in parts]
+    pruning = None
+    if config.pruning is not None:
+        indices = indices or [torch.arange(len(part)) for part in parts]
+        normalization = augmentation.normalization
+        pruning = Pruning(
+            config.pruning, parts, indices, normalization, num_classes, seed, workspace
+        )
+    position = resume(workspace)
+    if pruning is not None and position.state:
+        pruning.load_state(position.state["pruning"])
+    used = parts if pruning is None else pruning.parts
+    loaders = [part.loader(config.batch_size, device, training=True, world=world) for part in used]
     optimizer = make_weight_optimizer(model, config)
     steps = SearchSteps(architect, optimizer, loaders, augmentation, config.gradient_clip)
-    position = resume(workspace)
     if start := position.state or warm_start:
         steps.load_state(start)
+
+    def state() -> State:
+        return steps.state() | ({} if pruning is None else {"pruning": pruning.state()})
+
     skipped = 0 if warm_start is None else config.warmup_epochs
     checkpoints = StepCheckpoints(
         workspace,
         position,
         config.checkpoint_steps,
-        steps.state,
+        state,
         steps.totals,
         steps.generators,
         first_epoch=skipped,
     )
-    runs = replayed(
-        [steps.architecture, steps.weights],
-        config.cuda_graph if world.alone else "off",
-        device,
-        steps.generators,
-        workspace.log,
-    )
+
+    def captured() -> list[Step]:
+        return replayed(
+            [steps.architecture, steps.weights],
+            config.cuda_graph if world.alone else "off",
+            device,
+            steps.generators,
+            workspace.log,
+        )
+
+    runs = captured()
     schedule, rows = config.make_schedule(), workspace.rows()
     guessing = share_entropy(parts[0].labels)
     for epoch in range(skipped + position.epochs, config.epochs):
@@ -104,14 +128,24 @@ def search(
         metrics = _train_epoch(steps, runs, loaders, config, epoch, seed, checkpoints)
         warmup = epoch < config.warmup_epochs
         row = {"epoch": epoch + 1, "warmup": warmup} | metrics | _describe(model)
+        if pruning is not None:
+            row["images"] = [loader.num_images for loader in loaders]
         rows.append(row)
         row["warnings"] = search_warnings(rows, guessing)
-        workspace.save(epoch + 1 - skipped, steps.state(), row)
         images = loaders[0].num_images - done * config.batch_size
+        if pruning is not None and pruning.finish_epoch(epoch + 1, model, config):
+            loaders[:] = [
+                part.loader(config.batch_size, device, training=True, world=world)
+                for part in pruning.parts
+            ]
+            runs = captured()  # a captured step loads from the images that it was captured with
+        workspace.save(epoch + 1 - skipped, state(), row)
         rate = images / (time.perf_counter() - started)
         shown = {key: metrics[key] for key in ("loss", "accuracy")}
         total = config.epochs - skipped
         workspace.progress(epoch + 1 - skipped, total, "epoch", **shown, images_per_second=rate)
+    if pruning is not None:
+        pruning.save()
     return model.genotype()
 
 
@@ -138,8 +172,13 @@ def make_weight_optimizer(model: Supernet, config: SupernetConfig) -> torch.opti
 
 def halve(images: Images, seed: int) -> tuple[Images, Images]:
     """Split `images` into the two parts of a search by default: see `split_halves`."""
-    first, second = split_halves(images.labels, make_generator(seed, "search-halves"))
+    first, second = halves(images.labels, seed)
     return images.take(first), images.take(second)
+
+
+def halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the places of the images of both halves."""
+    return split_halves(labels, make_generator(seed, "search-halves"))
 
 
 def _train_epoch(

@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from classification.acceleration import GraphMode, Precision
 from classification.errors import ConfigError
-from classification.settings import WITHOUT_EFFECT, shorten_warm_ups
+from classification.settings import ADDED_LATER, WITHOUT_EFFECT, shorten_warm_ups
 from classification.training.schedules import Schedule, cosine_decay
 from pcdarts.network_kind import NetworkKind, smallest_network_input
+from pcdarts.pruning_config import PruningConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,6 +125,18 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
         json_schema_extra=WITHOUT_EFFECT,
     )
 
+    pruning: PruningConfig | None = Field(
+        None,
+        description="images that both halves drop during the search; none: all are kept",
+        json_schema_extra=ADDED_LATER,
+    )
+
+    @model_validator(mode="after")
+    def _pruned_in_time(self) -> Self:
+        if self.pruning is not None:
+            self.pruning.check(self.epochs)
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
@@ -148,6 +161,7 @@ def check_search(
     """
     if architecture_labels is None:
         _check_halves(labels, config)
+        _check_pruned(config, *[labels.bincount() // 2] * 2)
     else:
         for kind, part, key in (
             ("for the weights", labels, "subset.fraction"),
@@ -158,6 +172,7 @@ def check_search(
                     f"search.batch_size: {config.batch_size} exceeds the {len(part)} images {kind} "
                     f"({key}); allowed: at most {len(part)}"
                 )
+        _check_pruned(config, labels.bincount(), architecture_labels.bincount())
     check_image_size(config, image_size)
 
 
@@ -185,3 +200,19 @@ def _check_halves(labels: Tensor, config: SearchConfig) -> None:
             f"search.batch_size: {config.batch_size} exceeds a search half of {half} images; "
             f"allowed: at most {half}"
         )
+
+
+def _check_pruned(config: SearchConfig, *classes: Tensor) -> None:
+    """Raise ConfigError if the last round leaves less than a batch. `classes`: images by class."""
+    pruning = config.pruning
+    if pruning is None:
+        return
+    for kind, counts in zip(("the weights", "α and β"), classes, strict=True):
+        left = sum(pruning.kept_of(n, pruning.rounds) for n in counts.tolist() if n)
+        if left < config.batch_size:
+            raise ConfigError(
+                f"search.pruning.final_fraction: {pruning.final_fraction} of the "
+                f"{int(counts.sum())} images for {kind} leaves {left}, less than a batch "
+                f"(search.batch_size: {config.batch_size}); allowed: a larger "
+                "fraction or a smaller batch"
+            )

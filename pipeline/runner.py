@@ -236,6 +236,7 @@ class Runner:
             context = self._context(
                 name, artifacts, work, _All(stopwatch, show, partial(self.watch, name, work))
             )
+            context.workspace.spent = stopwatch.spent
             try:
                 with self._together(name):
                     self.stages[name].run(context)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from classification.errors import ArtifactError
 from classification.persistence.storage import storing, write_atomically
-from classification.progress import Progress, silent, silent_log
+from classification.progress import Progress, Spent, silent, silent_log, unrecorded
 from classification.world import ALONE, World
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Workspace:
 
     A damaged checkpoint is logged and the one before it used. Long steps can be saved in parts.
     Each process of a `world` has a separate directory; all resume from the first one's checkpoint.
+    `spent` takes what a named part of the work took, in seconds, for the ledger.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Workspace:
     ) -> None:
         self.directory = directory
         self.progress, self.log, self.world = progress, log, world
+        self.spent: Spent = unrecorded
         self._lines: list[str] = []  # of the metrics file
         directory.mkdir(parents=True, exist_ok=True)
 

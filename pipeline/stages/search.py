@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from classification.acceleration import check_acceleration
 from classification.config import SUPERNET
 from classification.data.config import AugmentationSettings
+from classification.errors import ConfigError
 from evaluate.contest_config import MAX_RESTARTS
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
@@ -35,7 +36,8 @@ class SearchSettings(StageSettings):
 
 
 def run(context: Context[SearchSettings]) -> None:
-    """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch).
+    """Data, subset → genotype.json, metrics.jsonl (α, β and genotype of every epoch), and with
+    pruning pruning.json (the images that each round kept).
 
     If the scorer is the supernet, the search continues after its warm-up.
     """
@@ -44,21 +46,22 @@ def run(context: Context[SearchSettings]) -> None:
     from classification.data.augmentation import ColourJitter
     from classification.persistence.checkpoint import load_checkpoint
     from classification.persistence.workspace import read_metrics
-    from pcdarts.search import halve, search
+    from pcdarts.search import halves, search
     from subsample.selection import Subset
 
     settings, data = context.settings, context.datasets["data"]
     subset = Subset.load(context.input("subset", SUBSET))
     subset.check_against(data.content_hash, len(data.train))
     train = data.with_jitter(ColourJitter(settings.search.colour_jitter)).train
-    images = train.take(torch.tensor(subset.indices))
+    first = torch.tensor(subset.indices)
     if subset.architecture_indices is None:
-        parts = halve(images, settings.seed)
+        indices = [first[half] for half in halves(train.labels.cpu()[first], settings.seed)]
     else:
-        parts = images, train.take(torch.tensor(subset.architecture_indices))
+        indices = [first, torch.tensor(subset.architecture_indices)]
+    weights, architecture = (train.take(part) for part in indices)
     warm = "scorer" in context.inputs
     genotype = search(
-        parts,
+        (weights, architecture),
         data.num_classes,
         data.augmentation(),
         settings.search,
@@ -66,6 +69,7 @@ def run(context: Context[SearchSettings]) -> None:
         context.workspace,
         context.device,
         load_checkpoint(context.input("scorer", WARM_START)) if warm else None,
+        indices,
     )
     for warning in read_metrics(context.workspace.directory)[-1]["warnings"]:
         context.log(f"warning: {warning}")
@@ -92,6 +96,14 @@ def check(
 
     search, data = config.search, datasets["data"]
     check_acceleration("search", search.precision, search.cuda_graph, device)
+    if search.pruning is not None and config.scorer.model == SUPERNET:
+        first = min([*search.pruning.observed_epochs, *search.pruning.round_epochs])
+        if first <= search.warmup_epochs:
+            raise ConfigError(
+                f"search.pruning.after_epochs: epoch {first} is observed or pruned, but with "
+                f"scorer.model supernet the search begins after epoch {search.warmup_epochs}; "
+                "allowed: later epochs"
+            )
     labels = data.train.labels
     if config.subset.indices is None:
         check_selection(labels.numpy(), config.subset, data.classes)

@@ -7,8 +7,8 @@ Reports compute costs from these lines only.
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -27,7 +27,7 @@ Outcome = Literal["done", "interrupted", "failed", "killed"]
 class Attempt:
     """One attempt at a stage. `seconds` is the wall-clock time for which it held `devices`, GPUs or
     processes on a CPU, each of these with `threads` threads; `started` is a timestamp that only
-    identifies the attempt."""
+    identifies the attempt. `parts` are the seconds of named parts of it, such as pruning rounds."""
 
     stage: str
     fingerprint: str
@@ -44,6 +44,7 @@ class Attempt:
     peak_memory_bytes: int = 0
     software: str = ""
     threads: int = 1
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Attempt":

@@ -53,6 +53,13 @@ class Stopwatch:
         with self._lock:
             self._attempt = replace(self._attempt, done=done, total=total, unit=unit)
 
+    def spent(self, part: str, seconds: float) -> None:
+        """Add the seconds of a named part of the work."""
+        with self._lock:
+            before = self._attempt.parts
+            parts = {**before, part: before.get(part, 0.0) + seconds}
+            self._attempt = replace(self._attempt, parts=parts)
+
     def stop(self, outcome: Outcome) -> Attempt:
         """Stop the clock and leave the record in the folder for `record_attempt`."""
         self._stop.set()

@@ -1,0 +1,86 @@
+"""Settings of pruning: the images that a search drops while it runs, and when."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class PruningConfig(BaseModel, frozen=True, extra="forbid"):
+    """Images that the search drops while it runs: after some epochs and in several rounds, down to
+    a part of them. In the spirit of Bi-level Data Pruning (Tu et al. 2023)."""
+
+    by: Literal["dynamics", "random"] = Field(
+        "dynamics",
+        description="which images are dropped: those whose predictions by the supernet change "
+        "least from epoch to epoch, or random ones, the control",
+    )
+    predictions: Literal["plain", "mixes"] = Field(
+        "plain",
+        description="images whose predictions are observed: as they are, or each under a random "
+        "DCutMix of 5 images per epoch; only with by: dynamics",
+    )
+    observations: int = Field(
+        2,
+        ge=2,
+        description="epochs before each round, after which the predictions are observed; only "
+        "with by: dynamics",
+    )
+    after_epochs: int = Field(5, gt=0, description="epochs before the first round, e")
+    every_epochs: int = Field(5, gt=0, description="epochs from round to round, p")
+    rounds: int = Field(
+        3, gt=0, description="rounds; each keeps the same share of the images that it finds"
+    )
+    final_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of each class that is left after the last round"
+    )
+
+    @property
+    def by_dynamics(self) -> bool:
+        """Whether predictions are observed."""
+        return self.by == "dynamics"
+
+    @property
+    def round_epochs(self) -> list[int]:
+        """Epochs, from 1, after which a round drops images."""
+        return [self.after_epochs + number * self.every_epochs for number in range(self.rounds)]
+
+    @property
+    def observed_epochs(self) -> dict[int, int]:
+        """Epochs, from 1, after which predictions are observed, and for which round, from 1."""
+        if not self.by_dynamics:
+            return {}
+        return {
+            epoch: number
+            for number, last in enumerate(self.round_epochs, 1)
+            for epoch in range(last - self.observations + 1, last + 1)
+        }
+
+    def fraction_after(self, epochs: int) -> float:
+        """Return the part of each class that is left after `epochs` epochs."""
+        done = sum(epoch <= epochs for epoch in self.round_epochs)
+        return self.final_fraction ** (done / self.rounds)
+
+    def kept_of(self, images: int, number: int) -> int:
+        """Return how many of `images` images of a class are left after round `number`, from 1."""
+        return max(1, round(images * self.final_fraction ** (number / self.rounds)))
+
+    def check(self, epochs: int) -> None:
+        """Raise ValueError if the schedule does not fit into a search of `epochs` epochs."""
+        last = self.round_epochs[-1]
+        if last >= epochs:
+            raise ValueError(
+                f"pruning: the last of {self.rounds} rounds is after epoch {last}; allowed: before "
+                f"the last epoch ({epochs})"
+            )
+        if not self.by_dynamics:
+            return
+        between = (
+            self.after_epochs if self.rounds == 1 else min(self.after_epochs, self.every_epochs)
+        )
+        if self.observations > between:
+            raise ValueError(
+                f"pruning: {self.observations} observations do not fit before each round; allowed: "
+                f"2 to {between}, and at least 2 epochs before and between the rounds"
+            )
