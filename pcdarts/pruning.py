@@ -25,11 +25,10 @@ from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator
 from classification.training.trainer import evaluating
-from pcdarts.pruning_config import PruningConfig
+from pcdarts.pruning_config import PRUNING, PruningConfig
 from pcdarts.search_config import SearchConfig
 from pcdarts.supernet import Supernet
 
-PRUNING = "pruning.json"
 _PARTS = ("weights", "architecture")
 _BATCH = 512
 

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+PRUNING = "pruning.json"
+"""The file of a search that lists the images that each round kept."""
+
 
 class PruningConfig(BaseModel, frozen=True, extra="forbid"):
     """Images that the search drops while it runs: after some epochs and in several rounds, down to
@@ -19,13 +22,13 @@ class PruningConfig(BaseModel, frozen=True, extra="forbid"):
     predictions: Literal["plain", "mixes"] = Field(
         "plain",
         description="images whose predictions are observed: as they are, or each under a random "
-        "DCutMix of 5 images per epoch; only with by: dynamics",
+        "DCutMix of 5 images per epoch; not used with by: random",
     )
     observations: int = Field(
         2,
         ge=2,
-        description="epochs before each round, after which the predictions are observed; only "
-        "with by: dynamics",
+        description="epochs before each round, after which the predictions are observed; not "
+        "used with by: random",
     )
     after_epochs: int = Field(5, gt=0, description="epochs before the first round, e")
     every_epochs: int = Field(5, gt=0, description="epochs from round to round, p")

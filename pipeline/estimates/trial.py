@@ -13,6 +13,7 @@ from typing import Any
 from classification.config import SUPERNET, ClassifierConfig
 from classification.persistence.workspace import Workspace
 from evaluate.retrain_config import RetrainConfig
+from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig
 from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
 from pipeline.graph import Context
@@ -34,11 +35,18 @@ _TRAININGS: dict[str, Callable[[PipelineConfig], RetrainConfig]] = {
 @dataclass(frozen=True)
 class Epochs:
     """A stage's number of epochs of a kind, how many of them are followed by a test, and the number
-    of checkpoints written within one."""
+    of checkpoints written within one. `sizes`: the work of each relative to one on all images, if
+    they differ."""
 
     number: int
     tested: int = 0
     checkpoints: int = 0
+    sizes: tuple[float, ...] = ()
+
+    @property
+    def passes(self) -> float:
+        """The work of all of them, in epochs on all images."""
+        return sum(self.sizes) if self.sizes else self.number
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,8 @@ def _seconds_of(group: Sequence[Epoch], kind: Epochs) -> float:
     seen = sum(p.seen for p in settling.passes if not p.training)
     share += testing * seen / whole_tests if whole_tests else 0.0
     start = max(0.0, settling.seconds - share - rest)
-    each = training + rest * (1 + kind.checkpoints)
-    return start + kind.number * each + kind.tested * testing
+    saving = kind.number * rest * (1 + kind.checkpoints)
+    return start + kind.passes * training + saving + kind.tested * testing
 
 
 def _all_seconds(epoch: Epoch, training: bool) -> float:
@@ -151,7 +159,8 @@ def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:
     for kind in kinds:
         number = max(0, kind.number - done)
         done -= kind.number - number
-        left.append(replace(kind, number=number, tested=round(kind.tested * number / kind.number)))
+        tested, sizes = round(kind.tested * number / kind.number), kind.sizes
+        left.append(replace(kind, number=number, tested=tested, sizes=sizes[len(sizes) - number :]))
     return left
 
 
@@ -168,8 +177,11 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     search = config.search
     if stage in SEARCHES:
         within = _within(steps, search.checkpoint_steps)
-        full = Epochs(search.epochs - search.warmup_epochs, checkpoints=within)
-        warm = Epochs(search.warmup_epochs, checkpoints=within)
+        warmup, epochs = search.warmup_epochs, search.epochs
+        full = Epochs(
+            epochs - warmup, checkpoints=within, sizes=_sizes(search, range(warmup, epochs))
+        )
+        warm = Epochs(warmup, checkpoints=within, sizes=_sizes(search, range(warmup)))
         warm_up = [warm] if _warms_up(config) else []
         return [*warm_up, full]
     if stage in _TRAININGS:
@@ -187,6 +199,22 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     return [Epochs(epochs, tested, _within(steps, trained.checkpoint_steps))]
 
 
+def _sizes(search: SearchConfig, epochs: range) -> tuple[float, ...]:
+    """Return the work of the epochs, from 0, of a search that drops images, relative to its first.
+
+    An observation is a forward pass over both halves, and a backward pass is taken to cost two
+    forward ones: a warm-up epoch is three passes over one half, a later one three over each.
+    """
+    if search.pruning is None:
+        return ()
+    sizes = []
+    for epoch in epochs:
+        observed = epoch + 1 in search.pruning.observed_epochs
+        beside = (2 / 3 if epoch < search.warmup_epochs else 1 / 3) if observed else 0.0
+        sizes.append(search.pruning.fraction_after(epoch) * (1 + beside))
+    return tuple(sizes)
+
+
 def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate. The
     training of the architectures of a ranking or a contest is in `retrain`.
@@ -201,6 +229,7 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
         "epochs": warm + _GROUP,
         "rate_warmup_epochs": 0,
         "checkpoint_steps": None,
+        "pruning": None,
     }
     brief: dict[str, object] = {}
     if stage in SEARCHES or of_warm_up:

@@ -29,6 +29,7 @@ from pipeline.reports.page import (
     write_page,
 )
 from pipeline.reports.picture import Picture, draw_costs
+from pipeline.reports.pruning import collect_pruning, show_pruning
 from pipeline.reports.results import (
     MADE_ELSEWHERE,
     SELECTION,
@@ -74,6 +75,8 @@ def write_report(
     if "contest" in artifacts:
         contest = collect_contest(artifacts["contest"], store, config.seed)
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
+    if config.search.pruning is not None:
+        results["pruning"] = collect_pruning(artifacts["search"], config.search.pruning, store)
     results["classes"] = collect_classes(artifacts["retrain"], datasets["target"], config.retrain)
     results["scorer"] = collect_scorer(config, datasets, artifacts, results["cost"])
     results["network"]["footprint"] = collect_footprint(
@@ -94,6 +97,7 @@ def write_report(
     summary["scorer"] = compare_with_scorer(results)
     summary["classes"] = show_classes(folder, artifacts["retrain"], results["classes"])
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
+    summary["pruning"] = show_pruning(results)
     summary["contest"] = _show_contest(folder, results)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)

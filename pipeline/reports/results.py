@@ -171,13 +171,15 @@ def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint
             f"{results['name']}: ran on CPU and GPU, whose hours cannot be added; allowed: runs on "
             "one kind of device"
         )
+    pruned = results.get("pruning")
+    dropped = f", {pruned['by']} pruning to {pruned['final_fraction']:g}" if pruned else ""
     unknown = ", without the choice" if subset.get("made_elsewhere") and axis == "total" else ""
     return StudyPoint(
         series=SERIES.get(subset["measure"], subset["measure"]),
         x=float(hours),
         y=100 - float(results["accuracy"]["top1_error_last"]),
         seed=number,
-        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs{unknown}",
+        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs{dropped}{unknown}",
     )
 
 
@@ -225,7 +227,10 @@ def _break_even(
 ) -> dict[str, Any]:
     """Return the break-even of the subset, compared with searches on all images."""
     if config.subset.measure == "full":
-        return {"break_even_searches": None, "break_even_basis": "this is the full-data search"}
+        basis = "this is the full-data search"
+        if config.search.pruning is not None:
+            basis = "the search begins on all images and drops some itself"
+        return {"break_even_searches": None, "break_even_basis": basis}
     if config.subset.made_elsewhere:
         return {"break_even_searches": None, "break_even_basis": MADE_ELSEWHERE}
     warm_up = _warm_up_cost(config, costs)

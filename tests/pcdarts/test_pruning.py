@@ -13,8 +13,8 @@ from classification.data.transforms import Augmentation, Normalization
 from classification.errors import ConfigError
 from classification.persistence.workspace import METRICS, Workspace, read_metrics
 from pcdarts.genotype import Genotype
-from pcdarts.pruning import PRUNING, Pruning, most_telling, variability
-from pcdarts.pruning_config import PruningConfig
+from pcdarts.pruning import Pruning, most_telling, variability
+from pcdarts.pruning_config import PRUNING, PruningConfig
 from pcdarts.search import build_supernet, halves, search
 from pcdarts.search_config import SearchConfig, check_search
 

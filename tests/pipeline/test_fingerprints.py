@@ -133,6 +133,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "contest": {"target": other, "contest": contest | {"training": {"mixing": dcutmix}}},
         "contest, cutout": {"contest": contest | {"training": {"mixing": cutout}}},
         "imagenet": {"search": {"network": "imagenet"}, "retrain": {"network": "imagenet"}},
+        "pruned": {"search": {"pruning": {}}},
         "given": {"genotype": "darts_v1"},
         "budget": {"budget": {"parameters": 90, "multiply_adds": 90, "latency": "5ms"}},
         "held out": {"data": held_out, "target": held_out},

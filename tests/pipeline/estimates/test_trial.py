@@ -117,6 +117,24 @@ def test_epochs_of_the_stages():
     assert brief_config("search", made).search.checkpoint_steps is None
 
 
+def test_epochs_of_a_search_that_drops_images_are_shorter():
+    pruning = {"after_epochs": 2, "every_epochs": 2, "rounds": 2, "final_fraction": 0.25}
+    made = config(search={"epochs": 6, "warmup_epochs": 3, "pruning": pruning})
+    warm, full = kinds_of_epochs("search", made, 9)
+    # Half of the images after epoch 2, a quarter after 4; epochs 1 to 4 are observed, which adds
+    # two passes to the three of a warm-up epoch, and to the six of a later one.
+    assert warm.sizes == pytest.approx((5 / 3, 5 / 3, 0.5 * 5 / 3))
+    assert full.sizes == pytest.approx((0.5 * 4 / 3, 0.25, 0.25))
+    assert [left.sizes for left in remaining([warm, full], 4)] == [(), full.sizes[1:]]
+    assert brief_config("search", made).search.pruning is None
+    # 20 s of training in an epoch on all images, and 0.5 s beside it.
+    trial = Trial((*group(2.0), *group(2.0)), finish=0.0)
+    expected = 20 * sum(warm.sizes + full.sizes) + 6 * 0.5
+    assert trial.seconds([warm, full]) == pytest.approx(expected)
+    made = config(search={"epochs": 6, "pruning": pruning | {"by": "random"}, "warmup_epochs": 0})
+    assert kinds_of_epochs("search", made, 9)[0].sizes == (1, 1, 0.5, 0.5, 0.25, 0.25)
+
+
 def test_a_supernet_as_scorer_takes_the_warm_up_from_the_search():
     made = config(scorer={"model": "supernet"}, search={"epochs": 50, "warmup_epochs": 15})
     assert kinds_of_epochs("scorer", made, 9) == [Epochs(15, tested=15)]

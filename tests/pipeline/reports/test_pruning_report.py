@@ -1,0 +1,68 @@
+"""A run whose search drops images: its artifact, ledger and report."""
+
+import json
+
+import pytest
+
+from classification.settings import effective_settings
+from pcdarts.search_config import SearchConfig
+from pipeline.store.ledger import Ledger
+from tests.tiny import Place
+
+PRUNING = "{after_epochs: 2, rounds: 1, final_fraction: 0.5}"
+QUICK = (
+    "subset={measure: random, fraction: 0.5}",  # 12 images of each of 3 classes
+    "search={epochs: 4, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 9}",
+    f"search.pruning={PRUNING}",
+    "retrain.epochs=1",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    made = Place(tmp_path_factory.mktemp("pruned"))
+    assert made.run(*QUICK) == 0
+    return made
+
+
+def test_the_artifact_has_the_kept_images_of_every_round(place):
+    subset = json.loads((place.artifact("subset") / "subset.json").read_text())["indices"]
+    found = json.loads((place.artifact("search") / "pruning.json").read_text())
+    assert found["images"] == [18, 18]
+    (kept,) = (each["kept"] for each in found["rounds"])
+    assert [len(kept[name]) for name in ("weights", "architecture")] == [9, 9]
+    assert set(kept["weights"]) | set(kept["architecture"]) < set(subset)
+    assert not set(kept["weights"]) & set(kept["architecture"])
+
+
+def test_the_ledger_has_the_cost_of_the_round_within_that_of_the_search(place):
+    (attempt,) = (
+        each
+        for each in Ledger(place.folder / "artifacts" / "ledger.jsonl").attempts()
+        if each.stage == "search"
+    )
+    assert list(attempt.parts) == ["pruning round 1"]
+    assert 0 < attempt.parts["pruning round 1"] < attempt.seconds
+
+
+def test_the_report_has_a_line_and_a_table_of_the_rounds(place):
+    found = place.results()["pruning"]
+    assert found["by"] == "dynamics"
+    (each,) = found["rounds"]
+    assert (each["epoch"], each["fraction"]) == (2, 0.5)
+    assert each["images"] == {"weights": 9, "architecture": 9}
+    line = "of 18 for the weights 9 were left, and of 18 for α and β 9"
+    assert line in " ".join(place.report().split())
+    assert "| 1 | 2 | 50.0% | 9 | 9 |" in place.report()
+    assert "Images dropped during the search" in place.read("tiny/report/report.html")
+
+
+def test_a_round_that_leaves_less_than_a_batch_is_refused_before_anything_runs(place, capsys):
+    assert place.run(*QUICK, "search.batch_size=10", name="refused") == 2
+    message = capsys.readouterr().err
+    assert "leaves 9, less than a batch (search.batch_size: 10)" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_search_that_keeps_all_images_has_the_settings_it_had_before():
+    assert "pruning" not in effective_settings(SearchConfig())
