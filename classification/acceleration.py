@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 
 
-def _spell_out(mode: Any) -> Any:
+def spell_out(mode: Any) -> Any:
     """Turn a boolean, which YAML makes of a bare on or off, into its name."""
     return ("on" if mode else "off") if isinstance(mode, bool) else mode
 
 
-GraphMode = Annotated[Literal["auto", "on", "off"], BeforeValidator(_spell_out)]
+GraphMode = Annotated[Literal["auto", "on", "off"], BeforeValidator(spell_out)]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:

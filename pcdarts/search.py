@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from classification.acceleration import Step, replayed
+from classification.compilation import compile_modules
 from classification.data.loaders import Images, Loader
 from classification.data.strata import split_halves
 from classification.data.transforms import Augmentation
@@ -72,6 +73,8 @@ def search(
     model, world = build_supernet(num_classes, config, seed), workspace.world
     to_device(model, device).train()
     synchronize(model, world)
+    if config.compile == "on":  # before the steps are captured
+        compile_modules(model.cells, workspace.spent)
     architect = Architect(
         model,
         config.architecture_learning_rate,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, Field, model_validator
 
 from classification.acceleration import GraphMode, Precision
+from classification.compilation import CompileMode
 from classification.errors import ConfigError
 from classification.settings import ADDED_LATER, WITHOUT_EFFECT, shorten_warm_ups
 from classification.training.schedules import Schedule, cosine_decay
@@ -125,6 +126,12 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
         json_schema_extra=WITHOUT_EFFECT,
     )
 
+    compile: CompileMode = Field(
+        "off",
+        description="compile the cells with torch.compile, on a CUDA device; sums are rounded "
+        "otherwise, so that a search may find another genotype",
+        json_schema_extra=ADDED_LATER,
+    )
     pruning: PruningConfig | None = Field(
         None,
         description="images that both halves drop during the search; none: all are kept",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from classification.compilation import keep_compiled_in
 from classification.data.datasets import ImageDataset
 from classification.errors import (
     ArtifactError,
@@ -116,6 +117,7 @@ class Runner:
         Raises InterruptedRunError, naming the stage and its progress, when the user stops it.
         """
         selection.check(self.order)
+        keep_compiled_in(self.store.root)
         artifacts: dict[str, Artifact] = {}
         for name in selection.of(self.order):
             if selection.only:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from classification.acceleration import check_acceleration
+from classification.compilation import check_compilation
 from classification.config import SUPERNET
 from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError
@@ -96,6 +97,7 @@ def check(
 
     search, data = config.search, datasets["data"]
     check_acceleration("search", search.precision, search.cuda_graph, device)
+    check_compilation("search", search.compile, device)
     if search.pruning is not None and config.scorer.model == SUPERNET:
         first = min([*search.pruning.observed_epochs, *search.pruning.round_epochs])
         if first <= search.warmup_epochs:

@@ -1,0 +1,78 @@
+"""Compilation of modules by torch.compile for CUDA: what it needs, its cache, the time it takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from classification.acceleration import spell_out
+from classification.errors import ConfigError
+from classification.progress import Spent
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+CompileMode = Annotated[Literal["off", "on"], BeforeValidator(spell_out)]
+
+CACHE = ".compiled"
+"""The folder of compiled kernels in a store; its name hides it from lists of artifacts."""
+_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+_COMPILERS = ("cc", "gcc", "clang")
+_SHAPES = 8  # of one module: complete and last batches, training and evaluation
+
+
+def check_compilation(stage: str, mode: CompileMode, device: torch.device) -> None:
+    """Raise ConfigError, naming the key, if `mode` is on and cannot be used on `device`."""
+    if mode == "off":
+        return
+    found = f"{stage}.compile: found 'on'"
+    if device.type != "cuda":
+        raise ConfigError(f"{found} on a {device.type}; allowed there: off")
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError(f"{found}, but triton is not installed; allowed without it: off")
+    wanted = os.environ.get("CC")
+    if not any(map(shutil.which, [wanted] if wanted else _COMPILERS)):
+        raise ConfigError(f"{found}, but there is no C compiler; allowed without it: off")
+
+
+def keep_compiled_in(root: Path) -> None:
+    """Keep what this process compiles in the store at `root`, unless the user chose a folder."""
+    os.environ.setdefault(_CACHE_VARIABLE, str(root.resolve() / CACHE))
+
+
+def compile_modules(modules: Iterable[nn.Module], spent: Spent, backend: str = "inductor") -> None:
+    """Compile each module when it is first called; its parameters and their names stay the same.
+
+    `spent` gets the seconds of all compilation, backward passes included, as "compilation".
+    """
+    import torch
+    import torch._dynamo.callback  # slow to import; torch.compile is the only user of the time
+
+    modules = list(modules)
+    limit = torch._dynamo.config
+    # Modules of one class share their code, and each has its own shapes.
+    limit.recompile_limit = max(limit.recompile_limit, _SHAPES * len(modules))
+    clock = _Clock(spent)
+    torch._dynamo.callback.on_compile_start(clock.start)
+    torch._dynamo.callback.on_compile_end(clock.end)
+    for module in modules:
+        module.compile(backend=backend, dynamic=False)
+
+
+class _Clock:
+    def __init__(self, spent: Spent) -> None:
+        self._spent, self._begun = spent, 0.0
+
+    def start(self, *_: Any) -> None:
+        self._begun = time.perf_counter()
+
+    def end(self, *_: Any) -> None:
+        self._spent("compilation", time.perf_counter() - self._begun)
