@@ -242,15 +242,15 @@ batches, as a share of the labels' range. Time is a ratio to torchvision's CutMi
 
 Run by hand on 2026-11-29, Python 3.11, torch 2.12.1, numpy 2.4.6, not by the script above.
 
-- DeepCore (commit 74ec709), on images of which each has a known share of noise, its MLP trained for 5
-  epochs, 10 seeds: `Uncertainty` with `LeastConfidence` keeps none of the 200 noisiest images over all
-  classes, and 158 to 167 of them with `balance=True`: without it, it keeps the most certain images.
-  `kCenterGreedy` raises AttributeError (torchvision has no `model_urls`).
-- The authors' DCutMix (2cf320e) raises AttributeError with numpy 2 (`np.int`, `np.float`). With these
-  two names put back, the error of its labels was 0 in three batches, for DMixup under 4e-7.
+- DeepCore (commit 74ec709), on images of which each has a known share of noise, its MLP trained
+  for 5 epochs, 10 seeds: `Uncertainty` with `LeastConfidence` keeps none of the 200 noisiest
+  images over all classes, and 158 to 167 of them with `balance=True`: without it, it keeps the
+  most certain images. `kCenterGreedy` raises AttributeError (torchvision has no `model_urls`).
+- The authors' DCutMix (2cf320e) raises AttributeError with numpy 2 (`np.int`, `np.float`). With
+  these two names put back, the error of its labels was 0 in three batches, for DMixup under 4e-7.
 - CORDS 0.0.4 cannot be installed on Python 3.11: it requires torchtext 0.10.
-- PuzzleMix (e2dbf3a), Co-Mixup (2a76816) and SaliencyMix (9ee02b8) were not measured; with gco-wrapper
-  3.0.9, the solver of one of the first two ended the process.
+- PuzzleMix (e2dbf3a), Co-Mixup (2a76816) and SaliencyMix (9ee02b8) were not measured; with
+  gco-wrapper 3.0.9, the solver of one of the first two ended the process.
 """
 
 
