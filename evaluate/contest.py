@@ -5,16 +5,17 @@ held-out accuracy is kept, and trains longer in the next. Test images are not us
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 
 from classification.data.datasets import ImageDataset
 from classification.data.strata import count_validation, split_validation
 from classification.errors import ConfigError, DataError
-from classification.persistence.workspace import Workspace
+from classification.persistence.workspace import Workspace, finished_steps
 from classification.seeding import make_generator
 from evaluate.brief_training import PartOfWork
 from evaluate.contest_config import ContestConfig
@@ -84,6 +85,98 @@ def hold_out(dataset: ImageDataset, fraction: float, seed: int) -> ImageDataset:
     return replace(dataset, train=dataset.train.take(kept), test=dataset.train.take(held_out))
 
 
+class Claim(Protocol):
+    """Holds a contestant, by the name of its folder; yields False if another process has it."""
+
+    def __call__(self, name: str, wait: bool) -> AbstractContextManager[bool]:
+        """Wait for the other process if asked to."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings of a contest, in a workspace that several processes may share.
+
+    All have the same seed, so the same order of images and the same initial random numbers.
+    """
+
+    contestants: Sequence[Contestant]
+    split: ImageDataset
+    config: ContestConfig
+    seed: int
+    device: torch.device
+    workspace: Workspace
+    claim: Claim
+    booked: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext()
+    """Entered while a contestant trains, with the name of its folder."""
+
+    @property
+    def rounds(self) -> list[Round]:
+        """Return the rounds of these contestants."""
+        return plan_rounds(self.config, len(self.contestants))
+
+    def of_round(self, number: int, waiting: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """Train contestants in a round (from 0); yield each with its held-out accuracy.
+
+        First those that no other process holds, in order; then, in order, it waits for the others.
+        """
+        rounds, left = self.rounds, list(waiting)
+        total = sum(each.contestants * each.epochs for each in rounds)
+        left_after = sum(each.contestants * each.epochs for each in rounds[number + 1 :])
+        for wait in (False, True):
+            for index in tuple(left):
+                spent = total - left_after - len(left) * rounds[number].epochs
+                with self.claim(self.folder(index), wait) as mine:
+                    if not mine:
+                        continue
+                    accuracy = self._train(index, number, spent, total)
+                left.remove(index)
+                yield index, accuracy
+
+    def kept(self, number: int, left: Sequence[int], accuracies: Mapping[int, float]) -> list[int]:
+        """Return those that train in the next round, or the winner after the last one.
+
+        Contestants of equal accuracy are ranked in their order.
+        """
+        ranked = sorted(left, key=lambda index: -accuracies[index])
+        following = self.rounds[number + 1 : number + 2]
+        return sorted(ranked[: following[0].contestants]) if following else ranked[:1]
+
+    def folder(self, index: int) -> str:
+        """Return the name of a contestant's folder in the workspace."""
+        return f"{_FOLDER}{index:04d}"
+
+    def _train(self, index: int, number: int, spent: int, total: int) -> float:
+        """Train a contestant to the end of a round, unless that was done before."""
+        epochs = [each.epochs for each in self.rounds[: number + 1]]
+        world = self.workspace.world
+        inner = Workspace(
+            self.workspace.path(self.folder(index)),
+            PartOfWork(self.workspace.progress, spent - sum(epochs[:-1]), total, "held_out"),
+            self.workspace.log,
+            world,
+        )
+        if not world.alone or finished_steps(inner.directory) < sum(epochs):
+            with self.booked(self.folder(index)):
+                retrain(
+                    self.contestants[index].genotype,
+                    self.split,
+                    self.contestants[index].training(self.config),
+                    seed=self.seed,
+                    device=self.device,
+                    workspace=inner,
+                    rounds=epochs,
+                )
+        # By its place, because a workspace may have been trained further.
+        accuracy: float = inner.rows()[sum(epochs) - 1]["test_accuracy"]
+        return accuracy
+
+
+@contextmanager
+def uncontended(name: str, wait: bool) -> Iterator[bool]:
+    """Claim a contestant that no other process can have."""
+    yield True
+
+
 def hold_contest(
     contestants: Sequence[Contestant],
     dataset: ImageDataset,
@@ -92,62 +185,57 @@ def hold_contest(
     seed: int,
     device: torch.device,
     workspace: Workspace,
+    claim: Claim = uncontended,
 ) -> dict[str, Any]:
     """Train the contestants round by round, resuming from the workspace.
 
-    All have the same seed, so the same order of images and the same initial random numbers.
-    Contestants of equal accuracy are ranked in their order. Return "rounds", "images" (numbers of
-    training and held-out images), "winner" (an index), and "contestants": for each its name, kind,
-    genotype, channels, parameters, multiply-adds at the target's image size, and the held-out
-    accuracy, 0 to 1, after each round in which it trained.
+    Other processes may train some of them meanwhile with `help_contest`; `claim` then decides who
+    trains which. The result is the same.
+
+    Return "rounds", "images" (numbers of training and held-out images), "winner" (an index), and
+    "contestants": for each its name, kind, genotype, channels, parameters, multiply-adds at the
+    target's image size, and the held-out accuracy, 0 to 1, after each round in which it trained.
     """
     split = hold_out(dataset, config.held_out, seed)
-    rounds = plan_rounds(config, len(contestants))
+    trainings = Trainings(contestants, split, config, seed, device, workspace, claim)
     finished, _ = workspace.resume()
     accuracies: list[list[float]] = [[] for _ in contestants]
     for row in workspace.rows()[:finished]:
         accuracies[row["contestant"]].append(row["held_out_accuracy"])
-    total = sum(each.contestants * each.epochs for each in rounds)
-    left, step, spent, before = list(range(len(contestants))), 0, 0, 0
-    for number, each in enumerate(rounds):
-        for index in left:
-            step += 1
-            if step > finished:
-                inner = Workspace(
-                    workspace.path(f"{_FOLDER}{index:04d}"),
-                    PartOfWork(workspace.progress, spent - before, total, "held_out"),
-                    workspace.log,
-                    workspace.world,
-                )
-                retrain(
-                    contestants[index].genotype,
-                    split,
-                    contestants[index].training(config),
-                    seed=seed,
-                    device=device,
-                    workspace=inner,
-                    rounds=[done.epochs for done in rounds[: number + 1]],
-                )
-                # By its place, because a workspace may have been trained further.
-                accuracy = inner.rows()[before + each.epochs - 1]["test_accuracy"]
-                accuracies[index].append(accuracy)
-                row = {"contestant": index, "round": number + 1, "held_out_accuracy": accuracy}
-                workspace.save(step, {}, row)
-            spent += each.epochs
-        before += each.epochs
-        left.sort(key=lambda index: -accuracies[index][-1])  # stable: equals keep their order
-        left = sorted(left[: rounds[number + 1].contestants]) if number + 1 < len(rounds) else left
-    for folder in workspace.directory.glob(f"{_FOLDER}*"):
-        shutil.rmtree(folder)
+    left, step = list(range(len(contestants))), finished
+    for number in range(len(trainings.rounds)):
+        waiting = [index for index in left if len(accuracies[index]) <= number]
+        ended: dict[int, float] = {}
+        for trained, accuracy in trainings.of_round(number, waiting):
+            ended[trained] = accuracy
+            while waiting and waiting[0] in ended:  # rows are in order whoever ends first
+                index = waiting.pop(0)
+                accuracies[index].append(ended[index])
+                row = {"contestant": index, "round": number + 1, "held_out_accuracy": ended[index]}
+                workspace.save(step := step + 1, {}, row)
+        left = trainings.kept(number, left, {i: accuracies[i][number] for i in left})
     return {
         "images": {"train": len(split.train), "held_out": len(split.test)},
-        "rounds": [{"contestants": r.contestants, "epochs": r.epochs} for r in rounds],
+        "rounds": [{"contestants": r.contestants, "epochs": r.epochs} for r in trainings.rounds],
         "winner": left[0],
         "contestants": [
             _describe(contestant, found, dataset, config)
             for contestant, found in zip(contestants, accuracies, strict=True)
         ],
     }
+
+
+def help_contest(trainings: Trainings) -> None:
+    """Take part in a contest that another process holds, until nothing is left to train."""
+    left = list(range(len(trainings.contestants)))
+    for number in range(len(trainings.rounds)):
+        left = trainings.kept(number, left, dict(trainings.of_round(number, left)))
+
+
+def remove_trainings(workspace: Workspace) -> None:
+    """Remove the folders of a finished contest's contestants."""
+    for folder in workspace.directory.glob(f"{_FOLDER}*"):
+        shutil.rmtree(folder)
 
 
 def check_contest(config: ContestConfig, dataset: ImageDataset) -> None:

@@ -1,6 +1,6 @@
 """Relative improvement of found over random architectures (Yang, Esperança & Carlucci 2020)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -16,7 +16,7 @@ _INTERVAL = (2.5, 97.5)  # percentiles
 class Improvement:
     """(found − mean random) / mean random of accuracies, and its 95 % interval.
 
-    The interval is None with fewer than two random architectures.
+    The interval is None with fewer than two random architectures or, over seeds, two seeds.
     """
 
     value: float
@@ -51,6 +51,44 @@ def relative_improvement(
         ratios = drawn[base > 0] / base[base > 0] - 1
         low, high = np.percentile(ratios, _INTERVAL).tolist()
     return Improvement(value, low, high, len(found), len(random))
+
+
+def improvement_over_seeds(
+    found: Mapping[int, Sequence[float]],
+    random: Mapping[int, Sequence[float]],
+    seed: int,
+    resamples: int = 10_000,
+) -> Improvement | None:
+    """Return the relative improvement of found over random architectures, given by run seed.
+
+    Only seeds that have both count. The mean of `found`, and of `random`, is that of the seeds'
+    means. The percentile bootstrap is hierarchical: it draws seeds, the same for both, and in each
+    drawn seed architectures, so that it covers both choices. None where it is undefined.
+    """
+    seeds = sorted(key for key in found.keys() & random.keys() if found[key] and random[key])
+    groups = [[each[key] for key in seeds] for each in (found, random)]
+    averages = [mean(map(mean, values)) if values else 0.0 for values in groups]
+    if averages[1] == 0:
+        return None
+    low = high = None
+    if len(seeds) > 1:
+        generator = np.random.default_rng(derive_seed(seed, "contests-bootstrap"))
+        drawn = generator.integers(len(seeds), size=(resamples, len(seeds)))
+        above, base = (_means_of_seeds(values, drawn, generator) for values in groups)
+        low, high = np.percentile(above[base > 0] / base[base > 0] - 1, _INTERVAL).tolist()
+    numbers = (sum(map(len, values)) for values in groups)
+    return Improvement(averages[0] / averages[1] - 1, low, high, *numbers)
+
+
+def _means_of_seeds(
+    values: Sequence[Sequence[float]], drawn: NDArray[np.integer], generator: np.random.Generator
+) -> NDArray[np.floating]:
+    """Return the means [R] over the drawn seeds [R, S] of their resampled values' means."""
+    means = np.empty(drawn.shape)
+    for index, own in enumerate(values):
+        at = drawn == index
+        means[at] = _means(own, int(at.sum()), generator)
+    return means.mean(axis=1)
 
 
 def _means(

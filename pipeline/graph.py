@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from classification.data.datasets import ImageDataset
     from classification.persistence.workspace import Workspace
+    from pipeline.store.parts import Parts
 
 SOURCES = ("data", "target")  # the two datasets, which are nodes of the graph too
 
@@ -44,6 +45,8 @@ class Context(Generic[Settings]):
     workspace: Workspace
     device: torch.device
     log: Callable[[str], None]
+    parts: Parts | None = None
+    """Of work that other processes may share; None if this process does all of it."""
 
     def input(self, stage: str, name: str) -> Path:
         """Return the path of the file `name` in an earlier stage's artifact."""
@@ -63,8 +66,9 @@ class Stage(Generic[Settings]):
     Increase `version` when the code computes another result from the same settings. `goal` is the
     goal of the runs that end with this stage; `asked` says whether a config requests the stage in
     addition to its goal. A `parallel` stage is run by all processes of a run, any other by the
-    first. `section` gives `section_of` a config, where it is not the stage's name. `trained_on`
-    names the dataset of a network that the stage trains.
+    first. `help` does parts of the work in a process beside the one that makes the artifact, up to
+    `parts` of them under a config. `section` gives `section_of` a config, where it is not the
+    stage's name. `trained_on` names the dataset of a network that the stage trains.
     """
 
     name: str
@@ -75,6 +79,8 @@ class Stage(Generic[Settings]):
     run: Callable[[Context[Settings]], None]
     goal: Goal | None = None
     parallel: bool = False
+    help: Callable[[Context[Settings]], None] | None = None
+    parts: Callable[[PipelineConfig], int] = lambda config: 1
     asked: Callable[[PipelineConfig], bool] | None = None
     section: Callable[[PipelineConfig], str] | None = None
     trained_on: Literal["data", "target"] | None = None

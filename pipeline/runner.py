@@ -31,10 +31,12 @@ from pipeline.console import Console
 from pipeline.device import device_kind, device_name, software
 from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
+from pipeline.sharing import take_part
 from pipeline.signals import deferred
 from pipeline.store.ledger import Attempt, Cost, start_time
+from pipeline.store.parts import Parts
 from pipeline.store.resumption import prepare
-from pipeline.store.stopwatch import Stopwatch
+from pipeline.store.stopwatch import AttemptProgress, Stopwatch
 from pipeline.store.store import Artifact, FormatError, Store, reused_line
 
 Action = Literal["reuse", "resume", "run", "blocked"]
@@ -182,7 +184,11 @@ class Runner:
         if not self.world.is_first:
             return self._agree(name, artifacts, forced) or self._help(name, artifacts)
         if self.store.is_locked(name, key):
-            self.console.log(f"{name:8} another run is making it; waiting")
+            helps = self.stages[name].help is not None and self.world.alone and not forced
+            what = "taking part" if helps else "waiting"
+            self.console.log(f"{name:8} another run is making it; {what}")
+            if helps:
+                take_part(self, name, partial(self._context, name, artifacts))
         with self.store.lock(name, key):
             return self._agree(name, artifacts, forced) or self._make(name, artifacts, forced)
 
@@ -215,7 +221,12 @@ class Runner:
             ) from error
 
     def _context(
-        self, name: str, artifacts: Mapping[str, Artifact], work: Path, progress: Progress
+        self,
+        name: str,
+        artifacts: Mapping[str, Artifact],
+        work: Path,
+        progress: Progress,
+        parts: Parts | None = None,
     ) -> Context[Any]:
         world = self.world if self.stages[name].parallel else ALONE
         return Context(
@@ -225,19 +236,21 @@ class Runner:
             Workspace(work, progress, self.console.log, world),
             self.device,
             self.console.log,
+            parts,
         )
 
     def _make(self, name: str, artifacts: Mapping[str, Artifact], forced: bool) -> Artifact:
         begin, attempt = time.monotonic(), self.attempt(name)
         key, work = self.keys[name], self.store.workspace(name, self.keys[name])
         inputs = self._inputs(name, artifacts)
-        with storing(work):
+        parts = Parts(work, self.store.ledger)
+        with storing(work), parts.all_closed():
             prepare(work, inputs, forced, self.store.ledger, self.console.log)
         stopwatch = Stopwatch(self.store.ledger, work, attempt, begin)
         with self.console.progress(name, self.device.type) as show:
-            context = self._context(
-                name, artifacts, work, _All(stopwatch, show, partial(self.watch, name, work))
-            )
+            progress = AttemptProgress(stopwatch, show, partial(self.watch, name, work))
+            shared = parts if self.world.alone else None
+            context = self._context(name, artifacts, work, progress, shared)
             context.workspace.spent = stopwatch.spent
             try:
                 with self._together(name):
@@ -303,16 +316,3 @@ class Runner:
 
 def _raise(error: PipelineError) -> Artifact:
     raise error
-
-
-class _All:
-    """Progress for the ledger, the console and the watcher of the stage's folder."""
-
-    def __init__(self, stopwatch: Stopwatch, show: Progress, watch: Callable[[], None]) -> None:
-        self._stopwatch, self._show, self._watch = stopwatch, show, watch
-
-    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        if unit != "step":
-            self._stopwatch.progress(done, total, unit)
-            self._watch()
-        self._show(done, total, unit, **metrics)

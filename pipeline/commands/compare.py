@@ -12,11 +12,16 @@ from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import RunNames, Runs, StoreOf
 from pipeline.run_folder import RunFolder
 from pipeline.stages import landscape, robustness
+from pipeline.stages.width import CONTEST
 
 NUMBERS = "comparison.json"
 
 # The results file of each stage, whose tables and figures are made in pipeline.comparisons.
-_COMPARED = {"robustness": robustness.RESULT, "landscape": landscape.RESULT}
+_COMPARED = {
+    "robustness": robustness.RESULT,
+    "landscape": landscape.RESULT,
+    "contest": CONTEST,
+}
 
 
 def compare(
@@ -31,10 +36,11 @@ def compare(
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> None:
-    """Compare the robustness or the loss landscapes of several runs.
+    """Compare the robustness, the loss landscapes or the contests of several runs.
 
-    Writes the paper's Tables 4 and 5, or its Figure 3, over these runs, and comparison.json. Runs
-    that differ only in their seed share a row.
+    Writes the paper's Tables 4 and 5, its Figure 3, or a table of found, random and published
+    architectures over these runs, and comparison.json. Runs that differ only in their seed share a
+    row.
 
     \b
     Example:
@@ -53,7 +59,7 @@ def compare(
     comparison = gather(stage, _COMPARED[stage], folders, artifacts)
     figures = {f"{name}.png": figure for name, figure in compared.figures(comparison).items()}
     pages = compared.pages(comparison, list(figures))
-    found = numbers(comparison, compared.values_of) | {"published": compared.published()}
+    found = numbers(comparison, compared.values_of) | compared.beside(comparison)
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
     with writable(output, "-o"):
         output.mkdir(parents=True, exist_ok=True)

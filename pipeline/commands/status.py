@@ -72,5 +72,6 @@ def stage_state(store: Store, stage: str, key: str, run: str) -> StageState:
         return StageState(stage, "pending", cost)
     if store.is_locked(stage, key):
         return StageState(stage, f"running{last.how_far}", cost)
-    outcome = "interrupted" if last.outcome in ("interrupted", "killed") else last.outcome
+    stopped = last.outcome in ("interrupted", "killed", "part")
+    outcome = "interrupted" if stopped else last.outcome
     return StageState(stage, f"{outcome}{last.how_far}", cost)

@@ -1,6 +1,6 @@
-"""Comparison of runs' robustness or landscapes: which runs are comparable, and how they differ.
+"""Comparison of robustness, landscapes or contests: which runs are comparable, how they differ.
 
-Both are determined from the artifacts: the images, the settings of the stage, and those of all
+These are determined from the artifacts: the images, the settings of the stage, and those of all
 stages that the classifier depends on. Runs that differ only in the seed form one contender.
 """
 
@@ -20,7 +20,9 @@ from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, store_of
 
-_BATCH = "batch_size"  # of the stage; it does not change what is measured
+_NEUTRAL = {"batch_size", "restarts", "last_epochs", "random", "published", "rounds", "share_kept"}
+"""Settings of the stage that do not change what is measured: the contestants are compared after the
+first round, in which the training alone counts."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _read(stage: str, result: str, folder: RunFolder, artifacts: Path | None) ->
     inputs = artifact.manifest["inputs"]
     return ComparedRun(
         config,
-        read_object(artifact.path / result),
+        {"of": "network"} | read_object(artifact.path / result),  # as contestants are
         artifact.manifest["settings"],
         _lineage(store, inputs),
         next(value["content_hash"] for value in inputs.values() if "content_hash" in value),
@@ -177,7 +179,9 @@ def _differences(
 
 
 def _comparable_settings(stage: str, entry: ComparedRun) -> dict[str, Any]:
-    return {key: value for key, value in entry.settings[stage].items() if key != _BATCH}
+    own = {key: value for key, value in entry.settings[stage].items() if key not in _NEUTRAL}
+    budget = entry.settings.get("budget")  # of a contest
+    return own if budget is None else own | {"budget": budget}
 
 
 def _label(groups: Sequence[tuple[ComparedRun, ...]]) -> tuple[Contender, ...]:

@@ -96,6 +96,11 @@ def figures(comparison: Comparison) -> dict[str, Figure]:
     )
 
 
+def beside(comparison: Comparison) -> dict[str, Any]:
+    """Return what comparison.json holds beside the runs' values."""
+    return {"published": published()}
+
+
 def published() -> dict[str, Any]:
     """Return the paper's statement as JSON values, with its source."""
     return {"source": PAPER, "measured_here": False, "figure_3": FIGURE_3}

@@ -51,6 +51,11 @@ def figures(comparison: Comparison) -> dict[str, Figure]:
     return {"robustness": compared_curves(results)}
 
 
+def beside(comparison: Comparison) -> dict[str, Any]:
+    """Return what comparison.json holds beside the runs' values."""
+    return {"published": published()}
+
+
 def published() -> dict[str, Any]:
     """Return the paper's rows as JSON values, with their source."""
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,19 @@ def run(context: Context[ContestSettings]) -> None:
     decides nothing. With a budget of latency so does widths.json, which is written before the
     first training: a resumed contest keeps the widths that it began with.
     """
-    from evaluate.contest import contestant_latency, hold_contest, named_contestants  # slow
+    from evaluate.contest import (  # slow to import
+        contestant_latency,
+        hold_contest,
+        remove_trainings,
+        uncontended,
+    )
     from pipeline.device import device_name
 
-    settings, contest = context.settings, context.settings.contest
-    found = found_contestants(context.inputs, contest.last_epochs)
-    entered = [*found, *named_contestants(contest, settings.seed)]
-    contestants, out = _within_budget(context, entered)
+    settings, contest, parts = context.settings, context.settings.contest, context.parts
+    contestants, out = _contestants(context)
     target = context.datasets["target"]
+    if parts is not None:
+        parts.open()
     result = hold_contest(
         contestants,
         target,
@@ -61,7 +67,10 @@ def run(context: Context[ContestSettings]) -> None:
         seed=settings.seed,
         device=context.device,
         workspace=context.workspace,
+        claim=uncontended if parts is None else parts.claim,
     )
+    with nullcontext() if parts is None else parts.all_closed():
+        remove_trainings(context.workspace)
     winner = contestants[result["winner"]]
     context.log(f"contest: {winner.name} won among {len(contestants)} contestants")
     result |= {"winner": winner.name, "out": out}
@@ -73,6 +82,24 @@ def run(context: Context[ContestSettings]) -> None:
         ]
         measured = {"device": device_name(context.device), "ms": latencies}
         write_atomically(context.workspace.path(LATENCY), json.dumps(measured) + "\n")
+
+
+def help_others(context: Context[ContestSettings]) -> None:
+    """Train contestants of a contest that another process holds."""
+    from evaluate.contest import Trainings, help_contest, hold_out  # slow to import
+
+    settings, contest, parts = context.settings, context.settings.contest, context.parts
+    assert parts is not None
+    split = hold_out(context.datasets["target"], contest.held_out, settings.seed)
+    contestants, _ = _contestants(context)
+    place = context.device, context.workspace, parts.claim, parts.booked
+    help_contest(Trainings(contestants, split, contest, settings.seed, *place))
+
+
+def most_contestants(config: PipelineConfig) -> int:
+    """Return the number of contestants that can train side by side, at most."""
+    own = contest_of(config)
+    return own.restarts * (1 + own.last_epochs) + own.random + len(own.published)
 
 
 def settings(config: PipelineConfig) -> ContestSettings:
@@ -114,6 +141,17 @@ def found_contestants(searches: Mapping[str, Artifact], last_epochs: int) -> lis
                 label = f"{name}, epoch {row['epoch']}"
                 found.append(Contestant(label, "earlier epoch", genotype))
     return found
+
+
+def _contestants(
+    context: Context[ContestSettings],
+) -> tuple[list[Contestant], list[dict[str, Any]]]:
+    """Return the contestants, found and named, that fit the budget, and a record of the others."""
+    from evaluate.contest import named_contestants  # slow to import
+
+    contest = context.settings.contest
+    found = found_contestants(context.inputs, contest.last_epochs)
+    return _within_budget(context, [*found, *named_contestants(contest, context.settings.seed)])
 
 
 def _within_budget(
@@ -178,5 +216,7 @@ STAGE = Stage(
     check,
     run,
     parallel=True,
+    help=help_others,
+    parts=most_contestants,
     section=lambda config: "contest.training",
 )

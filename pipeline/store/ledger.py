@@ -20,7 +20,8 @@ from classification.durations import format_cost
 from classification.errors import ArtifactError
 from classification.persistence.storage import storing
 
-Outcome = Literal["done", "interrupted", "failed", "killed"]
+Outcome = Literal["done", "part", "interrupted", "failed", "killed"]
+"""`part`: a part of the work, done beside the process that makes the artifact."""
 
 
 @dataclass(frozen=True)

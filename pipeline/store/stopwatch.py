@@ -9,12 +9,14 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from classification.errors import ArtifactError, StorageError
 from classification.persistence.storage import write_atomically
+from classification.progress import Progress
 from pipeline.store.ledger import Attempt, Ledger, Outcome
 
 RECORD = "attempt.json"
@@ -107,6 +109,19 @@ class Stopwatch:
                     if self._seconds() - recorded >= _RECORD_SECONDS:
                         recorded = self._seconds()
                         self._write(self._now())
+
+
+class AttemptProgress:
+    """Progress for the ledger, the console and the watcher of the stage's folder."""
+
+    def __init__(self, stopwatch: Stopwatch, show: Progress, watch: Callable[[], None]) -> None:
+        self._stopwatch, self._show, self._watch = stopwatch, show, watch
+
+    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
+        if unit != "step":
+            self._stopwatch.progress(done, total, unit)
+            self._watch()
+        self._show(done, total, unit, **metrics)
 
 
 def open_attempt(folder: Path) -> Attempt | None:

@@ -60,6 +60,10 @@ class RayWorkers:
     def at_work(self) -> set[StageKey]:
         return {task.key for task in self._busy.values()}
 
+    def workers(self, key: StageKey) -> int:
+        """Return the number of processes that make this task, or help with it."""
+        return sum(task.key == key for task in self._busy.values())
+
     def begin(self, task: Task) -> None:
         """Submit a task to Ray, which starts it on a node with enough free resources."""
         share = self._share

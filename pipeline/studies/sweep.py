@@ -1,9 +1,10 @@
 """Runs a study: makes every missing stage, in dependency order."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pipeline.stages import STAGES
 from pipeline.store.store import Store
 from pipeline.studies.ray_cluster import Share, connected, share_of
 from pipeline.studies.study import Study
-from pipeline.studies.tasks import Task, Tasks, datasets_of, make
+from pipeline.studies.tasks import StageKey, Task, Tasks, datasets_of, make
 
 if TYPE_CHECKING:
     from pipeline.studies.ray_workers import RayWorkers
@@ -53,7 +54,7 @@ def make_all(
     `ray_address` joins a running cluster, which without `jobs` gets as many as it can run.
     Raises InterruptedRunError if the user interrupts it, ConfigError if Ray cannot be joined.
     """
-    board = _Board(tasks, console)
+    board, ended = _Board(tasks, console), set[StageKey]()
     if not tasks.count("open"):
         return
     try:
@@ -65,13 +66,29 @@ def make_all(
                     task = waiting.pop(0)
                     board.begin(task)
                     maker.begin(task)
+                for task in _shared(tasks, maker.at_work - ended, maker.workers):
+                    if maker.has_room:
+                        board.begin(task, "helps")
+                        maker.begin(task)
                 task, error = maker.next()
-                tasks.finish(task.key, error)
-                board.end(task, error)
+                ended.add(task.key)
+                if task.key not in maker.at_work:  # else a process that shares it ends it
+                    tasks.finish(task.key, error)
+                    board.end(task, error)
     except InterruptedRunError as stop:
         raise InterruptedRunError(f"{stop}; {board.standing()}") from stop
     except KeyboardInterrupt as stop:
         raise InterruptedRunError(f"interrupted; {board.standing()}") from stop
+
+
+def _shared(
+    tasks: Tasks, at_work: set[StageKey], workers: Callable[[StageKey], int]
+) -> Iterator[Task]:
+    """Yield each task at work as many times as it has parts for more processes."""
+    for task in (tasks.tasks[key] for key in sorted(at_work)):
+        stage = STAGES[task.stage]
+        if stage.help is not None:
+            yield from repeat(task, max(0, stage.parts(task.config) - workers(task.key)))
 
 
 class _Board:
@@ -86,8 +103,8 @@ class _Board:
             f"{tasks.count('open')} to run"
         )
 
-    def begin(self, task: Task) -> None:
-        self._console.log(f"{task.stage:8} starts   {task.fingerprint}  for {task.trial}")
+    def begin(self, task: Task, what: str = "starts") -> None:
+        self._console.log(f"{task.stage:8} {what:8} {task.fingerprint}  for {task.trial}")
 
     def end(self, task: Task, error: str | None) -> None:
         self._done += 1
@@ -124,8 +141,11 @@ class _Here:
         return self._task is not None
 
     @property
-    def at_work(self) -> set[tuple[str, str]]:
+    def at_work(self) -> set[StageKey]:
         return {self._task.key} if self._task else set()
+
+    def workers(self, key: StageKey) -> int:
+        return int(key in self.at_work)
 
     def begin(self, task: Task) -> None:
         self._task = task

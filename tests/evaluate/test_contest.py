@@ -18,6 +18,7 @@ from evaluate.contest import (
     hold_out,
     named_contestants,
     plan_rounds,
+    remove_trainings,
 )
 from evaluate.contest_config import ContestConfig, PublishedName
 from pcdarts.genotype import Edge, Genotype
@@ -107,7 +108,9 @@ def planted(tmp_path_factory):
     training = {"epochs": 3, "learning_rate": 0.1, "batch_size": 32}
     settings = config(rounds=2, share_kept=0.7, training=training)
     folder = tmp_path_factory.mktemp("planted")
-    return contest_of(folder, digits, contestants, settings), folder
+    result = contest_of(folder, digits, contestants, settings)
+    remove_trainings(Workspace(folder))
+    return result, folder
 
 
 def test_a_broken_contestant_never_wins(planted):

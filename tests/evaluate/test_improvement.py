@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import bootstrap
 
-from evaluate.improvement import relative_improvement
+from evaluate.improvement import improvement_over_seeds, relative_improvement
 
 
 def test_the_improvement_is_relative_to_the_mean_of_the_random_ones():
@@ -52,3 +52,28 @@ def test_one_random_architecture_gives_no_interval():
 @pytest.mark.parametrize(("found", "random"), [([], [0.5]), ([0.5], []), ([0.5], [0.0, 0.0])])
 def test_without_a_comparison_there_is_no_improvement(found, random):
     assert relative_improvement(found, random, seed=0) is None
+
+
+def test_the_interval_over_seeds_draws_seeds_and_then_architectures():
+    """Without spread in a seed, a sample of two seeds has one of three values: 0.6 / 0.5 - 1,
+    0.3 / 0.2 - 1, each with probability 1/4, and 0.45 / 0.35 - 1 = 2 / 7 for one of each."""
+    found, random = {0: [0.6, 0.6], 1: [0.3]}, {0: [0.5], 1: [0.2, 0.2, 0.2], 2: [0.9]}
+    improvement = improvement_over_seeds(found, random, seed=0)
+    assert improvement.value == pytest.approx(2 / 7)
+    assert (improvement.low, improvement.high) == pytest.approx((0.2, 0.5))
+    assert (improvement.found, improvement.random) == (3, 4)  # seed 2 found nothing
+
+
+def test_the_interval_over_seeds_covers_the_spread_in_a_seed():
+    """Seeds alike, 0.4 or 0.6 found beside 0.5: both seeds' two draws are 0.4 in 1 of 16 samples,
+    and as many are 0.6, so the percentiles are these extremes: ±0.2."""
+    found, random = {0: [0.4, 0.6], 1: [0.4, 0.6]}, {0: [0.5], 1: [0.5]}
+    improvement = improvement_over_seeds(found, random, seed=0)
+    assert improvement.value == pytest.approx(0, abs=1e-12)
+    assert (improvement.low, improvement.high) == pytest.approx((-0.2, 0.2))
+
+
+def test_one_seed_gives_no_interval_over_seeds_and_none_no_improvement():
+    one = improvement_over_seeds({0: [0.6]}, {0: [0.5, 0.5]}, seed=0)
+    assert (one.value, one.low) == (pytest.approx(0.2), None)
+    assert improvement_over_seeds({0: [0.6]}, {1: [0.5]}, seed=0) is None

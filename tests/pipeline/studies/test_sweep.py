@@ -22,6 +22,7 @@ from pipeline.store.store import Store
 from pipeline.studies.results import collect_trials
 from pipeline.studies.study import load_study
 from pipeline.studies.sweep import plan
+from tests.tiny import TINY
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -273,3 +274,29 @@ def test_a_scorer_that_is_trained_to_be_attacked_is_no_cost_of_a_random_subset(t
     }
     assert hours["high CV", 0.2] == 3  # scorer, scores, subset
     assert hours["random", 0.2] == 1  # subset
+
+
+@pytest.mark.long
+def test_two_workers_share_the_contestants_of_a_contest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training = {"channels": 4, "cells": 3, "epochs": 20, "batch_size": 32}
+    contest = {"random": 5, "rounds": 2, "training": training}
+    Path("tiny.yaml").write_text(f"{TINY}\ncontest: {json.dumps(contest)}")
+    study = (
+        "name: shared\nbase: tiny.yaml\nseeds: 1\nseries: [{name: high CV, points: [{seed: 0}]}]\n"
+    )
+    Path("study.yaml").write_text(study)
+    found = []
+    for jobs in (1, 2):
+        store = Path(f"artifacts-{jobs}")
+        assert run_sweep(Path("study.yaml"), jobs=jobs, device="cpu", artifacts=store) == 0
+        (contest,) = store.glob("contest/*/contest.json")
+        found.append(contest.read_bytes())
+        own = [
+            each for each in Ledger(store / "ledger.jsonl").attempts() if each.stage == "contest"
+        ]
+        outcomes = Counter(each.outcome for each in own)
+        assert outcomes["done"] == 1
+        assert (outcomes["part"] > 0) == (jobs == 2)
+    if torch.get_num_threads() == 1:  # as in each worker
+        assert found[0] == found[1]
