@@ -165,6 +165,7 @@ class Trainings:
                     device=self.device,
                     workspace=inner,
                     rounds=epochs,
+                    section="contest.training",
                 )
         # By its place, because a workspace may have been trained further.
         accuracy: float = inner.rows()[sum(epochs) - 1]["test_accuracy"]

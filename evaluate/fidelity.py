@@ -71,7 +71,13 @@ def train_architectures(
             workspace.log,
         )
         retrain(
-            genotypes[index], dataset, config.training, seed=seed, device=device, workspace=inner
+            genotypes[index],
+            dataset,
+            config.training,
+            seed=seed,
+            device=device,
+            workspace=inner,
+            section="fidelity.training",
         )
         row = {
             "genotype": genotypes[index].to_dict(),

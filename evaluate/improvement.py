@@ -67,7 +67,7 @@ def improvement_over_seeds(
     """
     seeds = sorted(key for key in found.keys() & random.keys() if found[key] and random[key])
     groups = [[each[key] for key in seeds] for each in (found, random)]
-    averages = [mean(map(mean, values)) if values else 0.0 for values in groups]
+    averages = [mean(mean(each) for each in values) if values else 0.0 for values in groups]
     if averages[1] == 0:
         return None
     low = high = None

@@ -60,6 +60,7 @@ def retrain(
     device: torch.device,
     workspace: Workspace,
     rounds: Sequence[int] | None = None,
+    section: str = "retrain",
 ) -> nn.Module:
     """Train the genotype's network from scratch, resuming from the workspace.
 
@@ -68,7 +69,8 @@ def retrain(
 
     `rounds` replaces `config.epochs` by the epochs of several rounds: the learning rate and path
     dropout start again in each, and only the last epoch is evaluated. A workspace that was trained
-    for the first rounds is trained for the others only.
+    for the first rounds is trained for the others only. `section` is the dotted key of `config` in
+    messages.
     """
     with seeded(seed, "retrain-weights"):
         network = build_network(genotype, config, dataset.num_classes)
@@ -97,6 +99,7 @@ def retrain(
         seed=seed,
         stream="retrain",
         workspace=workspace,
+        section=section,
     )
     return tested
 

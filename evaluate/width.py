@@ -2,7 +2,7 @@
 
 Cells allow even numbers of channels. Parameters and multiply-adds grow with the channels, and so
 does the latency up to its noise, so the widest network is found by bisection: it keeps the budget,
-and the next one, two channels wider, does not.
+and the next one, two channels wider, does not. No network is wider than `WIDEST`.
 """
 
 import time
@@ -24,6 +24,9 @@ from evaluate.retrain_config import RetrainConfig
 from pcdarts.genotype import EDGES_PER_NODE, Edge, Genotype, Node
 
 STEP = 2  # channels
+WIDEST = 512
+"""Channels. Without it, a long latency would be met by networks that do not fit into memory: with
+20 cells this one has about 700 M parameters."""
 LATENCY_RUNS, _WARM_UP_RUNS = 25, 5
 
 
@@ -73,8 +76,9 @@ def choose_width(
     image_size: int,
     budget: BudgetConfig,
     device: torch.device,
-) -> tuple[Width, Width]:
-    """Return the widest network within the budget, and the next one, which exceeds it.
+) -> tuple[Width, Width | None]:
+    """Return the widest network within the budget, and the next one, which exceeds it; None for
+    the next one if the network of `WIDEST` channels keeps the budget.
 
     The network is that of `config` with other channels, without its auxiliary head, for square
     images of `image_size` pixels. A latency is measured on `device` by `measure_latency`, and only
@@ -87,8 +91,10 @@ def choose_width(
 
     _check_narrowest(measure(STEP), config, budget)
     low, high = STEP, 2 * STEP
-    while measure(high).excess(budget) is None:
+    while high <= WIDEST and measure(high).excess(budget) is None:
         low, high = high, 2 * high
+    if low == WIDEST:
+        return measure(low), None
     while high - low > STEP:
         middle = (low + high) // (2 * STEP) * STEP
         if measure(middle).excess(budget) is None:

@@ -42,6 +42,7 @@ def fit(
     seed: int,
     stream: str,
     workspace: Workspace,
+    section: str | None = None,
 ) -> None:
     """Train `model` in place, resuming from the workspace's checkpoint if it holds one.
 
@@ -55,7 +56,8 @@ def fit(
     gradients and BatchNorm statistics of the global one, so that the model is the same in all of
     them and, up to rounding, the same as that of one process.
 
-    Raises PipelineError when the loss is no longer finite.
+    Raises PipelineError when the loss is no longer finite; it names the learning rate in `section`,
+    the config's dotted key of these settings, by default `stream`.
     """
     synchronize(model, workspace.world)
     step = TrainingStep(model, optimizer, recipe, train)
@@ -76,8 +78,8 @@ def fit(
         rate = (train.num_images - done * train.batch_size) / (time.perf_counter() - started)
         if not math.isfinite(row["loss"]):
             raise PipelineError(
-                f"{stream}.learning_rate: the loss is {row['loss']} in epoch {epoch + 1} at "
-                f"{recipe.learning_rate}; allowed: a rate at which it stays finite"
+                f"{section or stream}.learning_rate: the loss is {row['loss']} in epoch "
+                f"{epoch + 1} at {recipe.learning_rate}; allowed: a rate at which it stays finite"
             )
         tested = (epoch + 1) % recipe.test_every == 0 or epoch + 1 == recipe.epochs
         for name, evaluation in evaluations.items() if tested else ():

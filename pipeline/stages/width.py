@@ -74,7 +74,7 @@ def describe_width(
         "image_size": target.image_size,
         "budget": budget.model_dump(mode="json", exclude_none=True),
         "latency_measured": None if budget.latency is None else measured,
-        "next": {**_needs_of(following), "excess": following.excess(budget)},
+        "next": following and {**_needs_of(following), "excess": following.excess(budget)},
     }
 
 
@@ -87,12 +87,14 @@ def width_line(found: Mapping[str, Any]) -> str:
             f", {found['latency_ms']:.3g} ms an image (median of {measured['runs']} on "
             f"{measured['device']})"
         )
+    beyond = "the budget allows a wider one, but no wider one is tried"
+    if following is not None:
+        beyond = f"for {following['channels']} channels, {following['excess']} needed"
     return (
         f"width: {found['channels']} channels, the widest within the budget: "
         f"{found['parameters']:,} parameters, {found['multiply_adds']:,} multiply-adds of "
         f"convolutions and classifier at {size}×{size} ({found['all_multiply_adds']:,} with "
-        f"normalisation and activations){latency}; for {following['channels']} channels, "
-        f"{following['excess']} needed"
+        f"normalisation and activations){latency}; {beyond}"
     )
 
 

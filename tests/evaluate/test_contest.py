@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from classification.data.datasets import DataConfig, load_dataset
-from classification.errors import ConfigError
+from classification.errors import ConfigError, PipelineError
 from classification.persistence.workspace import Workspace
 from evaluate import contest
 from evaluate.contest import (
@@ -223,3 +223,9 @@ def test_a_contest_without_sense_is_refused(settings, message):
 def test_images_that_do_not_fit_the_contest_are_refused(digits, settings, message):
     with pytest.raises(ConfigError, match=message):
         check_contest(config(**settings), digits)
+
+
+def test_a_contestant_that_diverges_names_the_contest_s_learning_rate(digits, tmp_path):
+    settings = config(rounds=1, training={"learning_rate": 1e30})
+    with pytest.raises(PipelineError, match=r"^contest\.training\.learning_rate: the loss is"):
+        contest_of(tmp_path, digits, THREE[:2], settings)

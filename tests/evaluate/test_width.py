@@ -30,7 +30,17 @@ def counted(channels: int, image_size: int = 8) -> Complexity:
 def choose(limits: dict[str, Any], genotype: Genotype = GENOTYPES["darts_v2"]) -> tuple[int, int]:
     budget = BudgetConfig.model_validate(limits)
     chosen, following = choose_width(genotype, SMALL, 10, 8, budget, CPU)
+    assert following is not None
     return chosen.channels, following.channels
+
+
+def test_a_long_latency_is_met_by_the_widest_network_that_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(width, "WIDEST", 16)
+    budget = BudgetConfig.model_validate({"latency": "1000s"})
+    chosen, following = choose_width(GENOTYPES["darts_v2"], SMALL, 10, 8, budget, CPU)
+    assert (chosen.channels, following) == (16, None)
 
 
 @pytest.mark.parametrize("key", ["parameters", "multiply_adds"])
@@ -54,6 +64,7 @@ def test_the_published_imagenet_network_is_the_widest_of_its_size() -> None:
     genotype = GENOTYPES["pcdarts_cifar10"]
     chosen, following = choose_width(genotype, IMAGENET, 1000, 224, budget, CPU)
     assert (chosen.channels, chosen.complexity.parameters) == (48, 5_270_560)
+    assert following is not None
     assert (following.channels, following.complexity.parameters > 5_270_560) == (50, True)
 
 
