@@ -17,6 +17,10 @@ from classification.distributed import SyncedBatchNorm2d, synced_batch_norm, syn
 from classification.errors import ConfigError, SharedError
 from classification.persistence.workspace import METRICS, Workspace
 from classification.world import ALONE, World
+from evaluate import retrain
+from evaluate.contest import hold_out
+from evaluate.contest_config import ContestConfig
+from pcdarts.published_genotypes import GENOTYPES
 from pcdarts.search import halve, search
 from pcdarts.search_config import SearchConfig
 from subsample import uncertainty
@@ -213,6 +217,40 @@ def test_a_search_by_two_processes_resumes_within_an_epoch_to_the_same_bytes(tra
     for name in (METRICS, "checkpoint-000001.safetensors", "checkpoint-000002.safetensors"):
         straight, stopped = (trained / run / "0" / name for run in ("straight", "stopped"))
         assert straight.read_bytes() == stopped.read_bytes()
+
+
+def train_contestant(world, tmp_path):
+    """Train a contestant in double precision, in which rounding stays too small to be seen."""
+    build = retrain.build_network
+
+    def build_double(*arguments):
+        network = build(*arguments).double()
+        network.register_forward_pre_hook(lambda module, inputs: (inputs[0].double(),))
+        return network
+
+    data = hold_out(load_dataset(DataConfig(kind="digits", images_per_class=40)), 0.2, seed=0)
+    settings = {"channels": 4, "cells": 3, "epochs": 6, "batch_size": 32, "learning_rate": 0.1}
+    training = ContestConfig.model_validate({"training": settings}).training
+    with mock.patch.object(retrain, "build_network", build_double):
+        retrain.retrain(
+            GENOTYPES["darts_v2"],
+            data,
+            training,
+            seed=0,
+            device=CPU,
+            workspace=workspace(tmp_path, world),
+        )
+
+
+@pytest.mark.long
+def test_a_contestant_of_two_processes_has_the_accuracies_of_one_but_for_rounding(tmp_path):
+    """In float32 rounding grows to other accuracies within epochs; see docs/recipes.md."""
+    train_contestant(ALONE, tmp_path)
+    start(train_contestant, tmp_path)
+    one, two = (rows(tmp_path, name) for name in ("1-0", "2-0"))
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine["test_accuracy"] == theirs["test_accuracy"]
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
 
 
 def test_alone_nothing_is_exchanged():
