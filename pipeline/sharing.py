@@ -6,26 +6,41 @@ Each part that is done here is an attempt of its own in the ledger; waiting is n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from classification.errors import InterruptedRunError
 from classification.progress import Progress
-from pipeline.graph import Context
-from pipeline.store.ledger import Outcome
+from pipeline.console import Console
+from pipeline.graph import Context, Stage
+from pipeline.store.ledger import Attempt, Outcome
 from pipeline.store.parts import Parts, PartsClosedError
 from pipeline.store.stopwatch import Stopwatch
+from pipeline.store.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.runner import Runner
+    import torch
 
 _POLL_SECONDS = 0.2
 
 
+class _Runner(Protocol):
+    """What is used of the runner."""
+
+    stages: Mapping[str, Stage[Any]]
+    keys: dict[str, str]
+    store: Store
+    console: Console
+    device: torch.device
+
+    def attempt(self, name: str) -> Attempt:
+        """Return an attempt at a stage that begins now."""
+
+
 def take_part(
-    runner: Runner, name: str, context_of: Callable[[Path, Progress, Parts], Context[Any]]
+    runner: _Runner, name: str, context_of: Callable[[Path, Progress, Parts], Context[Any]]
 ) -> None:
     """Help with the stage `name` until no part is left, or until no process makes it any more.
 
@@ -58,7 +73,7 @@ class _Helping(Parts):
 
     show: Progress
 
-    def __init__(self, runner: Runner, name: str) -> None:
+    def __init__(self, runner: _Runner, name: str) -> None:
         self._runner, self._name, self._key = runner, name, runner.keys[name]
         self._stopwatch: Stopwatch | None = None
         super().__init__(runner.store.workspace(name, self._key), runner.store.ledger)

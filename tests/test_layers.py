@@ -19,6 +19,7 @@ FLOORS = (
     {"console", "device", "documents", "signals", "store"},
     {"config"},
     {"failure", "graph", "launch", "run_folder", "tracking"},
+    {"sharing"},
     {"runner", "stages"},
     {"changes", "inputs", "maintenance", "reports"},
     {"comparisons", "estimates", "exports", "studies"},

@@ -20,9 +20,10 @@ from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, store_of
 
-_NEUTRAL = {"batch_size", "restarts", "last_epochs", "random", "published", "rounds", "share_kept"}
-"""Settings of the stage that do not change what is measured: the contestants are compared after the
-first round, in which the training alone counts."""
+_CONTESTANTS = {"restarts", "last_epochs", "random", "published", "rounds", "share_kept"}
+_NEUTRAL = {"contest": _CONTESTANTS}
+"""Settings of a stage that do not change what is measured, if not `batch_size`: contestants are
+compared after the first round, in which the training alone counts."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ def _differences(
 
 
 def _comparable_settings(stage: str, entry: ComparedRun) -> dict[str, Any]:
-    own = {key: value for key, value in entry.settings[stage].items() if key not in _NEUTRAL}
+    neutral = _NEUTRAL.get(stage, {"batch_size"})
+    own = {key: value for key, value in entry.settings[stage].items() if key not in neutral}
     budget = entry.settings.get("budget")  # of a contest
     return own if budget is None else own | {"budget": budget}
 
