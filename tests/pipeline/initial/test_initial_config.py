@@ -96,6 +96,30 @@ def test_too_few_images_are_searched_on_whole_without_a_scorer():
     assert "scores" not in made
 
 
+@pytest.mark.parametrize(
+    ("counts", "beta"),
+    [
+        ((300, 66, 10), 0.99),  # 1 - 3 / 300, as in docs/results.md
+        ((1500, 500, 500), 0.998),
+        ((200_000, 400), 0.9999),  # the largest and the least that Cui et al. tried
+        ((15, 5, 5), 0.9),
+        ((299, 100, 100), None),  # less than three times as many
+        ((500, 500), None),
+    ],
+)
+@pytest.mark.parametrize("side", [32, 300])
+def test_unequal_classes_are_weighted_and_equal_ones_are_not(counts, beta, side):
+    made = values(survey(counts, side))
+    expected = {} if beta is None else {"class_weights": "effective", "class_weights_beta": beta}
+    assert "retrain" in made
+    for training in {"scorer", "retrain"} & set(made):
+        found = {key: v for key, v in made[training].items() if key.startswith("class_weights")}
+        assert found == expected, training
+    text = initial_config(survey(counts, side), "photos", PLAN)
+    reason = f"classes have {min(counts):,} to {max(counts):,} images"
+    assert text.count(reason) == (0 if beta is None else len({"scorer", "retrain"} & set(made)))
+
+
 def test_what_does_not_fit_into_memory_is_cut_for_the_search_alone():
     # 8 GiB hold 2,796,202 images of 32×32; 20 held out, the rest shared by two classes.
     made = values(survey((2_000_000, 2_000_000)))
