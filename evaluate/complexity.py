@@ -45,8 +45,9 @@ class Complexity:
 
     def __str__(self) -> str:
         return (
-            f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds "
-            f"({self.all_multiply_adds:,} with normalisation and activations)"
+            f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds of "
+            f"convolutions and classifier ({self.all_multiply_adds:,} with normalisation and "
+            "activations)"
         )
 
 

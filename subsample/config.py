@@ -126,6 +126,18 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
             return {"alpha": 1 / 3} | values
         return values
 
+    @field_validator("anchor_fraction")
+    @classmethod
+    def _kept(cls, kept: float, info: ValidationInfo) -> float:
+        # The default passes, so that a config that names every key loads again.
+        unused = info.data.get("fraction") == "dirichlet"
+        if unused and kept != cls.model_fields["anchor_fraction"].default:
+            raise ValueError(
+                "has no effect with fraction: dirichlet, which draws the anchor's share; allowed: "
+                "fraction: fixed, or no anchor_fraction"
+            )
+        return kept
+
     @field_validator("common_draws")
     @classmethod
     def _drawn(cls, common: bool, info: ValidationInfo) -> bool:

@@ -130,6 +130,10 @@ def test_plot_draws_runs_and_names_what_it_wrote(finished, capsys):
     assert command(finished, "plot", "tiny", "-o", str(picture), "--x", "total") == 0
     assert capsys.readouterr().out.strip() == str(picture)
     assert "high-CV" in picture.read_text()
+    note = "One run gives one point"
+    assert note in picture.read_text()
+    assert command(finished, "plot", "tiny", "tiny", "-o", str(picture)) == 0
+    assert note not in picture.read_text()
 
 
 def test_a_run_that_searched_is_no_row_of_a_table(finished, capsys):

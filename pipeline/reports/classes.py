@@ -42,8 +42,9 @@ def collect_classes(
 ) -> dict[str, Any]:
     """Collect the results by class of a classifier trained on `data`, for results.json.
 
-    Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes;
-    it has the sum over all probes if there are several.
+    Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes. If
+    there are several probes, `classifiers` is their number and `confusion` their sum; the images
+    of `largest_confusions` and `test_images` are the mean of a probe.
     """
     counts = read_confusions(artifact.path / CONFUSION)
     classifiers = max(1, int(counts.sum()) // len(data.test))  # several probes are added up
@@ -56,7 +57,11 @@ def collect_classes(
         "training_images": sizes,
         "test_images": (counts.sum(1) // classifiers).tolist(),
         "top1_errors": [e if e is None else round(e, 4) for e in class_errors(counts)],
-        "largest_confusions": [asdict(each) for each in largest_confusions(counts)[:_WORST]],
+        "classifiers": classifiers,
+        "largest_confusions": [
+            asdict(each) | {"images": each.images / classifiers}
+            for each in largest_confusions(counts)[:_WORST]
+        ],
         "confusion": counts.tolist(),
     }
 
@@ -84,11 +89,12 @@ def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> 
         }
     }
     if not few:
-        most = largest_confusions(counts)[:_WORST]
+        most, probes = largest_confusions(counts)[:_WORST], found["classifiers"]
+        images = "images" if probes == 1 else f"images, mean of {probes} probes"
         tables["The largest confusions"] = {
             "true class": [names[each.true] for each in most],
             "taken for": [names[each.predicted] for each in most],
-            "images": [f"{each.images:,}" for each in most],
+            images: [f"{each.images / probes:,.{int(probes > 1)}f}" for each in most],
             "share of the true class (%)": [f"{100 * each.share:.0f}" for each in most],
         }
     top = 100 * counts.trace() / counts.sum()

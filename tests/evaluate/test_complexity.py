@@ -110,6 +110,13 @@ def test_images_too_small_for_the_network_are_named() -> None:
         measure_complexity(lambda: nn.Sequential(nn.AvgPool2d(5)), 4)
 
 
+def test_a_line_names_both_conventions() -> None:
+    assert str(Complexity(118, 0, 6920, 80)) == (
+        "118 parameters, 6,920 multiply-adds of convolutions and classifier "
+        "(7,000 with normalisation and activations)"
+    )
+
+
 def test_warning_states_the_figure_and_the_limit() -> None:
     warning = complexity_warning(Complexity(1, 0, 671_000_000))
     assert warning == (

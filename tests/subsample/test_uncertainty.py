@@ -326,6 +326,14 @@ def test_settings_outside_their_range_are_refused(wrong: dict[str, object]) -> N
         ScoresConfig(**wrong)
 
 
+def test_a_share_of_the_anchor_that_is_drawn_instead_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"anchor_fraction\n.*no effect with fraction: diri"):
+        ScoresConfig(fraction="dirichlet", anchor_fraction=0.5)
+    assert ScoresConfig(fraction="fixed", anchor_fraction=0.5).anchor_fraction == 0.5
+    drawn = ScoresConfig(fraction="dirichlet")
+    assert ScoresConfig(**drawn.model_dump()) == drawn  # a run's config names every key
+
+
 def test_only_anchor_ce_has_a_floor_by_default() -> None:
     assert [ScoresConfig(loss=loss).floor for loss in ("ce", "kl", "anchor_ce")] == [0, 0, 0.5]
     assert ScoresConfig(loss="anchor_ce", cv_floor=0.0).floor == 0

@@ -4,7 +4,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from classification.mixing import CutMix, DCutMix, DMixup, Mix, SaliencyDCutMix
-from evaluate.figures.mixing import MixedBatch, mixing_sheet
+from evaluate.figures.mixing import ALONE, MixedBatch, mixing_sheet
 from evaluate.figures.style import PALETTE, save_figure
 
 NAMES = ["apple", "bear", "cup", "a_name_that_is_far_too_long", "elm", "fox"]
@@ -93,6 +93,20 @@ def test_the_soft_label_is_written_largest_first():
     figure = mixing_sheet([with_shares()], NAMES)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["parts", "apple", "75 %", "bear", "25 %"]
+
+
+def test_a_mix_without_a_pixel_of_another_image_has_a_note():
+    images = np.zeros((2, 3, 2, 2), np.uint8)
+    shares = torch.tensor([[1.0, 0.0], [0.75, 0.25]])
+    targets = torch.nn.functional.pad(shares, (0, 4))
+    mix = Mix(torch.zeros(2, 3, 2, 2), targets, torch.tensor([[0, 1], [1, 0]]), shares)
+    texts = [
+        text.get_text()
+        for axes in mixing_sheet([MixedBatch("two", images, images, mix)], NAMES).axes
+        for text in axes.texts
+    ]
+    # The first mix has one source and the note, the second has two sources and no note.
+    assert texts == ["two", ALONE, "apple", "100 %", "apple", "75 %", "bear", "25 %"]
 
 
 def test_a_batch_smaller_than_the_columns_shows_all_of_itself():

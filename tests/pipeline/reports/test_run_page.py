@@ -276,6 +276,8 @@ def test_the_paper_is_last_where_the_target_is_imagenet_or_on_request(folder, mo
     assert command(folder, "report", "tiny") == 0
     assert "(published)" not in report.read_text()
     assert text.count("(published)") == 9
+    (own,) = (line for line in text.splitlines() if "this run on" in line and line[0] == "|")
+    assert own.split(" | ")[2] == "–"  # no top-5 error of three classes
     assert text.index("## Comparison with published results") > text.index("## To take away")
     assert "PC-DARTS (High CV Sub-sampled CIFAR100) published" in page
     assert page.index("Comparison with published") > page.index(
@@ -317,6 +319,16 @@ def test_the_gallery_shows_the_mixes_that_were_scored_with_their_losses(folder):
             same = (decoded(tile.source) == image).all(2).mean()
             # The anchor keeps 5/9 of the pixels, up to the rounding of boxes.
             assert 0.4 < same < 0.75
+
+
+def test_the_gallery_names_the_classes_it_shows(folder, monkeypatch):
+    config, data, artifacts = shown(folder)
+    first, _, last = data.classes
+    assert f"Shown are all classes: {', '.join(data.classes)}." in read(folder, "tiny").text
+    monkeypatch.setattr("pipeline.reports.gallery.MOST_CLASSES", 2)
+    made = gallery(config, data, artifacts)
+    assert made.classes == f"2 of the 3 classes: {first}, {last}"
+    assert {strip.class_name for strip in made.strips} == {first, last}
 
 
 def test_mixes_whose_losses_come_out_otherwise_are_not_shown(folder, tmp_path):
