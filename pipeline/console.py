@@ -56,26 +56,24 @@ class Console:
         if not self._rich.is_terminal:
             yield _Reporter(stage, device, self._plain)
             return
-        last = ""
-
-        def record(line: str) -> None:
-            nonlocal last
-            last = line
-            self._record(line)
-
+        last: list[str] = []
         with RichProgress(_Line(self._rich), console=self._rich, transient=True) as live:
             bar = live.add_task(stage, total=None, unit="", details=[])
             steps = live.add_task("", total=None, unit="step", details=[], visible=False)
 
             def show(unit: str, done: int, total: int, details: list[str]) -> None:
+                if unit != "step":
+                    last[:] = [f"{stage:8} {unit} {done}/{total}", *details[1:]]
                 task = steps if unit == "step" else bar
                 live.update(
                     task, completed=done, total=total, unit=unit, details=details, visible=True
                 )
 
-            yield _Reporter(stage, device, record, show)
-        if "accuracy" in last:
-            self._rich.print(last, markup=False)
+            yield _Reporter(stage, device, self._record, show)
+        if any("accuracy" in part for part in last):
+            while len("  ".join(last)) >= self._rich.width and len(last) > 2:
+                last.pop()  # the part of the least worth
+            self._rich.print("  ".join(last), markup=False)
 
     def _plain(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

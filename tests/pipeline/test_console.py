@@ -54,3 +54,6 @@ def test_the_accuracy_of_the_last_epoch_stays_on_the_screen(width):
     left = stream.getvalue().rpartition("\x1b[2K")[2]  # after the live line was erased
     assert "scorer   epoch 2/2" in left
     assert "test accuracy 0.7500" in left
+    assert len(left.strip()) < width
+    assert "  accuracy 0.5000" in left
+    assert ("loss 1.0000" in left) == (width >= 80)  # 57 columns before it, and 13
