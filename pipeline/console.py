@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderResult
+from rich.control import Control
+from rich.live_render import LiveRender
 from rich.progress import Progress as RichProgress
 from rich.progress import ProgressColumn, Task
+from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from classification.durations import format_duration
@@ -57,7 +61,9 @@ class Console:
             yield _Reporter(stage, device, self._plain)
             return
         last: list[str] = []
-        with RichProgress(_Line(self._rich), console=self._rich, transient=True) as live:
+        live = RichProgress(_Line(self._rich), console=self._rich, transient=True)
+        live.live._live_render = _LiveLines(live.get_renderable())
+        with live:
             bar = live.add_task(stage, total=None, unit="", details=[])
             steps = live.add_task("", total=None, unit="step", details=[], visible=False)
 
@@ -90,6 +96,34 @@ class Console:
             lost, self.log_file = self.log_file, None
             reason = refusal_of(error, lost) or f"{lost}: {error}"
             self.log(f"warning: the log ends here ({reason})")
+
+
+class _LiveLines(LiveRender):
+    """Live lines that a resize of the terminal cannot leave behind.
+
+    A terminal that becomes narrower breaks a line in two, so that counting rows upwards, as rich
+    does, ends below the first of them. Here the cursor waits at the start of the first line, which
+    the terminal moves together with its text, and everything after it is erased.
+    """
+
+    def position_cursor(self) -> Control:
+        """Return the codes that erase the lines."""
+        return _control("\r\x1b[J")
+
+    def restore_cursor(self) -> Control:
+        """Return the codes that erase the lines after the line feed with which rich ends."""
+        return _control("\r\x1b[A\x1b[J")
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
+        yield from super().__rich_console__(console, options)
+        below = self.last_render_height - 1
+        yield _control("\r" + (f"\x1b[{below}A" if below > 0 else "")).segment
+
+
+def _control(codes: str) -> Control:
+    control = Control()
+    control.segment = Segment(codes, None, [(ControlType.CARRIAGE_RETURN,)])
+    return control
 
 
 class _Line(ProgressColumn):

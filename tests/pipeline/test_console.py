@@ -1,6 +1,7 @@
 """The live line: which parts stay at which width, and what is left on the screen."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console as RichConsole
@@ -51,9 +52,30 @@ def test_the_accuracy_of_the_last_epoch_stays_on_the_screen(width):
     with console.progress("scorer", "cpu") as show:
         show(1, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.25)
         show(2, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.75)
-    left = stream.getvalue().rpartition("\x1b[2K")[2]  # after the live line was erased
+    left = stream.getvalue().rpartition("\x1b[J")[2]  # after the live line was erased
     assert "scorer   epoch 2/2" in left
     assert "test accuracy 0.7500" in left
     assert len(left.strip()) < width
     assert "  accuracy 0.5000" in left
     assert ("loss 1.0000" in left) == (width >= 80)  # 57 columns before it, and 13
+
+
+def test_the_cursor_waits_at_the_start_of_the_live_lines_and_all_after_it_is_erased():
+    # A terminal that becomes narrower breaks the lines below the cursor and moves it with its text.
+    console, stream = terminal(80)
+    with console.progress("search", "cpu") as show:
+        show(1, 2, "epoch", loss=1.0, accuracy=0.5)
+        show(1, 9, "step")
+        time.sleep(0.3)  # the lines are drawn ten times a second
+        show(2, 9, "step")
+        console.log("a message")
+        two = stream.getvalue()
+    paints = two.split("\r\x1b[J")
+    assert len(paints) > 2
+    for paint in paints[1:]:
+        rows = paint.removeprefix("a message\n").split("\n")
+        assert paint.endswith("\r" + (f"\x1b[{len(rows) - 1}A" if len(rows) > 1 else ""))
+    assert "a message\n" in paints[-1]
+    assert any("step 1/9" in paint for paint in paints)
+    end = "\n\x1b[?25h\r\x1b[A\x1b[Jsearch   epoch 1/2  accuracy 0.5000  loss 1.0000  cpu\n"
+    assert stream.getvalue().endswith(end)
