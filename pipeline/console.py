@@ -29,6 +29,8 @@ _Show = Callable[[str, int, int, list[str]], None]  # unit, done, total, details
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage
 _STEP_SECONDS = 0.2
 _BAR = 20  # columns
+# To the end of the line, then of the screen, not from its first cell: tmux would keep a copy.
+_ERASE = "\x1b[K\x1b[C\x1b[J\r"
 _WORTH = {"test_accuracy": 0, "accuracy": 1, "loss": 2, "images_per_second": 3}
 
 
@@ -108,11 +110,11 @@ class _LiveLines(LiveRender):
 
     def position_cursor(self) -> Control:
         """Return the codes that erase the lines."""
-        return _control("\r\x1b[J")
+        return _control("\r" + _ERASE)
 
     def restore_cursor(self) -> Control:
         """Return the codes that erase the lines after the line feed with which rich ends."""
-        return _control("\r\x1b[A\x1b[J")
+        return _control("\r\x1b[A" + _ERASE)
 
     def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
         yield from super().__rich_console__(console, options)

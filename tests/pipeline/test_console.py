@@ -8,6 +8,7 @@ from rich.console import Console as RichConsole
 
 from pipeline.console import Console, progress_line
 
+ERASED = "\x1b[K\x1b[C\x1b[J\r"  # the line, and all below it
 DETAILS = [
     "left 0:01:02",
     "test accuracy 0.8765",
@@ -52,7 +53,7 @@ def test_the_accuracy_of_the_last_epoch_stays_on_the_screen(width):
     with console.progress("scorer", "cpu") as show:
         show(1, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.25)
         show(2, 2, "epoch", loss=1.0, accuracy=0.5, test_accuracy=0.75)
-    left = stream.getvalue().rpartition("\x1b[J")[2]  # after the live line was erased
+    left = stream.getvalue().rpartition(ERASED)[2]  # after the live line was erased
     assert "scorer   epoch 2/2" in left
     assert "test accuracy 0.7500" in left
     assert len(left.strip()) < width
@@ -70,12 +71,12 @@ def test_the_cursor_waits_at_the_start_of_the_live_lines_and_all_after_it_is_era
         show(2, 9, "step")
         console.log("a message")
         two = stream.getvalue()
-    paints = two.split("\r\x1b[J")
+    paints = two.split("\r" + ERASED)
     assert len(paints) > 2
     for paint in paints[1:]:
         rows = paint.removeprefix("a message\n").split("\n")
         assert paint.endswith("\r" + (f"\x1b[{len(rows) - 1}A" if len(rows) > 1 else ""))
     assert "a message\n" in paints[-1]
     assert any("step 1/9" in paint for paint in paints)
-    end = "\n\x1b[?25h\r\x1b[A\x1b[Jsearch   epoch 1/2  accuracy 0.5000  loss 1.0000  cpu\n"
-    assert stream.getvalue().endswith(end)
+    end = "search   epoch 1/2  accuracy 0.5000  loss 1.0000  cpu\n"
+    assert stream.getvalue().endswith("\n\x1b[?25h\r\x1b[A" + ERASED + end)
