@@ -141,8 +141,8 @@ def _draw_label(panel: Axes, mix: Mix, index: int, class_names: Sequence[str]) -
         name = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
         panel.barh(row, target[label], height=0.8, color="#d9d9d9")
         panel.text(0.02, row, name, va="center", fontsize=8)
-        panel.text(1.25, row, f"{100 * target[label]:.0f} %", va="center", ha="right", fontsize=8)
-    panel.set(xlim=(0, 1.25), ylim=(_BARS - 0.5, -0.5))
+        panel.text(1.35, row, f"{100 * target[label]:.0f} %", va="center", ha="right", fontsize=8)
+    panel.set(xlim=(0, 1.35), ylim=(_BARS - 0.5, -0.5))
 
 
 def _frame(panel: Axes, image: NDArray[np.generic], colour: str) -> None:
