@@ -1,11 +1,11 @@
 """A contest of architectures: brief, equal training in rounds that only the best survive.
 
-Successive halving (Jamieson & Talwalkar 2016): after each round the share with the highest
-held-out accuracy is kept, and trains longer in the next. Test images are not used.
+Test images are not used. With several budgets, an architecture enters once for each width that they
+choose for it.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -19,6 +19,7 @@ from classification.persistence.workspace import Workspace, finished_steps
 from classification.seeding import make_generator
 from evaluate.brief_training import PartOfWork
 from evaluate.contest_config import ContestConfig
+from evaluate.halving import Halving
 from evaluate.retrain import build_network, network_complexity, retrain
 from evaluate.retrain_config import RetrainConfig
 from evaluate.width import measure_latency
@@ -40,32 +41,15 @@ class Contestant:
     channels: int | None = None
     """Of its network in the contest, if a budget decides; None: those of the contest's training."""
 
+    budgets: tuple[int, ...] = (0,)
+    """The budgets, by their place in the list, that chose these channels."""
+    architecture: str | None = None
+    """Name of the genotype, which several contestants share; None with one budget or none."""
+
     def training(self, config: ContestConfig) -> RetrainConfig:
         """Return its training, which differs from that of others in the channels only."""
         own = {} if self.channels is None else {"channels": self.channels}
         return config.training.model_copy(update=own)
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round: how many contestants train, for how many more epochs each."""
-
-    contestants: int
-    epochs: int
-
-
-def plan_rounds(config: ContestConfig, contestants: int) -> list[Round]:
-    """Return the rounds for this many contestants, up to the last in which two are left to compare.
-
-    At least one contestant is kept after each round, and never all.
-    """
-    rounds: list[Round] = []
-    while len(rounds) < config.rounds and (contestants > 1 or not rounds):
-        epochs = round(config.training.epochs / config.share_kept ** len(rounds))
-        rounds.append(Round(contestants, epochs))
-        kept = int(contestants * config.share_kept + 1e-9)  # 0.1 · 30 is not below 3
-        contestants = min(max(1, kept), contestants - 1)
-    return rounds
 
 
 def named_contestants(config: ContestConfig, seed: int) -> list[Contestant]:
@@ -110,16 +94,21 @@ class Trainings:
     """Entered while a contestant trains, with the name of its folder."""
 
     @property
-    def rounds(self) -> list[Round]:
-        """Return the rounds of these contestants."""
-        return plan_rounds(self.config, len(self.contestants))
+    def halving(self) -> Halving:
+        """Return the rounds, and who trains in them."""
+        number = 1 + max(index for each in self.contestants for index in each.budgets)
+        groups = [
+            [index for index, each in enumerate(self.contestants) if budget in each.budgets]
+            for budget in range(number)
+        ]
+        return Halving(self.config, groups)
 
     def of_round(self, number: int, waiting: Sequence[int]) -> Iterator[tuple[int, float]]:
         """Train contestants in a round (from 0); yield each with its held-out accuracy.
 
         First those that no other process holds, in order; then, in order, it waits for the others.
         """
-        rounds, left = self.rounds, list(waiting)
+        rounds, left = self.halving.rounds, list(waiting)
         total = sum(each.contestants * each.epochs for each in rounds)
         left_after = sum(each.contestants * each.epochs for each in rounds[number + 1 :])
         for wait in (False, True):
@@ -132,22 +121,13 @@ class Trainings:
                 left.remove(index)
                 yield index, accuracy
 
-    def kept(self, number: int, left: Sequence[int], accuracies: Mapping[int, float]) -> list[int]:
-        """Return those that train in the next round, or the winner after the last one.
-
-        Contestants of equal accuracy are ranked in their order.
-        """
-        ranked = sorted(left, key=lambda index: -accuracies[index])
-        following = self.rounds[number + 1 : number + 2]
-        return sorted(ranked[: following[0].contestants]) if following else ranked[:1]
-
     def folder(self, index: int) -> str:
         """Return the name of a contestant's folder in the workspace."""
         return f"{_FOLDER}{index:04d}"
 
     def _train(self, index: int, number: int, spent: int, total: int) -> float:
         """Train a contestant to the end of a round, unless that was done before."""
-        epochs = [each.epochs for each in self.rounds[: number + 1]]
+        epochs = [each.epochs for each in self.halving.rounds[: number + 1]]
         world = self.workspace.world
         inner = Workspace(
             self.workspace.path(self.folder(index)),
@@ -193,9 +173,10 @@ def hold_contest(
     Other processes may train some of them meanwhile with `help_contest`; `claim` then decides who
     trains which. The result is the same.
 
-    Return "rounds", "images" (numbers of training and held-out images), "winner" (an index), and
-    "contestants": for each its name, kind, genotype, channels, parameters, multiply-adds at the
-    target's image size, and the held-out accuracy, 0 to 1, after each round in which it trained.
+    Return "rounds", "images" (numbers of training and held-out images), "winner" (an index; with
+    several budgets that of the first, and "winners" has all), and "contestants": for each its name,
+    kind, genotype, channels, parameters, multiply-adds at the target's image size, and the held-out
+    accuracy, 0 to 1, after each round in which it trained.
     """
     split = hold_out(dataset, config.held_out, seed)
     trainings = Trainings(contestants, split, config, seed, device, workspace, claim)
@@ -203,9 +184,11 @@ def hold_contest(
     accuracies: list[list[float]] = [[] for _ in contestants]
     for row in workspace.rows()[:finished]:
         accuracies[row["contestant"]].append(row["held_out_accuracy"])
-    left, step = list(range(len(contestants))), finished
-    for number in range(len(trainings.rounds)):
-        waiting = [index for index in left if len(accuracies[index]) <= number]
+    halving, step = trainings.halving, finished
+    left = halving.groups
+    for number in range(len(halving.rounds)):
+        trained_now = halving.training(number, left)
+        waiting = [index for index in trained_now if len(accuracies[index]) <= number]
         ended: dict[int, float] = {}
         for trained, accuracy in trainings.of_round(number, waiting):
             ended[trained] = accuracy
@@ -214,11 +197,16 @@ def hold_contest(
                 accuracies[index].append(ended[index])
                 row = {"contestant": index, "round": number + 1, "held_out_accuracy": ended[index]}
                 workspace.save(step := step + 1, {}, row)
-        left = trainings.kept(number, left, {i: accuracies[i][number] for i in left})
+        left = halving.kept(number, left, {i: accuracies[i][number] for i in trained_now})
+    winners = [own[0] for own in left]
     return {
         "images": {"train": len(split.train), "held_out": len(split.test)},
-        "rounds": [{"contestants": r.contestants, "epochs": r.epochs} for r in trainings.rounds],
-        "winner": left[0],
+        "rounds": [
+            {"contestants": sum(len(own) > number for own in accuracies), "epochs": each.epochs}
+            for number, each in enumerate(halving.rounds)
+        ],
+        "winner": winners[0],
+        **({"winners": winners} if len(winners) > 1 else {}),
         "contestants": [
             _describe(contestant, found, dataset, config)
             for contestant, found in zip(contestants, accuracies, strict=True)
@@ -228,9 +216,11 @@ def hold_contest(
 
 def help_contest(trainings: Trainings) -> None:
     """Take part in a contest that another process holds, until nothing is left to train."""
-    left = list(range(len(trainings.contestants)))
-    for number in range(len(trainings.rounds)):
-        left = trainings.kept(number, left, dict(trainings.of_round(number, left)))
+    halving = trainings.halving
+    left = halving.groups
+    for number in range(len(halving.rounds)):
+        ended = dict(trainings.of_round(number, halving.training(number, left)))
+        left = halving.kept(number, left, ended)
 
 
 def remove_trainings(workspace: Workspace) -> None:
@@ -264,8 +254,10 @@ def _describe(
 ) -> dict[str, Any]:
     training = contestant.training(config)
     complexity = network_complexity(contestant.genotype, training, dataset)
+    several = {"architecture": contestant.architecture, "budgets": list(contestant.budgets)}
     return {
         "name": contestant.name,
+        **({} if contestant.architecture is None else several),
         "kind": contestant.kind,
         "genotype": contestant.genotype.to_dict(),
         "channels": training.channels,

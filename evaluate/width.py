@@ -111,14 +111,16 @@ def check_budget(
     image_size: int,
     budget: BudgetConfig,
     device: torch.device,
+    key: str = "budget",
 ) -> None:
     """Raise NarrowestExceedsBudgetError if the genotype fits the budget at no width.
 
     Without a genotype, because the search is still to come, that is the narrowest of `LIGHTEST`.
+    The message begins with `key`.
     """
     lightest = genotype or LIGHTEST
     narrowest = _measure(lightest, config, STEP, num_classes, image_size, budget, device)
-    _check_narrowest(narrowest, config, budget)
+    _check_narrowest(narrowest, config, budget, key)
 
 
 def measure_latency(network: nn.Module, image_size: int, device: torch.device) -> float:
@@ -168,10 +170,12 @@ def _measure(
     return replace(width, latency=measure_latency(network, image_size, device))
 
 
-def _check_narrowest(narrowest: Width, config: RetrainConfig, budget: BudgetConfig) -> None:
+def _check_narrowest(
+    narrowest: Width, config: RetrainConfig, budget: BudgetConfig, key: str = "budget"
+) -> None:
     excess = narrowest.excess(budget)
     if excess is not None:
         needed = f"{excess} of the narrowest network ({STEP} channels, {config.cells} cells)"
         raise NarrowestExceedsBudgetError(
-            f"budget.{needed}; allowed: at least that, or fewer retrain.cells", needed
+            f"{key}.{needed}; allowed: at least that, or fewer retrain.cells", needed
         )

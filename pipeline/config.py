@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from classification.config import ClassifierConfig
 from classification.data.config import DataConfig
@@ -61,8 +69,10 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         "pcdarts_cifar10, pcdarts_imagenet, or a file with our JSON or the tuple of a DARTS-family "
         "repository; neither scorer nor search then runs",
     )
-    budget: BudgetConfig | None = Field(
-        None, description="limits of the network that is retrained; none if absent"
+    budget: BudgetConfig | tuple[BudgetConfig, ...] | None = Field(
+        None,
+        description="limits of the network that is retrained; none if absent. A contest takes a "
+        "list too: each budget has a winner, and that of the first is retrained",
     )
     retrain: RetrainConfig = Field(default_factory=lambda: RetrainConfig.model_validate({}))
     probe: ClassifierConfig | None = Field(
@@ -118,6 +128,30 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
+    @field_validator("budget", mode="wrap")
+    @classmethod
+    def _one_budget_or_several(cls, value: Any, union: ValidatorFunctionWrapHandler) -> Any:
+        """Read a mapping, or a list; a list of one budget is that budget. `union` is not asked: it
+        would report an invalid value once for each of its kinds."""
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple):
+            return BudgetConfig.model_validate(value)
+        budgets = TypeAdapter(tuple[BudgetConfig, ...]).validate_python(value)
+        if not budgets or len(set(budgets)) < len(budgets):
+            problem = "two equal budgets" if budgets else "an empty list"
+            raise ValueError(f"{problem}; allowed: a budget, or a list of different ones")
+        return budgets[0] if len(budgets) == 1 else budgets
+
+    @model_validator(mode="after")
+    def _several_budgets_have_a_contest(self) -> "PipelineConfig":
+        if len(self.budgets) > 1 and self.contest is None:
+            raise ValueError(
+                f"budget: found a list of {len(self.budgets)} without a contest; allowed: one "
+                "budget, or a contest, in which each has a winner"
+            )
+        return self
+
     @model_validator(mode="after")
     def _genotype_is_given_or_found(self) -> "PipelineConfig":
         if self.genotype is not None and self.contest is not None:
@@ -126,6 +160,13 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
                 "of the two (contest.published takes published names)"
             )
         return self
+
+    @property
+    def budgets(self) -> tuple[BudgetConfig, ...]:
+        """The budgets of the config, none, one or several."""
+        if self.budget is None:
+            return ()
+        return self.budget if isinstance(self.budget, tuple) else (self.budget,)
 
     @property
     def goal_alone(self) -> "PipelineConfig":

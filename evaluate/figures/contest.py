@@ -46,10 +46,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 @rc_context(STYLE)
-def contest_front(candidates: Sequence[Candidate], winner: int, device: str) -> Figure:
+def contest_front(candidates: Sequence[Candidate], winners: Sequence[int], device: str) -> Figure:
     """Draw the error against multiply-adds and, if all latencies are known, against latency.
 
-    A line is the Pareto front of each panel, whose networks are named; a ring marks the winner.
+    A line is the Pareto front of each panel, whose networks are named; a ring marks each winner.
     `device` is where the latencies were measured.
     """
     latencies = [each.latency for each in candidates if each.latency is not None]
@@ -63,7 +63,7 @@ def contest_front(candidates: Sequence[Candidate], winner: int, device: str) -> 
     figure = Figure(figsize=(WIDTH, 3.4 * len(axes_of) + 0.6), layout="constrained")
     panels = list(figure.subplots(len(axes_of), 1, squeeze=False).flatten())
     for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
-        _draw(axes, candidates, costs, winner)
+        _draw(axes, candidates, costs, winners)
         axes.set(xlabel=label, ylabel="held-out error (%)")
         axes.margins(0.08)
     panels[0].set_title("Held-out error after the first round, equal training", loc="left")
@@ -75,7 +75,9 @@ def contest_front(candidates: Sequence[Candidate], winner: int, device: str) -> 
     return figure
 
 
-def _draw(axes: Axes, candidates: Sequence[Candidate], costs: Sequence[float], winner: int) -> None:
+def _draw(
+    axes: Axes, candidates: Sequence[Candidate], costs: Sequence[float], winners: Sequence[int]
+) -> None:
     points = [(cost, each.error) for cost, each in zip(costs, candidates, strict=True)]
     line = zip(*_staircase(points), strict=True)
     axes.plot(*line, color=INK, linewidth=1.0, label="Pareto front")
@@ -90,13 +92,13 @@ def _draw(axes: Axes, candidates: Sequence[Candidate], costs: Sequence[float], w
                 label=f"{kind} (n = {len(own)})",
             )
     axes.plot(
-        *points[winner],
+        *zip(*(points[winner] for winner in winners), strict=True),
         color=INK,
         marker="o",
         markersize=13,
         markerfacecolor="none",
         linestyle="none",
-        label="winner",
+        label="winner" if len(winners) == 1 else "winner of a budget",
     )
 
 

@@ -182,8 +182,8 @@ def _differences(
 def _comparable_settings(stage: str, entry: ComparedRun) -> dict[str, Any]:
     neutral = _NEUTRAL.get(stage, {"batch_size"})
     own = {key: value for key, value in entry.settings[stage].items() if key not in neutral}
-    budget = entry.settings.get("budget")  # of a contest
-    return own if budget is None else own | {"budget": budget}
+    budgets = ("budget", "more_budgets")  # of a contest
+    return own | {key: entry.settings[key] for key in budgets if entry.settings.get(key)}
 
 
 def _label(groups: Sequence[tuple[ComparedRun, ...]]) -> tuple[Contender, ...]:

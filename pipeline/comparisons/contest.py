@@ -11,6 +11,7 @@ from pipeline.comparisons.comparison import ComparedRun, Comparison
 from pipeline.comparisons.numbers import Values
 from pipeline.reports.page import fill, markdown_table
 from pipeline.reports.seed_groups import spread
+from pipeline.stages.width import of_budget
 
 PAGE = "contests.md"
 
@@ -114,7 +115,8 @@ def _found(label: str, kind: str = "found") -> str:
 
 
 def _accuracies(entry: ComparedRun, kind: str) -> list[float]:
-    contestants = entry.result["contestants"]
+    """Return those after the first round; of several budgets those of the first."""
+    contestants = of_budget(entry.result["contestants"], 0)
     return [each["held_out_accuracies"][0] for each in contestants if each["kind"] == kind]
 
 

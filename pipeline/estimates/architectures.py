@@ -17,12 +17,13 @@ from evaluate.contest import (
     contestant_latency,
     hold_out,
     named_contestants,
-    plan_rounds,
 )
 from evaluate.contest_config import ContestConfig
 from evaluate.fidelity import sample_architectures
+from evaluate.halving import plan_rounds
 from evaluate.retrain import network_complexity, retrain
 from evaluate.retrain_config import RetrainConfig
+from evaluate.width import NarrowestExceedsBudgetError
 from pcdarts.genotype import Genotype
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.expected import Expected
@@ -39,7 +40,8 @@ from pipeline.stages.contest import contest_of, found_contestants
 from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.search import GENOTYPE, searches_of
 from pipeline.stages.subset import SUBSET
-from pipeline.stages.width import chosen_width
+from pipeline.stages.width import chosen_width, describe_width
+from pipeline.stages.width import settings as width_settings
 from subsample.selection import Subset
 
 Cost = Callable[[int, int], float]  # seconds of a training, by layers and epochs
@@ -96,6 +98,7 @@ def expect_contest(bench: Bench, name: str, seconds: float) -> Expected:
         contestant_latency(first, target, contest, bench.runner.device)
 
     described = bench.timed(describe) + mean(choosing)
+    shares = _shares_of_budgets(bench, contestants[0].genotype)
 
     def cost(counted: int, epochs: int) -> float:
         whole = replace(kind, number=epochs, tested=1)
@@ -110,11 +113,29 @@ def expect_contest(bench: Bench, name: str, seconds: float) -> Expected:
     ):
         found = searches * (1 + round(earlier * contest.last_epochs))
         counts = [*known, *[layers(network)] * found, *others]
-        ends.append(described * len(counts) + contest_seconds(contest, counts, cost, kept, done))
+        own = described * len(counts) + contest_seconds(contest, counts, cost, kept, done)
+        ends.append(shares * own)
     middle, low, high = ends[0], min(ends), max(ends)
     if len(tried) < 3:
         return Expected(middle, LIGHT * middle, HEAVY * middle, UNTRIED, cut)
     return Expected(middle, low, high, "depends on the contestants that are kept", cut)
+
+
+def _shares_of_budgets(bench: Bench, genotype: Genotype) -> float:
+    """Return the cost of all budgets' contestants in units of the first budget's, taken to grow
+    with the multiply-adds of a network. Those that budgets share are counted for each."""
+    config, target = bench.config, bench.runner.datasets["target"]
+    if len(config.budgets) < 2:
+        return 1.0
+    own, found = width_settings(config), []
+    for budget in config.budgets:
+        of_budget = own.model_copy(update={"budget": budget})
+        try:
+            width = describe_width(of_budget, genotype, target, bench.runner.device)
+        except NarrowestExceedsBudgetError:
+            continue  # of a stand-in, which another genotype may not exceed
+        found.append(width["multiply_adds"])
+    return sum(found) / found[0] if found else 1.0
 
 
 def contest_seconds(

@@ -9,12 +9,19 @@ from classification.persistence.untrusted_files import read_object
 from evaluate.figures.contest import Candidate, contest_front
 from evaluate.improvement import relative_improvement
 from evaluate.statistics import sample_deviation
+from pipeline.reports.contest_budgets import (
+    budget_table,
+    describe_widths,
+    limit_of,
+    relative_in_words,
+    width_for,
+)
 from pipeline.reports.page import show_cost
 from pipeline.reports.picture import Picture
 from pipeline.reports.results import hours_of
 from pipeline.reports.robustness_sections import Section
 from pipeline.stages.contest import LATENCY
-from pipeline.stages.width import CONTEST, WIDTHS
+from pipeline.stages.width import CONTEST, WIDTHS, of_budget
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
 
@@ -25,32 +32,47 @@ def collect_contest(artifact: Artifact, store: Store, seed: int) -> dict[str, An
     """Return the contest's results for results.json: the contestants, and found against random.
 
     All accuracies that are compared are those after the first round, in which all contestants
-    trained equally.
+    trained equally. With several budgets, found and random are compared within each; the answer
+    for the first, whose winner is retrained, is that of the contest.
     """
     contest = read_object(artifact.path / CONTEST)
     latency = read_object(artifact.path / LATENCY)
     budgeted = artifact.path / WIDTHS
-    widths = read_object(budgeted) if budgeted.exists() else {}
+    widths = read_object(budgeted) if budgeted.exists() else None
     contestants = [
-        each | {"latency_ms": ms, "width": widths.get(each["name"])}
+        each | {"latency_ms": ms, **describe_widths(each, widths)}
         for each, ms in zip(contest["contestants"], latency["ms"], strict=True)
     ]
-    improvement = relative_improvement(
-        _accuracies(contestants, "found"), _accuracies(contestants, "random"), seed
-    )
+    named = {each["name"]: each for each in contestants}
+    budgets = [
+        {"budget": width_for(named[winner], number)["budget"], "winner": winner}
+        | _compare(of_budget(contestants, number), seed)
+        for number, winner in enumerate(contest.get("winners", ()))
+    ]
     attempts = store.ledger.attempts([artifact.fingerprint])
     return contest | {
         "contestants": contestants,
         "winner_kind": next(c["kind"] for c in contestants if c["name"] == contest["winner"]),
+        **_compare(of_budget(contestants, 0), seed),
+        **({"budgets": budgets} if budgets else {}),
+        "latency_device": latency["device"],
+        "cost": {"unit": Cost.of(attempts).unit, "hours": hours_of(Cost.of(attempts))},
+    }
+
+
+def _compare(contestants: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """Return the accuracies of each kind after the first round, and found over random."""
+    found = relative_improvement(
+        _accuracies(contestants, "found"), _accuracies(contestants, "random"), seed
+    )
+    return {
         "first_round": {
             kind: _describe(_accuracies(contestants, kind))
             for kind in dict.fromkeys(each["kind"] for each in contestants)
         },
         "relative_improvement": None
-        if improvement is None
-        else vars(improvement) | {"includes_zero": improvement.includes_zero},
-        "latency_device": latency["device"],
-        "cost": {"unit": Cost.of(attempts).unit, "hours": hours_of(Cost.of(attempts))},
+        if found is None
+        else vars(found) | {"includes_zero": found.includes_zero},
     }
 
 
@@ -74,6 +96,9 @@ def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
         f"weights, {contest['latency_device']}) are those of the contest's networks."
     )
     text += _budget_in_words(contest)
+    tables = [_summary(contest), _table(contest)]
+    if "budgets" in contest:
+        tables.insert(1, budget_table(contest))
     improvement = contest["relative_improvement"]
     if improvement is not None and improvement["found"] == 1:
         text += " With one search, the interval covers only the choice of the random architectures."
@@ -83,7 +108,7 @@ def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
         )
     ]
     hours = show_cost(contest["cost"]["hours"], contest["cost"]["unit"])
-    return Section("contest", TITLE, text, [_summary(contest), _table(contest)], pictures, hours)
+    return Section("contest", TITLE, text, tables, pictures, hours)
 
 
 def verdict(contest: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
@@ -127,11 +152,19 @@ def _budget_in_words(contest: Mapping[str, Any]) -> str:
     """Say which width each contestant had, and which contestants are out."""
     if all(each["width"] is None for each in contest["contestants"]):
         return ""
-    out = "; ".join(f"{each['name']} ({each['excess']})" for each in contest["out"])
+    out = "; ".join(f"{each['name']} ({limit_of(each)}{each['excess']})" for each in contest["out"])
+    several = ""
+    if "budgets" in contest:
+        several = (
+            f" An architecture entered once for each width that one of the "
+            f"{len(contest['budgets'])} budgets chose for it; the rounds of each budget kept the "
+            "best of its own contestants. The winner of the first budget is retrained, and the "
+            "answer above and the first table are on the contestants of the first budget."
+        )
     return (
         " Each contestant had the channels of its widest network within the budget, which counts "
-        "the network to retrain; cells are those of contest.training. "
-        + (f"Out, because no width fits: {out}." if out else "All contestants fit.")
+        "the network to retrain; cells are those of contest.training."
+        f"{several} " + (f"Out, because no width fits: {out}." if out else "All contestants fit.")
     )
 
 
@@ -146,13 +179,8 @@ def _summary(contest: Mapping[str, Any]) -> dict[str, list[str]]:
     }
     found = contest["relative_improvement"]
     if found is not None:
-        interval = (
-            "no interval with one random architecture"
-            if found["low"] is None
-            else f"[{100 * found['low']:+.2f}, {100 * found['high']:+.2f}]"
-        )
         row = ("found over random, relative (%)", f"{found['found']} and {found['random']}")
-        values = (*row, f"{100 * found['value']:+.2f} {interval}", "")
+        values = (*row, relative_in_words(found), "")
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     return columns
@@ -172,6 +200,10 @@ def _table(contest: Mapping[str, Any]) -> dict[str, list[str]]:
         ],
         "latency (ms)": [f"{each['latency_ms']:.2f}" for each in contestants],
     }
+    if "budgets" in contest:
+        columns["budgets"] = [
+            ", ".join(str(index + 1) for index in each["budgets"]) for each in contestants
+        ]
     for index, each in enumerate(contest["rounds"]):
         columns[f"round {index + 1}, {_epochs(each)}"] = [
             f"{100 * found[index]:.2f}" if index < len(found) else "–"
@@ -194,7 +226,7 @@ def _front(contest: Mapping[str, Any]) -> Any:
             )
             for each in contestants
         ],
-        names.index(contest["winner"]),
+        [names.index(name) for name in contest.get("winners", [contest["winner"]])],
         contest["latency_device"],
     )
 

@@ -8,11 +8,15 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from classification.acceleration import check_acceleration
 from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_object
+from classification.settings import ADDED_LATER
+from evaluate.budget import BudgetConfig
 from evaluate.contest_config import ContestConfig
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
@@ -31,12 +35,21 @@ LATENCY = "latency.json"
 
 
 class ContestSettings(StageSettings):
-    """The contestants, their training, the budget, and the augmentation of the target."""
+    """The contestants, their training, the budgets, and the augmentation of the target."""
 
     contest: ContestConfig
     budget: WidthSettings | None
+    more_budgets: tuple[BudgetConfig, ...] = Field((), json_schema_extra=ADDED_LATER)
     augmentation: AugmentationSettings
     seed: int
+
+    @property
+    def widths(self) -> list[WidthSettings]:
+        """What decides the widths, for each budget."""
+        if self.budget is None:
+            return []
+        others = [self.budget.model_copy(update={"budget": own}) for own in self.more_budgets]
+        return [self.budget, *others]
 
 
 def run(context: Context[ContestSettings]) -> None:
@@ -74,6 +87,9 @@ def run(context: Context[ContestSettings]) -> None:
     winner = contestants[result["winner"]]
     context.log(f"contest: {winner.name} won among {len(contestants)} contestants")
     result |= {"winner": winner.name, "out": out}
+    for budget, index in enumerate(result.get("winners", ())):
+        result["winners"][budget] = contestants[index].name
+        context.log(f"contest: {contestants[index].name} won within budget {budget + 1}")
     write_atomically(context.workspace.path(CONTEST), json.dumps(result, indent=1) + "\n")
     winner.genotype.save(context.workspace.path(GENOTYPE))
     if context.workspace.world.is_first:
@@ -99,7 +115,8 @@ def help_others(context: Context[ContestSettings]) -> None:
 def most_contestants(config: PipelineConfig) -> int:
     """Return the number of contestants that can train side by side, at most."""
     own = contest_of(config)
-    return own.restarts * (1 + own.last_epochs) + own.random + len(own.published)
+    architectures = own.restarts * (1 + own.last_epochs) + own.random + len(own.published)
+    return architectures * max(1, len(config.budgets))
 
 
 def settings(config: PipelineConfig) -> ContestSettings:
@@ -107,6 +124,7 @@ def settings(config: PipelineConfig) -> ContestSettings:
     return ContestSettings(
         contest=contest_of(config),
         budget=None if config.budget is None else width_settings(config),
+        more_budgets=config.budgets[1:],
         augmentation=config.target.augmentation,
         seed=config.seed,
     )
@@ -155,51 +173,74 @@ def _contestants(
 
 
 def _within_budget(
-    context: Context[ContestSettings], contestants: Sequence[Contestant]
+    context: Context[ContestSettings], architectures: Sequence[Contestant]
 ) -> tuple[list[Contestant], list[dict[str, Any]]]:
-    """Return the contestants that fit the budget, each with the channels of its widest network, and
-    a record of the others. Raises ConfigError if none fits."""
-    if context.settings.budget is None:
-        return list(contestants), []
-    widths = context.workspace.world.from_first(lambda: _widths(context, contestants))
+    """Return the contestants: each architecture with the channels of its widest network within the
+    budget, of several budgets once for each number of channels; and a record of those that fit a
+    budget at no width. Raises ConfigError if none fits a budget."""
+    budgets = context.settings.widths
+    if not budgets:
+        return list(architectures), []
+    several = len(budgets) > 1
+    widths = context.workspace.world.from_first(lambda: _widths(context, architectures))
     found, out = [], []
-    for each in contestants:
-        width = widths[each.name]
-        if "channels" in width:
-            found.append(replace(each, channels=width["channels"]))
-            continue
-        context.log(f"contest: {each.name} is out: {width['excess']}")
-        record = {"name": each.name, "kind": each.kind, "genotype": each.genotype.to_dict()}
-        out.append(record | {"excess": width["excess"]})
-    if not found:
-        raise ConfigError(
-            f"budget: no contestant fits it ({out[0]['name']}: {out[0]['excess']}); allowed: a "
-            "larger one, or fewer retrain.cells"
-        )
+    for each in architectures:
+        own: dict[int, list[int]] = {}  # the budgets that chose each number of channels
+        for index, width in enumerate(widths[each.name] if several else [widths[each.name]]):
+            if "channels" in width:
+                own.setdefault(width["channels"], []).append(index)
+                continue
+            of = f" of budget {index + 1}" if several else ""
+            context.log(f"contest: {each.name} is out{of}: {width['excess']}")
+            record = {"name": each.name, "kind": each.kind, "genotype": each.genotype.to_dict()}
+            out.append(record | {"excess": width["excess"]} | ({"budget": index} if of else {}))
+        for channels, chosen_by in own.items():
+            entered = replace(each, channels=channels)
+            if several:
+                entered = replace(
+                    entered,
+                    name=f"{each.name}, {channels} channels",
+                    budgets=tuple(chosen_by),
+                    architecture=each.name,
+                )
+            found.append(entered)
+    for index in range(len(budgets)):
+        if all(index not in each.budgets for each in found):
+            first = next(each for each in out if each.get("budget", 0) == index)
+            raise ConfigError(
+                f"{f'budget.{index}' if several else 'budget'}: no contestant fits it "
+                f"({first['name']}: {first['excess']}); allowed: a larger one, or fewer "
+                "retrain.cells"
+            )
     return found, out
 
 
 def _widths(
-    context: Context[ContestSettings], contestants: Sequence[Contestant]
-) -> dict[str, dict[str, Any]]:
-    """Return the content of widths.json, chosen once: a contestant that fits at no width has only
-    the "excess" of its narrowest network."""
-    from evaluate.width import NarrowestExceedsBudgetError  # slow to import
-
-    path, budget = context.workspace.path(WIDTHS), context.settings.budget
-    assert budget is not None  # else there are no widths
+    context: Context[ContestSettings], architectures: Sequence[Contestant]
+) -> dict[str, Any]:
+    """Return the content of widths.json, chosen once: an architecture that fits at no width has
+    only the "excess" of its narrowest network."""
+    path, budgets = context.workspace.path(WIDTHS), context.settings.widths
     if path.exists():
         return read_object(path)
-    widths: dict[str, dict[str, Any]] = {}
-    for each in contestants:
-        try:
-            widths[each.name] = describe_width(
-                budget, each.genotype, context.datasets["target"], context.device
-            )
-        except NarrowestExceedsBudgetError as error:
-            widths[each.name] = {"excess": error.excess}
+    widths = {}
+    for each in architectures:
+        own = [_width(context, budget, each) for budget in budgets]
+        widths[each.name] = own if len(budgets) > 1 else own[0]
     write_atomically(path, json.dumps(widths, indent=1) + "\n")
     return widths
+
+
+def _width(
+    context: Context[ContestSettings], budget: WidthSettings, architecture: Contestant
+) -> dict[str, Any]:
+    from evaluate.width import NarrowestExceedsBudgetError  # slow to import
+
+    target = context.datasets["target"]
+    try:
+        return describe_width(budget, architecture.genotype, target, context.device)
+    except NarrowestExceedsBudgetError as error:
+        return {"excess": error.excess}
 
 
 def contest_of(config: PipelineConfig) -> ContestConfig:

@@ -8,7 +8,7 @@ widths of its contestants before they train; the winner's is then taken from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from classification.persistence.storage import write_atomically
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 WIDTH, CONTEST = "width.json", "contest.json"
 WIDTHS = "widths.json"
-"""In a contest with a budget: the content of width.json of each contestant, by name."""
+"""In a contest with a budget: the content of width.json of each contestant, by name; with several
+budgets, a list of them for each architecture, in the order of the budgets."""
 
 
 class WidthSettings(StageSettings):
@@ -104,10 +105,10 @@ def chosen_width(artifact: Artifact) -> dict[str, Any]:
 
 
 def settings(config: PipelineConfig) -> WidthSettings:
-    """Return the settings of the stage."""
-    assert config.budget is not None  # no stage needs the width without a budget
+    """Return the settings of the stage. Of several budgets it has the first."""
+    assert config.budgets  # no stage needs the width without a budget
     return WidthSettings(
-        budget=config.budget,
+        budget=config.budgets[0],
         network=config.retrain.network,
         cells=config.retrain.cells,
     )
@@ -122,17 +123,37 @@ def check(
 
     own, target = settings(config), datasets["target"]
     known = None if config.genotype is None else find_genotype(config.genotype)
-    check_budget(known, own.shape, target.num_classes, target.image_size, own.budget, device)
+    several = len(config.budgets) > 1
+    for index, budget in enumerate(config.budgets):
+        key = f"budget.{index}" if several else "budget"
+        check_budget(known, own.shape, target.num_classes, target.image_size, budget, device, key)
 
 
 def _width_in_contest(context: Context[WidthSettings]) -> dict[str, Any] | None:
-    """Return the width that the winner of a contest competed with, None without a contest."""
+    """Return the width that the winner of a contest competed with, None without a contest. With
+    several budgets it is the winner, and the width, of the first."""
     artifact = context.inputs.get("contest")
     if artifact is None or not (artifact.path / WIDTHS).exists():  # an estimate has a stand-in
         return None
-    winner = read_object(artifact.path / CONTEST)["winner"]
-    found: dict[str, Any] = read_object(artifact.path / WIDTHS)[winner]
-    return found
+    contest = read_object(artifact.path / CONTEST)
+    winner = next(each for each in contest["contestants"] if each["name"] == contest["winner"])
+    return widths_of(winner, read_object(artifact.path / WIDTHS))[0]
+
+
+def widths_of(contestant: Mapping[str, Any], widths: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the widths of a contestant of contest.json, one for each budget that chose it.
+
+    `widths` is the content of widths.json.
+    """
+    if "budgets" not in contestant:
+        return [widths[contestant["name"]]]
+    return [widths[contestant["architecture"]][index] for index in contestant["budgets"]]
+
+
+def of_budget(contestants: Sequence[Mapping[str, Any]], index: int) -> list[Mapping[str, Any]]:
+    """Return the contestants of contest.json of one of several budgets, all if there is none or
+    one."""
+    return [each for each in contestants if index in each.get("budgets", (index,))]
 
 
 def _needs_of(width: Width) -> dict[str, Any]:

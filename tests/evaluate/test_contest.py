@@ -13,14 +13,17 @@ from classification.persistence.workspace import Workspace
 from evaluate import contest
 from evaluate.contest import (
     Contestant,
+    Trainings,
     check_contest,
+    help_contest,
     hold_contest,
     hold_out,
     named_contestants,
-    plan_rounds,
     remove_trainings,
+    uncontended,
 )
 from evaluate.contest_config import ContestConfig, PublishedName
+from evaluate.halving import Halving, plan_rounds
 from pcdarts.genotype import Edge, Genotype
 from pcdarts.published_genotypes import GENOTYPES
 
@@ -82,6 +85,29 @@ def accuracies(result):
 def test_each_round_keeps_a_share_and_costs_about_the_same(contestants, rounds, share, expected):
     plan = plan_rounds(config(rounds=rounds, share_kept=share, training={"epochs": 4}), contestants)
     assert [(each.contestants, each.epochs) for each in plan] == expected
+
+
+def test_each_budget_halves_its_own_contestants():
+    """Worked by hand: 0 to 3 have the first budget's widths, 3 to 6 the second's; 3 has both."""
+    settings = config(rounds=3, share_kept=0.5, training={"epochs": 4})
+    halving = Halving(settings, [[0, 1, 2, 3], [3, 4, 5, 6]])
+    assert [(each.contestants, each.epochs) for each in halving.rounds] == [(7, 4), (4, 8)]
+    # Every wide network is better than the best narrow one.
+    first = dict(enumerate([0.1, 0.3, 0.2, 0.5, 0.9, 0.8, 0.7]))
+    left = halving.kept(0, halving.groups, first)
+    assert left == [[1, 3], [4, 5]]
+    assert halving.training(1, left) == [1, 3, 4, 5]
+    assert halving.kept(1, left, {1: 0.6, 3: 0.5, 4: 0.8, 5: 0.9}) == [[1], [5]]
+
+
+def test_the_winner_of_a_budget_waits_while_another_budget_has_rounds_left():
+    settings = config(rounds=3, share_kept=0.5, training={"epochs": 4})
+    halving = Halving(settings, [[0, 1], [2, 3, 4, 5]])
+    assert [(each.contestants, each.epochs) for each in halving.rounds] == [(6, 4), (2, 8)]
+    left = halving.kept(0, halving.groups, dict(enumerate([0.2, 0.1, 0.6, 0.5, 0.4, 0.3])))
+    assert left == [[0], [2, 3]]
+    assert halving.training(1, left) == [2, 3]
+    assert halving.kept(1, left, {2: 0.6, 3: 0.7}) == [[0], [3]]
 
 
 def test_held_out_images_are_a_share_of_each_class_of_train_and_none_is_a_test_image(digits):
@@ -180,6 +206,44 @@ def test_a_stopped_contest_repeats_no_epoch_and_ends_with_the_same_result(
     assert epochs == [(done, 3 * 2 + 2 * 3) for done in range(1, 13)]
     metrics = (tmp_path / "metrics.jsonl").read_bytes()
     assert metrics == (whole[1] / "metrics.jsonl").read_bytes()
+
+
+def test_each_budget_has_its_winner_and_a_stopped_contest_the_same(digits, tmp_path, monkeypatch):
+    """Planted accuracies of two rounds: the second budget's wide networks are all better."""
+    planted = {2: (0.1, 0.2), 4: (0.3, 0.3), 6: (0.2, 0.4), 8: (0.5, 0.1), 10: (0.9, 0.7)}
+    planted[12] = (0.8, 0.9)
+    budgets = [(0,), (0,), (0,), (0, 1), (1,), (1,)]
+    contestants = [
+        Contestant(f"random, {channels} channels", "random", SOUND, channels, own, "random")
+        for channels, own in zip(planted, budgets, strict=True)
+    ]
+    calls, stop_at = [], [6]
+
+    def training(genotype, dataset, settings, *, workspace, rounds, **_):
+        if len(calls) in stop_at:
+            stop_at.clear()
+            raise KeyboardInterrupt
+        calls.append((settings.channels, len(rounds)))
+        accuracy, before = planted[settings.channels][len(rounds) - 1], sum(rounds[:-1])
+        for step in range(before + 1, sum(rounds) + 1):
+            workspace.save(step, {}, {"test_accuracy": accuracy})
+
+    monkeypatch.setattr(contest, "retrain", training)
+    settings = config(rounds=2, share_kept=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        contest_of(tmp_path, digits, contestants, settings)
+    result = contest_of(tmp_path, digits, contestants, settings)
+    # Of the first budget's four, 8 and 4 channels stay; of the second's three 10, which has won.
+    first = [(channels, 1) for channels in (2, 4, 6, 8, 10, 12)]
+    assert calls == [*first, (4, 2), (8, 2)]
+    assert (result["winner"], result["winners"]) == (1, [1, 4])
+    assert [each["contestants"] for each in result["rounds"]] == [6, 2]
+    assert [tuple(each["budgets"]) for each in result["contestants"]] == budgets
+
+    calls.clear()  # a helper finds the same trainings
+    split, place = hold_out(digits, settings.held_out, 0), Workspace(tmp_path / "helped")
+    help_contest(Trainings(contestants, split, settings, 0, CPU, place, uncontended))
+    assert calls == [*first, (4, 2), (8, 2)]
 
 
 def test_the_random_contestants_follow_from_the_seed_alone():

@@ -42,7 +42,8 @@ class Leaf:
 
 
 def leaves(model: type[BaseModel], above: Key = (), marked: bool = False) -> Iterator[Leaf]:
-    """Every leaf of a model and of the models in it; of a list of models its first."""
+    """Every leaf of a model and of the models in it; of a list of models its first, and where one
+    model or a list is allowed, that and the second."""
     for name, field in model.model_fields.items():
         key, without = (*above, name), marked or is_without_effect(field)
         kinds = [field.annotation, *get_args(field.annotation)]
@@ -54,6 +55,8 @@ def leaves(model: type[BaseModel], above: Key = (), marked: bool = False) -> Ite
         if several or NoneType in kinds:
             yield Leaf(key, tuple[()] if several else NoneType, without)
         yield from leaves(inner, (*key, 0) if several else key, without)
+        if not several and any(get_origin(kind) is tuple for kind in kinds):  # one or a list
+            yield from leaves(inner, (*key, 1), without)
 
 
 def problems(

@@ -136,6 +136,13 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "pruned": {"search": {"pruning": {}}},
         "given": {"genotype": "darts_v1"},
         "budget": {"budget": {"parameters": 90, "multiply_adds": 90, "latency": "5ms"}},
+        "budgets": {
+            "budget": [
+                {"parameters": 80},
+                {"parameters": 90, "multiply_adds": 9, "latency": "5ms"},
+            ],
+            "contest": contest,
+        },
         "held out": {"data": held_out, "target": held_out},
         "attacked": attacked(plain),
         "attacked, held out": attacked(held_out),

@@ -31,7 +31,7 @@ def candidates(latency):
 
 @pytest.mark.parametrize(("latency", "panels"), [(None, 1), (3.0, 2)])
 def test_latency_has_a_panel_where_it_is_measured(latency, panels):
-    figure = contest_front(candidates(latency), winner=0, device="a CPU")
+    figure = contest_front(candidates(latency), winners=[0], device="a CPU")
     assert len(figure.axes) == panels
     named = [text.get_text() for text in figure.axes[0].texts]
     assert named == ["random 1", "darts_v1", "search"]  # by rising multiply-adds

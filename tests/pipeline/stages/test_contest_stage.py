@@ -236,6 +236,77 @@ def test_a_stopped_contest_keeps_its_widths(finished, budgeted, limit, monkeypat
     assert {name: (after / name).read_bytes() for name in before} == before
 
 
+BUDGETS = (
+    "budget=[{{parameters: {limit}, latency: 1000s}}, {{parameters: 9K}}, {{parameters: {near}}}]"
+)
+
+
+@pytest.fixture(scope="module")
+def several(finished, limit):
+    """The run again, with three budgets; the last allows few parameters more than the first."""
+    budgets = BUDGETS.format(limit=limit, near=limit + 1)
+    fewer = ("random=1", "last_epochs=0", "published=[]", "rounds=1")
+    assert finished.run(budgets, *(f"contest.{each}" for each in fewer), name="budgets") == 0
+    return finished.results("budgets")
+
+
+def test_an_architecture_enters_once_for_each_width_of_the_budgets(several, limit):
+    entered = several["contest"]["contestants"]
+    pairs = [(each["architecture"], each["channels"]) for each in entered]
+    assert len(set(pairs)) == len(pairs)
+    limits = (limit, 9000, limit + 1)
+    for each in entered:
+        within, beyond = (parameters(each["genotype"], each["channels"] + n) for n in (0, 2))
+        assert each["budgets"] == [n for n in range(3) if within <= limits[n] < beyond]
+    out = [(each["name"], each["budget"]) for each in several["contest"]["out"]]
+    chosen = [(each["architecture"], n) for each in entered for n in each["budgets"]]
+    names = ("search", "search-2", "random 1")
+    assert sorted(out + chosen) == sorted((name, n) for name in names for n in range(3))
+    assert [0, 2] in [each["budgets"] for each in entered]  # of equal widths one is trained
+    trained = several["contest"]["rounds"][0]["contestants"]
+    assert trained == len(entered) < len(chosen)
+
+
+def test_each_budget_has_a_winner_among_its_contestants(several):
+    contest = several["contest"]
+    named = {each["name"]: each for each in contest["contestants"]}
+    for index, each in enumerate(contest["budgets"]):
+        winner = named[each["winner"]]
+        own = [other for other in named.values() if index in other["budgets"]]
+        assert winner in own
+        best = max(other["held_out_accuracies"][0] for other in own)
+        assert winner["held_out_accuracies"] == [best]
+        assert sum(kind["n"] for kind in each["first_round"].values()) == len(own)
+    assert contest["winners"] == [each["winner"] for each in contest["budgets"]]
+    assert contest["first_round"] == contest["budgets"][0]["first_round"]
+
+
+def test_the_first_budget_s_winner_is_retrained_at_its_width(several, limit):
+    contest, network = several["contest"], several["network"]
+    assert contest["winner"] == contest["winners"][0]
+    winner = next(each for each in contest["contestants"] if each["name"] == contest["winner"])
+    assert several["genotype"] == winner["genotype"]
+    assert network["channels"] == winner["channels"]
+    assert network["parameters"] <= limit
+    assert network["width"]["budget"] == {"parameters": limit, "latency": "1000000.0ms"}
+
+
+def test_the_reports_name_the_winner_of_each_budget(several, finished):
+    text, page = finished.report("budgets"), finished.read("budgets/report/report.html")
+    for index, each in enumerate(several["contest"]["budgets"], 1):
+        assert any(
+            line.startswith(f"| {index}: parameters") and f"| {each['winner']} |" in line
+            for line in text.splitlines()
+        )
+        assert each["winner"] in page
+    assert "2: parameters 9,000" in page
+
+
+def test_a_list_of_one_budget_is_that_budget(finished):
+    own = "{parameters: 5K, latency: 1000s}"
+    assert keys(finished.folder, f"budget=[{own}]") == keys(finished.folder, f"budget={own}")
+
+
 def test_no_contestant_within_the_budget_is_one_line(finished, capsys):
     # Below every contestant, yet not below the lightest network.
     assert finished.run("budget.parameters=620", name="none") == 2
@@ -263,6 +334,14 @@ def test_another_number_of_searches_reuses_those_that_are_made(finished):
     assert three["contest"] != two["contest"]
 
 
+def test_several_budgets_without_a_contest_are_refused(tmp_path, capsys):
+    budgets = "budget=[{parameters: 5K}, {parameters: 9K}]"
+    assert Place(tmp_path, TINY).run(budgets) == 2
+    error = capsys.readouterr().err
+    assert "budget: found a list of 2 without a contest; allowed: one budget, or a contest" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -272,6 +351,12 @@ def test_another_number_of_searches_reuses_those_that_are_made(finished):
         ("contest.training.batch_size=300", "contest.training.batch_size: 300 exceeds the 57"),
         ("contest.round=2", "contest.round: unknown key"),
         ("contest.training.validation_fraction=0.1", "contest.training: "),
+        ("budget=[]", "budget: found []; an empty list; allowed: a budget, or a list of different"),
+        ("budget=[{parameters: 5K}, {parameters: 5000}]", "; two equal budgets; allowed: "),
+        ("budget=[{parameters: 5K}, {latency: 20}]", "budget.1.latency: found 20; allowed: a time"),
+        ("budget=[{parameters: 5K}, {}]", "budget.1: allowed: at least one of parameters"),
+        ("budget=[{parameters: 5K}, {parameter: 5}]", "budget.1.parameter: unknown key"),
+        ("budget=[{parameters: 5K}, {parameters: 300}]", "budget.1.parameters: 300 is below the "),
     ],
 )
 def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, override, expected):
