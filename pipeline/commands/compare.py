@@ -36,7 +36,7 @@ def compare(
     runs: Runs = Path("runs"),
     artifacts: StoreOf = None,
 ) -> None:
-    """Compare the robustness, the loss landscapes or the contests of several runs.
+    """Compare robustness, loss landscapes or contests of several runs.
 
     Writes the paper's Tables 4 and 5, its Figure 3, or a table of found, random and published
     architectures over these runs, and comparison.json. Runs that differ only in their seed share a
