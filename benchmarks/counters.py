@@ -8,8 +8,10 @@ import contextlib
 import copy
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -134,9 +136,25 @@ COUNTERS: dict[str, tuple[str, Counter, str]] = {
 
 def count(counter: Counter, network: nn.Module, images: Tensor) -> float | None:
     """Return a copy's count, or None if the counter refuses the network."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _unpatched():
         warnings.simplefilter("ignore")
         try:
             return counter(copy.deepcopy(network).eval(), images)
         except (RuntimeError, TypeError, ValueError, AttributeError, StopIteration):
             return None
+
+
+@contextlib.contextmanager
+def _unpatched() -> Iterator[None]:
+    """Undo what a counter replaced in torch: one that raises leaves its wrappers in place, which
+    the next one meets (calflops and DeepSpeed, then ptflops).
+    """
+    owners = (torch, F, Tensor)
+    kept = [dict(vars(owner)) for owner in owners]
+    try:
+        yield
+    finally:
+        for owner, before in zip(owners, kept, strict=True):
+            for name, value in before.items():
+                if vars(owner).get(name) is not value:
+                    setattr(owner, name, value)
