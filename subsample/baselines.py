@@ -1,9 +1,9 @@
-"""Baseline measures: Monte-Carlo dropout and EL2N; and a scorer's features.
+"""Baseline measures: Monte-Carlo dropout, EL2N and entropy; and a scorer's features.
 
 Each is computed from a trained scorer in eval mode on the unchanged images: no mixing, crop or
 flip. Images are uint8 [N, 3, H, W] on the model's device, labels int64 [N]. Results are on the same
-device and depend on the batch size only through rounding. A subset keeps the images of highest
-uncertainty or EL2N; `coreset` selects by features.
+device and depend on the batch size only through rounding. `coreset` and `moderate` select by
+features.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from classification.progress import Progress, silent
 from classification.seeding import make_generator
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
-from subsample.config import DropoutConfig, Uncertainty
+from subsample.measures import DropoutConfig, Uncertainty
 
 BATCH_SIZE = 256  # images
 
@@ -84,14 +84,36 @@ def el2n(
 
 
 @torch.inference_mode()
+def prediction_entropy(
+    model: nn.Module,
+    images: Tensor,
+    normalization: Normalization,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress = silent,
+) -> Tensor:
+    """Return the entropy of the prediction for each image, float32 [N], nats (Na et al. 2021):
+    -Σ p_l · ln p_l over the classes l.
+
+    Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
+    a result is not finite.
+    """
+
+    def measure(inputs: Tensor, rows: slice) -> Tensor:
+        return predictive_uncertainty(logits_of(model(inputs))[None], "entropy")
+
+    return _measure(model, images, normalization, batch_size, progress, measure, "entropy")
+
+
+@torch.inference_mode()
 def extract_features(
     model: Classifier,
     images: Tensor,
     normalization: Normalization,
     batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
+    name: str = "k_center",
 ) -> Tensor:
-    """Return the linear layer's input for each image, float32 [N, F].
+    """Return the linear layer's input for each image, float32 [N, F], for the measure `name`.
 
     Raises ConfigError for a batch size below 1, DataError if there are no images, PipelineError if
     a feature is not finite.
@@ -100,7 +122,7 @@ def extract_features(
     def measure(inputs: Tensor, rows: slice) -> Tensor:
         return model.features(inputs).float()
 
-    return _measure(model, images, normalization, batch_size, progress, measure, "k_center")
+    return _measure(model, images, normalization, batch_size, progress, measure, name)
 
 
 def predictive_uncertainty(logits: Tensor, uncertainty: Uncertainty) -> Tensor:

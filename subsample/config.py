@@ -7,33 +7,24 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_va
 
 from classification.acceleration import Precision
 from classification.settings import ADDED_LATER, WITHOUT_EFFECT
+from subsample.measures import (
+    IMPORTED,
+    MEASURES_OF_FILES,
+    OF_ENTROPY,
+    OF_FILE,
+    OF_LOSSES,
+    OF_SCORER,
+    PROBABILITIES,
+    DropoutConfig,
+    Measure,
+    Order,
+    StratificationConfig,
+)
 
 Source = Literal["pass", "training"]
 Loss = Literal["ce", "kl", "anchor_ce"]
 Anchor = Literal["canvas", "patch", "any"]
 Fraction = Literal["fixed", "dirichlet"]
-Uncertainty = Literal["mutual_information", "entropy"]
-
-
-class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
-    """Monte-Carlo dropout (Gal & Ghahramani 2016; Gal, Islam & Ghahramani 2017).
-
-    Jeong et al. 2023 call their baseline an uncertainty derived by weight dropout, cite the second
-    paper and give no details. The default is mutual information (BALD): of the uncertainties
-    compared there, it measures the effect of dropout and is zero without it.
-    """
-
-    uncertainty: Uncertainty = Field(
-        "mutual_information",
-        description="mutual information of an image's class and the weights (BALD); or the entropy "
-        "of its mean prediction, which is also high if all weights agree that the class is unclear",
-    )
-    rate: float = Field(
-        0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
-    )
-    passes: int = Field(
-        100, ge=1, le=10_000, description="draws of the weights (T); the paper gives none"
-    )
 
 
 class LossesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -159,24 +150,6 @@ class ScoresFromAnywhereConfig(ScoresConfig, frozen=True, extra="forbid"):
 
 _ROUNDING = 1e-9  # tolerance of fractions that sum to 1
 
-IMPORTED = "imported"  # the measure of a subset from a file
-MEASURES_OF_FILES = ("score", "score_low", IMPORTED)  # the cost of these files is unknown
-Measure = Literal[
-    "cv",
-    "mean_high",
-    "mean_low",
-    "std",
-    "mc_dropout",
-    "k_center",
-    "el2n",
-    "random",
-    "full",
-    "score",
-    "score_low",
-    "imported",
-]
-Order = Literal["deterministic", "interval"]
-
 
 class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
     """Which images of each class are kept, given the values that the measure needs."""
@@ -185,8 +158,10 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         "cv",
         description="which images come first: those of high coefficient of variation (the paper), "
         "high or low mean loss, high standard deviation, high uncertainty under dropout, far from "
-        "those before (k-center), of large error (EL2N), or random ones; full keeps all; with "
-        "scores.file those of high score (implied) or score_low; indices imply imported",
+        "those before (k-center), of large error (EL2N), of high or low entropy of the scorer's "
+        "prediction, nearest to the median distance from their class's centre (moderate), or "
+        "random ones; full keeps all; with scores.file those of high score (implied) or score_low; "
+        "indices imply imported",
     )
     fraction: float = Field(
         0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 with measure full"
@@ -200,7 +175,20 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
     )
     order: Order = Field(
         "deterministic",
-        description="keep the first images of the order, or every n-th (the paper, Section III-C)",
+        description="keep the first images of the order, or every n-th (the paper, Section III-C); "
+        "or as many from each range of the measure (ccs, Zheng et al. 2023); or draw images with "
+        "probabilities from the histogram of their entropies (p1, p2, p3 of Na et al. 2021)",
+    )
+    ccs: StratificationConfig = Field(
+        StratificationConfig(), description="of order ccs", json_schema_extra=ADDED_LATER
+    )
+    bin_width: float = Field(
+        0.25,
+        ge=0.001,
+        le=100,
+        description="of the histogram of log10 entropies, with order p1, p2 or p3; published: 0.5 "
+        "for CIFAR-10, 0.25 for CIFAR-100 and ImageNet",
+        json_schema_extra=ADDED_LATER,
     )
 
     @model_validator(mode="before")
@@ -225,20 +213,49 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
             )
         return value
 
+    @model_validator(mode="after")
+    def _order_fits(self) -> "SelectionConfig":
+        if self.order == "ccs":
+            self._check_strata()
+        elif self.ccs != StratificationConfig():
+            raise ValueError("ccs: has no effect without order: ccs; allowed: no ccs")
+        drawn = self.order in PROBABILITIES
+        if drawn and self.measure not in OF_ENTROPY:
+            raise ValueError(
+                f"order: found {self.order} with measure {self.measure}; allowed: measure entropy, "
+                "or score, if scores.file has entropies"
+            )
+        if not drawn and self.bin_width != type(self).model_fields["bin_width"].default:
+            raise ValueError("bin_width: has no effect without order p1, p2 or p3; allowed: none")
+        return self
+
+    def _check_strata(self) -> None:
+        if self.measure in ("random", "full", "k_center", IMPORTED):
+            raise ValueError(
+                f"order: found ccs with measure {self.measure}, which gives images no value of "
+                "their own; allowed: any other measure"
+            )
+        kept = self.fraction + (self.architecture_fraction or 0)
+        if kept + self.ccs.beta > 1 + _ROUNDING:
+            raise ValueError(
+                f"ccs.beta: found {self.ccs.beta}, which leaves fewer images than the {kept:g} of "
+                f"a class that are kept; allowed: at most {1 - kept:.6g}"
+            )
+
     @property
     def needs_scores(self) -> bool:
         """Whether the measure uses the losses, so that a scorer is needed."""
-        return self.measure in ("cv", "mean_high", "mean_low", "std")
+        return self.measure in OF_LOSSES
 
     @property
     def needs_baseline(self) -> bool:
         """Whether the measure uses the scorer, but not its losses under mixing."""
-        return self.measure in ("mc_dropout", "k_center", "el2n")
+        return self.measure in OF_SCORER
 
     @property
     def needs_file(self) -> bool:
         """Whether the measure ranks the values in scores.file."""
-        return self.measure in ("score", "score_low")
+        return self.measure in OF_FILE
 
     @property
     def made_elsewhere(self) -> bool:
@@ -248,8 +265,9 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def by_chance(self) -> bool:
         """Whether the result depends on the seed: by measuring, choosing or splitting."""
-        drawn = self.measure not in ("el2n", "k_center", "full", *MEASURES_OF_FILES)
-        return drawn or self.architecture_fraction is not None
+        drawn = self.measure in (*OF_LOSSES, "mc_dropout", "random")
+        chosen = self.order in ("ccs", *PROBABILITIES)
+        return drawn or chosen or self.architecture_fraction is not None
 
 
 class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):

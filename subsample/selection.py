@@ -19,7 +19,9 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
-from subsample.config import Measure, Order, SelectionConfig
+from subsample.config import SelectionConfig
+from subsample.measures import PROBABILITIES, Measure, Order
+from subsample.orders import drawn_order, stratified_order
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
@@ -207,26 +209,35 @@ def _classes_in_order(
     labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> list[np.ndarray]:
     """The images of each class, those the measure puts first in front."""
-    order = _order(len(labels), config, scores, seed)
+    values = _values(len(labels), config, scores, seed)
+    generator = make_generator(seed, "subset-order")
+    if config.order in PROBABILITIES:
+        order = drawn_order(values, config.order, config.bin_width, generator)
+    else:
+        order = np.argsort(-values, kind="stable")
     order = order[np.argsort(labels[order], kind="stable")]
-    return np.split(order, np.cumsum(np.unique(labels, return_counts=True)[1])[:-1])
+    classes = np.split(order, np.cumsum(np.unique(labels, return_counts=True)[1])[:-1])
+    if config.order != "ccs":
+        return classes
+    return [each[stratified_order(values[each], config.ccs, generator)] for each in classes]
 
 
-def _order(
+def _values(
     num_images: int, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> np.ndarray:
-    """All images, those the measure puts first in front, int64 [N]."""
+    """What the images are ranked by, [N]: the highest come first."""
     if config.measure == "random":
-        return torch.randperm(num_images, generator=make_generator(seed, "subset")).numpy()
+        order = torch.randperm(num_images, generator=make_generator(seed, "subset")).numpy()
+        return -np.argsort(order)
     if config.measure == "full":
-        return np.arange(num_images)
+        return np.zeros(num_images)
     ranked = config.needs_baseline or config.needs_file
     if ranked and isinstance(scores, np.ndarray) and len(scores) == num_images:
-        return np.argsort(scores if config.measure == "score_low" else -scores, kind="stable")
+        return -scores if config.measure == "score_low" else scores
     if not isinstance(scores, Scores) or len(scores.cv) != num_images:
         found = "none" if scores is None else "others"
         raise ValueError(f"{config.measure} needs the scores of {num_images} images, found {found}")
-    return np.argsort(-ranked_by(scores, config.measure), kind="stable")
+    return ranked_by(scores, config.measure)
 
 
 def _describe(error: ValidationError) -> str:

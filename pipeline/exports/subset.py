@@ -21,8 +21,8 @@ from classification.data.strata import first_of_each_class
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.reports.page import fill_template
 from pipeline.stages.subset import SUBSET, read_scores
-from subsample.config import IMPORTED
 from subsample.imported import read_values
+from subsample.measures import IMPORTED
 from subsample.selection import Subset, ranks_in_class
 from subsample.uncertainty import Scores
 

@@ -20,7 +20,7 @@ from pipeline.stages.width import chosen_width
 from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
-from subsample.config import MEASURES_OF_FILES
+from subsample.measures import MEASURES_OF_FILES
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset

@@ -1,4 +1,4 @@
-"""Baseline: scores from MC dropout, k-center or EL2N, for comparison with losses under mixing."""
+"""Baseline: other measures than losses under mixing, from the scorer's outputs or features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from classification.settings import WITHOUT_EFFECT
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
-from subsample.config import DropoutConfig, Measure
+from subsample.measures import DropoutConfig, Measure
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from classification.models.network import Classifier
 
 VALUES = "values.npy"
-_OF_FEATURES = ("mc_dropout", "k_center")  # measures that use a classifier's last layer
+_OF_FEATURES = ("mc_dropout", "k_center", "moderate")  # measures that use a classifier's last layer
 
 
 class BaselineSettings(StageSettings):
@@ -46,16 +46,18 @@ def run(context: Context[BaselineSettings]) -> None:
     """Data, scorer → values.npy float32 [N]; images with the highest values are kept."""
     from classification.models.network import Classifier  # slow to import
     from classification.persistence.arrays import save_array
-    from subsample.baselines import el2n
+    from subsample.baselines import el2n, prediction_entropy
 
     settings, data = context.settings, context.datasets["data"]
     train = data.in_memory().to(context.device)
     model = settings.scorer.load(context)
     images, normalization = train.images, data.normalization
-    progress = context.workspace.progress
+    batch, progress = settings.batch_size, context.workspace.progress
     if settings.measure == "el2n":
-        batch = settings.batch_size
         values = el2n(model, images, train.labels, normalization, batch, progress)
+    elif settings.measure in ("entropy", "entropy_low"):
+        entropies = prediction_entropy(model, images, normalization, batch, progress)
+        values = entropies if settings.measure == "entropy" else -entropies
     else:
         assert isinstance(model, Classifier)  # `check` rejects a supernet
         values = _by_features(context, model, train)
@@ -90,6 +92,7 @@ def _by_features(context: Context[BaselineSettings], model: Classifier, train: I
     """Compute a measure that uses a classifier's last layer."""
     from subsample.baselines import dropout_uncertainty, extract_features
     from subsample.coreset import k_center_ranks
+    from subsample.moderate import moderate_values
 
     settings, normalization = context.settings, context.datasets["data"].normalization
     batch, progress = settings.batch_size, context.workspace.progress
@@ -98,7 +101,10 @@ def _by_features(context: Context[BaselineSettings], model: Classifier, train: I
         return dropout_uncertainty(
             model, train.images, normalization, dropout, seed, batch, progress
         )
-    features = extract_features(model, train.images, normalization, batch, progress)
+    name = settings.measure
+    features = extract_features(model, train.images, normalization, batch, progress, name)
+    if name == "moderate":
+        return moderate_values(features, train.labels)
     return -k_center_ranks(features, train.labels).float()
 
 

@@ -15,7 +15,8 @@ from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from pipeline.store.store import file_digest
-from subsample.config import IMPORTED, LossesConfig, SelectionConfig
+from subsample.config import LossesConfig, SelectionConfig
+from subsample.measures import IMPORTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,19 +117,24 @@ def settings(config: PipelineConfig) -> SubsetSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Reject files that do not fit the images, and a second list without an image of a class.
+    """Reject files that do not fit the images, an order that cannot be made of them, and a second
+    list without an image of a class.
 
     The stages that use the subset check its size.
     """
     data, subset = datasets["data"], config.subset
-    if subset.needs_file:
-        _read_values(settings(config), data)
-    elif subset.indices is not None:
+    values = _read_values(settings(config), data) if subset.needs_file else None
+    if subset.indices is not None:
         _read_subset(subset.indices, data)
-    if subset.architecture_fraction is not None:
-        from subsample.selection import check_selection
+    if subset.architecture_fraction is None and subset.order in ("deterministic", "interval"):
+        return
+    from subsample.orders import check_order
+    from subsample.selection import check_selection, class_histogram
 
-        check_selection(data.train.labels.numpy(), subset, data.classes)
+    labels = data.train.labels.numpy()
+    check_order(subset, class_histogram(labels, data.classes), values)
+    if subset.architecture_fraction is not None:
+        check_selection(labels, subset, data.classes)
 
 
 def expected_parts(
@@ -142,7 +148,7 @@ def expected_parts(
 
     if config.subset.indices is not None:
         return _read_subset(config.subset.indices, data)
-    by_chance = config.subset.model_copy(update={"measure": "random"})
+    by_chance = config.subset.model_copy(update={"measure": "random", "order": "deterministic"})
     return select_parts(data.train.labels.numpy(), by_chance, None, config.seed)
 
 

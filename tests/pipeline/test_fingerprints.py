@@ -122,6 +122,8 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "normalised": {"scorer": normalised},
         "probe, normalised": {"goal": "subset", "probe": probe | normalised},
         "dropout": {"subset": {"measure": "mc_dropout"}},
+        "stratified": {"subset": {"measure": "el2n", "order": "ccs"}},
+        "drawn": {"subset": {"measure": "entropy", "order": "p1"}},
         "recorded": {"scorer": {"record_losses": True}, "scores": {"source": "training"}},
         "two lists": {"subset": {"measure": "random", "architecture_fraction": 0.1}},
         "imported": {"subset": {"indices": place / "labels-a.txt"}},

@@ -14,13 +14,14 @@ from classification.models import build_classifier
 from classification.models.network import Classifier
 from classification.seeding import seeded
 from subsample.baselines import (
-    DropoutConfig,
     dropout_uncertainty,
     el2n,
     error_lengths,
     extract_features,
+    prediction_entropy,
     predictive_uncertainty,
 )
+from subsample.measures import DropoutConfig
 
 PLAIN = Normalization((0.0,) * 3, (1.0,) * 3)
 LN2 = math.log(2)
@@ -90,6 +91,7 @@ MEASURES: dict[str, Measure] = {
         model, images, PLAIN, DropoutConfig(passes=8), 1, size
     ),
     "el2n": lambda model, images, size: el2n(model, images, labels_of(images), PLAIN, size),
+    "prediction": lambda model, images, size: prediction_entropy(model, images, PLAIN, size),
     "features": lambda model, images, size: extract_features(model, images, PLAIN, size),
 }
 
@@ -146,6 +148,14 @@ def test_el2n_of_the_model_by_hand() -> None:
     images = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
     lengths = el2n(model, images, torch.tensor([0, 1]), PLAIN).tolist()
     assert lengths == pytest.approx([math.sqrt(2) / 3, math.sqrt(8) / 3])
+
+
+def test_entropy_of_the_model_by_hand() -> None:
+    # Black images have the probabilities 1/2 and 1/2, white ones 2/3 and 1/3.
+    model = Colours([[LN2, 0, 0], [0, 0, 0]])
+    images = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 4, 4)
+    found = prediction_entropy(model, images, PLAIN).tolist()
+    assert found == pytest.approx([LN2, entropy(2 / 3, 1 / 3)])
 
 
 def test_dropout_of_one_feature_by_hand() -> None:

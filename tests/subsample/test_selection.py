@@ -170,7 +170,7 @@ def test_a_subset_reads_back_as_it_was_written(tmp_path: Path) -> None:
         ("fraction", 2.0, "fraction: found 2.0"),
         ("fraction", float("nan"), "fraction"),
         ("split", "test", "split: found 'test'"),
-        ("measure", "entropy", "measure: found 'entropy'"),
+        ("measure", "colour", "measure: found 'colour'"),
         ("class_histogram", {"0": -1}, "class_histogram.0"),
         ("seed", -1, "seed: found -1"),
         ("colour", "red", "colour"),

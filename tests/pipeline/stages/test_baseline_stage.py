@@ -31,9 +31,17 @@ def make_subset(folder, measure, *overrides):
     return values, subset["indices"]
 
 
-@pytest.mark.parametrize("measure", ["mc_dropout", "k_center", "el2n"])
-def test_the_highest_of_each_class_are_kept(measure, tmp_path):
-    values, indices = make_subset(tmp_path, measure)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A folder whose scorer all measures share."""
+    return tmp_path_factory.mktemp("baseline")
+
+
+@pytest.mark.parametrize(
+    "measure", ["mc_dropout", "k_center", "el2n", "entropy", "entropy_low", "moderate"]
+)
+def test_the_highest_of_each_class_are_kept(measure, store):
+    values, indices = make_subset(store, measure)
     assert values.shape == (120,)
     assert values.dtype == np.float32
     assert len(indices) == 30
@@ -45,9 +53,56 @@ def test_the_highest_of_each_class_are_kept(measure, tmp_path):
         assert set(highest) == set(indices) & set(members)
 
 
-def test_one_baseline_serves_every_fraction(tmp_path, capsys):
-    _, small = make_subset(tmp_path, "k_center")
+@pytest.mark.parametrize(
+    ("measure", "order"),
+    [("k_center", "deterministic"), ("entropy", "p1"), ("el2n", "ccs")],
+)
+def test_one_baseline_serves_every_fraction(measure, order, store, capsys):
+    ways = [f"subset.order={order}", *(["subset.ccs.strata=10"] if order == "ccs" else [])]
+    _, small = make_subset(store, measure, *ways)
     capsys.readouterr()
-    _, large = make_subset(tmp_path, "k_center", "subset.fraction=0.5")
+    _, large = make_subset(store, measure, *ways, "subset.fraction=0.5")
     assert "baseline reused" in capsys.readouterr().out
     assert set(small) < set(large)
+    if order != "deterministic":
+        _, plain = make_subset(store, measure)
+        assert plain != small
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["subset.order=ccs"], "subset.ccs.strata: found 50, more than the 40 images of class 0"),
+        (
+            ["subset.order=ccs", "subset.ccs={beta: 0.5, strata: 21}"],
+            "found 21, more than the 20 images of class 0 that ccs.beta leaves; allowed: at mo",
+        ),
+        (["subset.order=ccs", "subset.ccs.beta=0.8"], "allowed: at most 0.75"),
+        (["subset.order=p2"], "order: found p2 with measure el2n; allowed: measure entropy, or sc"),
+        (["subset.ccs.strata=5"], "ccs: has no effect without order: ccs"),
+        (["subset.bin_width=1"], "bin_width: has no effect without order p1, p2 or p3"),
+        (["subset={measure: random, order: ccs}"], "found ccs with measure random, which gives"),
+        (
+            ["subset={measure: score, order: p1}", "scores.file=FILE"],
+            "has -1 for image 2",
+        ),
+        (
+            ["subset={measure: score, order: ccs}", "scores.file=NAN"],
+            "found nan for image 1",
+        ),
+    ],
+)
+def test_an_order_that_cannot_be_made_is_refused_in_one_line(settings, complaint, tmp_path, capsys):
+    np.save(tmp_path / "negative.npy", np.arange(120.0) * [1, 1, *[-0.5] * 118])
+    np.save(tmp_path / "nan.npy", np.append([0.0, np.nan], np.zeros(118)))
+    (tmp_path / "x.yaml").write_text(CONFIG.replace("MEASURE", "el2n"))
+    files = {"FILE": tmp_path / "negative.npy", "NAN": tmp_path / "nan.npy"}
+    for name, path in files.items():
+        settings = [setting.replace(name, str(path)) for setting in settings]
+    places = ["--artifacts", str(tmp_path / "a"), "--runs", str(tmp_path / "r"), "--device", "cpu"]
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    assert main(["run", str(tmp_path / "x.yaml"), *places, *chosen]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert len(error.splitlines()) == 1
+    assert not list((tmp_path / "a").glob("*/*")) if (tmp_path / "a").exists() else True

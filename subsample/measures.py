@@ -1,0 +1,71 @@
+"""The measures that images are chosen by, the orders made of one, and settings of single ones."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Uncertainty = Literal["mutual_information", "entropy"]
+
+
+Measure = Literal[
+    "cv",
+    "mean_high",
+    "mean_low",
+    "std",
+    "mc_dropout",
+    "k_center",
+    "el2n",
+    "entropy",
+    "entropy_low",
+    "moderate",
+    "random",
+    "full",
+    "score",
+    "score_low",
+    "imported",
+]
+OF_LOSSES = ("cv", "mean_high", "mean_low", "std")  # under mixing
+OF_SCORER = ("mc_dropout", "k_center", "el2n", "entropy", "entropy_low", "moderate")
+OF_FILE = ("score", "score_low")
+IMPORTED = "imported"  # the measure of a subset from a file
+MEASURES_OF_FILES = (*OF_FILE, IMPORTED)  # the cost of these files is unknown
+
+Order = Literal["deterministic", "interval", "ccs", "p1", "p2", "p3"]
+PROBABILITIES = ("p1", "p2", "p3")
+OF_ENTROPY = ("entropy", "score")  # measures that probabilities can be made of
+
+
+class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
+    """Monte-Carlo dropout (Gal & Ghahramani 2016; Gal, Islam & Ghahramani 2017).
+
+    Jeong et al. 2023 call their baseline an uncertainty derived by weight dropout, cite the second
+    paper and give no details. The default is mutual information (BALD): of the uncertainties
+    compared there, it measures the effect of dropout and is zero without it.
+    """
+
+    uncertainty: Uncertainty = Field(
+        "mutual_information",
+        description="mutual information of an image's class and the weights (BALD); or the entropy "
+        "of its mean prediction, which is also high if all weights agree that the class is unclear",
+    )
+    rate: float = Field(
+        0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
+    )
+    passes: int = Field(
+        100, ge=1, le=10_000, description="draws of the weights (T); the paper gives none"
+    )
+
+
+class StratificationConfig(BaseModel, frozen=True, extra="forbid"):
+    """Coverage-centric coreset selection (CCS), Zheng et al. 2023, Algorithm 1."""
+
+    beta: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each class that is cut first, its hardest images; the paper chooses "
+        "it for each dataset and fraction by a grid search, e.g. 0.3 on CIFAR-10 for 0.1",
+    )
+    strata: int = Field(
+        50, ge=1, description="ranges of equal width of the measure, from each of which as many"
+    )
