@@ -5,6 +5,7 @@ of a dataset use. Floats have to be in [0, 1]. Of a TIFF's 16 bits a colour Pill
 alone, which `is_cut` tells.
 """
 
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -108,7 +109,10 @@ def _decode_png(content: bytes) -> np.ndarray:
 
     encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     try:
-        pixels = decode_png(encoded, ImageReadMode.UNCHANGED)
+        with warnings.catch_warnings():
+            # Deprecated since torchvision 0.29, which recommends TorchCodec instead.
+            warnings.filterwarnings("ignore", "The image decoding", DeprecationWarning)
+            pixels = decode_png(encoded, ImageReadMode.UNCHANGED)
     except RuntimeError as error:
         raise ValueError(str(error).partition("\n")[0]) from error
     values: np.ndarray = pixels.permute(1, 2, 0).numpy()

@@ -195,4 +195,4 @@ def to_device(model: nn.Module, device: torch.device) -> nn.Module:
 
     Convolutions keep the format of their weights, so inputs need no conversion.
     """
-    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(device).to(memory_format=torch.channels_last)

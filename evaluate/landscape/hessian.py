@@ -123,7 +123,8 @@ class Hessian:
 def _known_warnings() -> Iterator[None]:
     """Ignore the warnings that curvlinops, and torch within it, give on every use."""
     known: tuple[tuple[str, Any], ...] = (
-        ("`torch.jit.script` is deprecated", DeprecationWarning),
+        ("`torch.jit.script` is deprecated", DeprecationWarning),  # torch 2.12
+        ("`torch.jit.script` is deprecated", FutureWarning),  # torch 2.14
         ("There is a performance drop because we have not yet implemented", UserWarning),
     )
     with warnings.catch_warnings():
