@@ -1,5 +1,6 @@
 """The scorer, or any classifier trained with image mixing: build, train, load, check."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from classification.models.weights import is_authors_checkpoint, load_classifier
 from classification.persistence.workspace import Workspace
 from classification.seeding import seeded
 from classification.training.class_balance import class_weights, cross_entropy
+from classification.training.dynamics import Dynamics
 from classification.training.recorded_losses import TrainingLosses, rows_in_order
 from classification.training.regularisers import add_drop_block, add_stochastic_depth
 from classification.training.schedules import make_sgd
@@ -105,8 +107,8 @@ def train_classifier(
     """Train a classifier on `dataset.train`, resuming from the workspace.
 
     The weights are those of the last epoch: no epoch is selected, so no images are held out.
-    Metrics rows have `test_*` columns. If the config records losses, they are written to the
-    workspace (see `TrainingLosses`), which does not change the weights.
+    Metrics rows have `test_*` columns. If the config records losses or dynamics, they are written
+    to the workspace (see `TrainingLosses`, `Dynamics`), which does not change the weights.
     """
     classifier = build_scorer(config.model, dataset.num_classes, seed)
     add_stochastic_depth(classifier, config.stochastic_depth)
@@ -135,21 +137,35 @@ def train_classifier(
         label_smoothing=config.label_smoothing,
     )
     record: TrainingLosses | None = None
+    dynamics = Dynamics(len(dataset.train)) if config.record_dynamics else None
+    observe: Callable[[], None] | None = None
+    if dynamics is not None:
+        every = dataset.train.loader(_EVALUATION_BATCH, device, training=False)
+        normalization, precision = dataset.normalization, config.precision
+        observe = partial(dynamics.observe, model, every, normalization, precision, workspace)
     if config.record_losses:
         assert isinstance(train, DeviceLoader)  # `check_scorer` refuses files
         order = partial(rows_in_order, train, seed, _STREAM)
         record = TrainingLosses(workspace, len(dataset.train), config.trained_epochs, order)
+
+    def after_epoch(epoch: int) -> None:
+        if record is not None:
+            record.store(epoch)
+        if observe is not None:
+            observe()
+
     recipe = Recipe(
         epochs=config.trained_epochs,
         learning_rate=config.learning_rate,
         schedule=config.make_schedule(),
         prepare=AugmentAndMix(dataset.augmentation(), mixer),
         objective=record.watching(objective) if record else objective,
-        after_epoch=record.store if record else None,
+        after_epoch=after_epoch,
         test_every=config.test_every,
         precision=config.precision,
         cuda_graph=config.graph_mode if world.alone else "off",
         checkpoint_steps=config.checkpoint_steps,
+        record=dynamics,
     )
     fit(
         model,
@@ -161,6 +177,8 @@ def train_classifier(
         stream=_STREAM,
         workspace=workspace,
     )
+    if dynamics is not None:
+        dynamics.save(workspace)
     return classifier  # the same object as `model`, trained
 
 
@@ -181,11 +199,12 @@ def check_scorer(config: ClassifierConfig, dataset: ImageDataset) -> None:
     config.mixing.check()
     if config.model == SUPERNET:
         return  # checked by `pcdarts.warm_up`
-    if config.record_losses and not isinstance(dataset.train, ImageSet):
-        raise ConfigError(
-            "scorer.record_losses: found true with images in files; allowed: false, or "
-            "data.storage memory"
-        )
+    for key in ("record_losses", "record_dynamics"):
+        if getattr(config, key) and not isinstance(dataset.train, ImageSet):
+            raise ConfigError(
+                f"scorer.{key}: found true with images in files; allowed: false, or data.storage "
+                "memory"
+            )
     smallest = smallest_classifier_input(config.model)
     if dataset.image_size < smallest:
         raise ConfigError(

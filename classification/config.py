@@ -9,7 +9,7 @@ from classification.acceleration import GraphMode, Precision
 from classification.mixing import MixingConfig
 from classification.models import MODELS
 from classification.models.input_statistics import InputStatistics
-from classification.settings import WITHOUT_EFFECT
+from classification.settings import ADDED_LATER, WITHOUT_EFFECT
 from classification.training.class_balance import (
     BETA,
     ClassWeights,
@@ -26,6 +26,7 @@ SUPERNET = "supernet"  # as `model`: the search's own network after its warm-up
 _DECIDED_BY_SEARCH = (
     "weights", "epochs", "stop_epoch", "batch_size", "learning_rate", "momentum", "weight_decay",
     "schedule", "milestones", "stochastic_depth", "drop_block", "precision", "record_losses",
+    "record_dynamics",
 )  # fmt: skip
 
 
@@ -102,6 +103,12 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
         description="record each training image's loss in every epoch: the loss of the mix whose "
         "canvas it is, without class weights. The steps are then not captured as CUDA graphs",
     )
+    record_dynamics: bool = Field(
+        False,
+        description="observe each training image after every epoch, unmixed and in eval mode, for "
+        "the measures forgetting, aum_low and aum_high; takes a forward pass an epoch",
+        json_schema_extra=ADDED_LATER,
+    )
 
     @field_validator("model")
     @classmethod
@@ -165,11 +172,16 @@ class ClassifierConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"exceeds the schedule; allowed: 1 to epochs ({epochs})")
         return stop
 
-    @field_validator("record_losses")
+    @field_validator("record_losses", "record_dynamics")
     @classmethod
     def _trained_here(cls, record: bool, info: ValidationInfo) -> bool:
         if record and info.data.get("weights") is not None:
             raise ValueError("cannot be used with weights, which replace the training")
+        return record
+
+    @field_validator("record_losses")
+    @classmethod
+    def _each_image_once(cls, record: bool, info: ValidationInfo) -> bool:
         if record and info.data.get("checkpoint_steps") is not None:
             raise ValueError("cannot be used with checkpoint_steps: losses are recorded per epoch")
         if record and info.data.get("sampler") == "balanced":

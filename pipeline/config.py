@@ -178,7 +178,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         """The classifier to evaluate a subset with."""
         if self.probe is not None:
             return self.probe
-        return self.scorer.model_copy(update={"record_losses": False})
+        return self.scorer.model_copy(update={"record_losses": False, "record_dynamics": False})
 
 
 def load_config(

@@ -111,11 +111,12 @@ def check_shares(config: PipelineConfig, stages: set[str], world: World) -> None
                 f"{stage}.mixing: found manifold_mixup, which mixes inside the network across the "
                 f"batch, for {world.size} processes; allowed: any other kind, or one process"
             )
-        if trained[stage].record_losses:
-            raise ConfigError(
-                f"{stage}.record_losses: found true for {world.size} processes; allowed: false, or "
-                "one process"
-            )
+        for key in ("record_losses", "record_dynamics"):
+            if getattr(trained[stage], key):
+                raise ConfigError(
+                    f"{stage}.{key}: found true for {world.size} processes; allowed: false, or one "
+                    "process"
+                )
 
 
 def _meeting_point(rank: int) -> dist.Store:

@@ -14,6 +14,7 @@ from subsample.measures import (
     OF_FILE,
     OF_LOSSES,
     OF_SCORER,
+    OF_TRAINING,
     PROBABILITIES,
     DropoutConfig,
     Measure,
@@ -159,8 +160,9 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         description="which images come first: those of high coefficient of variation (the paper), "
         "high or low mean loss, high standard deviation, high uncertainty under dropout, far from "
         "those before (k-center), of large error (EL2N), of high or low entropy of the scorer's "
-        "prediction, nearest to the median distance from their class's centre (moderate), or "
-        "random ones; full keeps all; with scores.file those of high score (implied) or score_low; "
+        "prediction, nearest to the median distance from their class's centre (moderate), often "
+        "forgotten in the scorer's training, of low or high mean margin in it (AUM), or random "
+        "ones; full keeps all; with scores.file those of high score (implied) or score_low; "
         "indices imply imported",
     )
     fraction: float = Field(
@@ -249,8 +251,8 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether the measure uses the scorer, but not its losses under mixing."""
-        return self.measure in OF_SCORER
+        """Whether the measure uses the scorer or its training, but not its losses under mixing."""
+        return self.measure in (*OF_SCORER, *OF_TRAINING)
 
     @property
     def needs_file(self) -> bool:

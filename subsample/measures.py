@@ -18,6 +18,9 @@ Measure = Literal[
     "entropy",
     "entropy_low",
     "moderate",
+    "forgetting",
+    "aum_low",
+    "aum_high",
     "random",
     "full",
     "score",
@@ -26,6 +29,7 @@ Measure = Literal[
 ]
 OF_LOSSES = ("cv", "mean_high", "mean_low", "std")  # under mixing
 OF_SCORER = ("mc_dropout", "k_center", "el2n", "entropy", "entropy_low", "moderate")
+OF_TRAINING = ("forgetting", "aum_low", "aum_high")  # recorded in the scorer's training
 OF_FILE = ("score", "score_low")
 IMPORTED = "imported"  # the measure of a subset from a file
 MEASURES_OF_FILES = (*OF_FILE, IMPORTED)  # the cost of these files is unknown

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,14 @@ from classification.training.schedules import Schedule, load_optimizer
 
 Prepare = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 Objective = Callable[[Any, Tensor], Tensor]
+
+
+class Record(Protocol):
+    """What a training notes, and takes up again from a checkpoint."""
+
+    def state(self) -> State: ...
+
+    def load_state(self, state: State) -> None: ...
 
 
 class AugmentAndMix:
@@ -47,6 +55,7 @@ class Recipe:
     A device processes at most `device_batch_size` images at once: a larger local batch is split
     into parts whose gradients are summed; BatchNorm sees one part at a time. `average` is updated
     after every step. Every `checkpoint_steps`-th step of an epoch also saves a checkpoint.
+    Checkpoints hold the state of `record` too.
     """
 
     epochs: int
@@ -63,6 +72,7 @@ class Recipe:
     device_batch_size: int | None = None
     average: AveragedModel | None = None
     checkpoint_steps: int | None = None
+    record: Record | None = None
 
 
 class TrainingStep:
@@ -108,10 +118,14 @@ class TrainingStep:
             self.recipe.average.update_parameters(self.model)
 
     def state(self) -> State:
-        """Return the state to save: model, optimizer and, if there is one, average."""
+        """Return the state to save: model, optimizer and, if there are, average and record."""
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        average = self.recipe.average
-        return state if average is None else state | {"average": average.state_dict()}
+        average, record = self.recipe.average, self.recipe.record
+        if average is not None:
+            state["average"] = average.state_dict()
+        if record is not None:
+            state["record"] = record.state()
+        return state
 
     def load_state(self, state: State) -> None:
         """Restore what `state` returned."""
@@ -119,6 +133,8 @@ class TrainingStep:
         load_optimizer(self.optimizer, state["optimizer"])
         if self.recipe.average is not None:
             self.recipe.average.load_state_dict(state["average"])
+        if self.recipe.record is not None:
+            self.recipe.record.load_state(state["record"])
 
     def _parts(
         self, inputs: Tensor, targets: Tensor, global_batch: int

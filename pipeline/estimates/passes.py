@@ -14,6 +14,7 @@ from pipeline.estimates.expected import Expected
 from pipeline.estimates.trial import try_images
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
+from subsample.measures import OF_TRAINING
 
 # Products with the Hessian until its largest eigenvalues have converged, in multiples of the
 # vectors that ARPACK keeps: at least, usually, rarely more.
@@ -31,7 +32,8 @@ def expect_run(bench: Bench, name: str, seconds: float) -> Expected:
 def expect_scores(bench: Bench, name: str, seconds: float) -> Expected:
     """Expect scores or a baseline, whose cost is proportional to the images, on some of them."""
     config, labels = bench.config, bench.data.train.labels
-    if name == "scores" and config.scores.source == "training":
+    recorded = name == "baseline" and config.subset.measure in OF_TRAINING
+    if recorded or (name == "scores" and config.scores.source == "training"):
         return expect_run(bench, name, seconds)
     # The cost of k-center is proportional to complete classes.
     by_class = name == "baseline" and config.subset.measure == "k_center"

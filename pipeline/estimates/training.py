@@ -11,6 +11,7 @@ from torch import Tensor
 from classification.data.strata import count_validation
 from classification.persistence.arrays import save_array
 from classification.persistence.workspace import finished_steps
+from classification.training.dynamics import AUM, FORGETTING
 from classification.training.recorded_losses import TRAINING_ENTROPIES, TRAINING_LOSSES
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.brief_images import Meter
@@ -45,6 +46,9 @@ def expect_training(bench: Bench, name: str, seconds: float) -> Expected:
         shape = (len(bench.data.train), bench.config.scorer.trained_epochs)
         for file in (TRAINING_LOSSES, TRAINING_ENTROPIES):
             save_array(bench.root / name / file, bench.by_chance(shape))
+    if name == "scorer" and bench.config.scorer.record_dynamics:
+        for file in (FORGETTING, AUM):
+            save_array(bench.root / name / file, bench.by_chance((len(bench.data.train),)))
     return Expected(_seconds(bench, name, trial), cut=cut)
 
 

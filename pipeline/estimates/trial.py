@@ -196,7 +196,9 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     tested = -(-epochs // trained.test_every)
     if stage == "probe":
         epochs, tested = epochs * config.probes, tested * config.probes
-    return [Epochs(epochs, tested, _within(steps, trained.checkpoint_steps))]
+    # A backward pass is taken to cost two forward ones, as below.
+    sizes = (4 / 3,) * epochs if trained.record_dynamics else ()
+    return [Epochs(epochs, tested, _within(steps, trained.checkpoint_steps), sizes)]
 
 
 def _sizes(search: SearchConfig, epochs: range) -> tuple[float, ...]:
@@ -219,7 +221,8 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
     """Return the config of a trial: a group of epochs of each kind, and a tiny learning rate. The
     training of the architectures of a ranking or a contest is in `retrain`.
 
-    A scorer does not record its losses, since that needs complete epochs and costs very little.
+    A scorer does not record its losses, since that needs complete epochs and costs very little, nor
+    its dynamics, a forward pass over all images, whose work is added to that of the epochs.
     """
     rate = {"learning_rate": _RATE}
     of_warm_up = stage == "scorer" and config.scorer.model == SUPERNET
@@ -267,6 +270,7 @@ def _brief_classifier(config: ClassifierConfig) -> ClassifierConfig:
             "test_every": 1,
             "checkpoint_steps": None,
             "record_losses": False,
+            "record_dynamics": False,
             "cuda_graph": config.graph_mode,
         }
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from classification.config import SUPERNET
-from classification.errors import ConfigError
+from classification.errors import ConfigError, PipelineError
 from classification.settings import WITHOUT_EFFECT
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
-from subsample.measures import DropoutConfig, Measure
+from subsample.measures import OF_TRAINING, DropoutConfig, Measure
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -27,10 +28,15 @@ VALUES = "values.npy"
 _OF_FEATURES = ("mc_dropout", "k_center", "moderate")  # measures that use a classifier's last layer
 
 
-class BaselineSettings(StageSettings):
-    """The measure and its network."""
+class RecordedSettings(StageSettings):
+    """A measure that the scorer's training recorded."""
 
     measure: Measure
+
+
+class BaselineSettings(RecordedSettings):
+    """The measure and its network."""
+
     scorer: ScorerNetwork
     batch_size: int = Field(json_schema_extra=WITHOUT_EFFECT)
 
@@ -42,13 +48,24 @@ class DropoutSettings(BaselineSettings):
     seed: int
 
 
-def run(context: Context[BaselineSettings]) -> None:
+def run(context: Context[RecordedSettings]) -> None:
     """Data, scorer → values.npy float32 [N]; images with the highest values are kept."""
+    from classification.persistence.arrays import save_array  # slow to import
+
+    settings = context.settings
+    values = (
+        _measure(context, settings)
+        if isinstance(settings, BaselineSettings)
+        else _recorded(context)
+    )
+    save_array(context.workspace.path(VALUES), values)
+
+
+def _measure(context: Context[Any], settings: BaselineSettings) -> np.ndarray:
     from classification.models.network import Classifier  # slow to import
-    from classification.persistence.arrays import save_array
     from subsample.baselines import el2n, prediction_entropy
 
-    settings, data = context.settings, context.datasets["data"]
+    data = context.datasets["data"]
     train = data.in_memory().to(context.device)
     model = settings.scorer.load(context)
     images, normalization = train.images, data.normalization
@@ -61,11 +78,29 @@ def run(context: Context[BaselineSettings]) -> None:
     else:
         assert isinstance(model, Classifier)  # `check` rejects a supernet
         values = _by_features(context, model, train)
-    save_array(context.workspace.path(VALUES), values.cpu().numpy())
+    return values.cpu().numpy()
 
 
-def settings(config: PipelineConfig) -> BaselineSettings:
+def _recorded(context: Context[RecordedSettings]) -> np.ndarray:
+    import numpy as np
+
+    from classification.persistence.arrays import read_array
+    from classification.training.dynamics import AUM, FORGETTING
+
+    measure = context.settings.measure
+    values = read_array(context.input("scorer", FORGETTING if measure == "forgetting" else AUM), 1)
+    if not np.isfinite(values).all():
+        raise PipelineError(
+            f"subset.measure: {measure} got values from the scorer's training that are not finite; "
+            "allowed: a scorer whose training did not diverge"
+        )
+    return -values if measure == "aum_low" else np.array(values)
+
+
+def settings(config: PipelineConfig) -> RecordedSettings:
     """Return the settings of the stage."""
+    if config.subset.measure in OF_TRAINING:
+        return RecordedSettings(measure=config.subset.measure)
     plain = BaselineSettings(
         measure=config.subset.measure,
         scorer=ScorerNetwork.of(config),
@@ -79,8 +114,20 @@ def settings(config: PipelineConfig) -> BaselineSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Reject images in files, and a supernet for measures that use a classifier's last layer."""
+    """Reject images in files, a supernet for measures that use a classifier's last layer, and a
+    scorer that does not record what the measure needs."""
     datasets["data"].in_memory()
+    if config.subset.measure in OF_TRAINING and not config.scorer.record_dynamics:
+        scorer = config.scorer
+        why = (
+            "the scorer is loaded, and its training was not recorded"
+            if scorer.weights is not None
+            else "the scorer does not record its training"
+        )
+        raise ConfigError(
+            f"subset.measure: found {config.subset.measure!r}, but {why}; allowed: other measures, "
+            "or a scorer trained with scorer.record_dynamics true"
+        )
     if config.scorer.model == SUPERNET and config.subset.measure in _OF_FEATURES:
         raise ConfigError(
             f"subset.measure: found {config.subset.measure!r}, which uses a classifier's last "
@@ -88,7 +135,7 @@ def check(
         )
 
 
-def _by_features(context: Context[BaselineSettings], model: Classifier, train: ImageSet) -> Tensor:
+def _by_features(context: Context[Any], model: Classifier, train: ImageSet) -> Tensor:
     """Compute a measure that uses a classifier's last layer."""
     from subsample.baselines import dropout_uncertainty, extract_features
     from subsample.coreset import k_center_ranks

@@ -97,8 +97,9 @@ def check(
         )
     if probe.model == SUPERNET:
         raise ConfigError("probe.model: found 'supernet'; allowed: a classifier")
-    if probe.record_losses:
-        raise ConfigError("probe.record_losses: found true, which has no use; allowed: false")
+    for key in ("record_losses", "record_dynamics"):
+        if getattr(probe, key):
+            raise ConfigError(f"probe.{key}: found true, which has no use; allowed: false")
     check_acceleration("probe", probe.precision, probe.cuda_graph, device)
     probe.mixing.check()
     smallest = smallest_classifier_input(probe.model)

@@ -69,9 +69,9 @@ def run(context: Context[ScorerSettings]) -> None:
     """Data → scorer.safetensors, confusion.json, metrics.jsonl; of loaded weights also
     normalization.json.
 
-    With record_losses also training_losses.npy and training_entropies.npy [N, E]. A supernet has
-    supernet.safetensors, from which the search continues, and no confusion.json, as it is no
-    classifier to use.
+    With record_losses also training_losses.npy and training_entropies.npy [N, E]; with
+    record_dynamics forgetting.npy and aum.npy [N]. A supernet has supernet.safetensors, from which
+    the search continues, and no confusion.json, as it is no classifier to use.
     """
     from classification.classifier import (  # slow to import
         load_foreign_scorer,

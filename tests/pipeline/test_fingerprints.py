@@ -122,6 +122,10 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
         "normalised": {"scorer": normalised},
         "probe, normalised": {"goal": "subset", "probe": probe | normalised},
         "dropout": {"subset": {"measure": "mc_dropout"}},
+        "dynamics": {
+            "scorer": {"record_dynamics": True},
+            "subset": {"measure": "forgetting"},
+        },
         "stratified": {"subset": {"measure": "el2n", "order": "ccs"}},
         "drawn": {"subset": {"measure": "entropy", "order": "p1"}},
         "recorded": {"scorer": {"record_losses": True}, "scores": {"source": "training"}},

@@ -180,6 +180,7 @@ def test_a_mistake_is_told_once_before_anything_starts(tmp_path, arguments, mess
         ("probe.batch_size", 33),
         ("scorer.mixing", "{kind: manifold_mixup}"),
         ("scorer.record_losses", "true"),
+        ("scorer.record_dynamics", "true"),
     ],
 )
 def test_what_cannot_be_shared_names_its_key(tmp_path, key, value):

@@ -95,6 +95,10 @@ def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys)
         (["goal=classifier"], "scorer"),
         (["goal=subset", "subset.measure=el2n"], "scorer baseline subset probe"),
         (["goal=subset", "subset.measure=k_center"], "scorer baseline subset probe"),
+        (
+            ["goal=subset", "subset.measure=forgetting", "scorer.record_dynamics=true"],
+            "scorer baseline subset probe",
+        ),
         (["scorer={model: supernet}", "search.epochs=3"], "scorer scores subset search retrain"),
         (
             ["scorer.record_losses=true", "scorer.epochs=4", "scores.source=training"],

@@ -1,9 +1,13 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
+from classification.classifier import build_scorer
 from classification.data.datasets import DataConfig, load_dataset
+from classification.models.input_statistics import InputStatistics
+from classification.models.weights import save_classifier_weights
 from run_pipeline import main
 
 CONFIG = """
@@ -53,6 +57,19 @@ def test_the_highest_of_each_class_are_kept(measure, store):
         assert set(highest) == set(indices) & set(members)
 
 
+def test_measures_of_one_recorded_training(store, capsys):
+    record = "scorer.record_dynamics=true"
+    events, often = make_subset(store, "forgetting", record)
+    low, hard = make_subset(store, "aum_low", record)
+    assert re.search("scorer +reused", capsys.readouterr().out)
+    high, easy = make_subset(store, "aum_high", record)
+    assert (low == -high).all()
+    assert low.dtype == events.dtype == np.float32
+    assert set(events) <= {0, 1}  # of one epoch: learned, or never
+    assert not set(hard) & set(easy)
+    assert len(often) == 30
+
+
 @pytest.mark.parametrize(
     ("measure", "order"),
     [("k_center", "deterministic"), ("entropy", "p1"), ("el2n", "ccs")],
@@ -83,6 +100,14 @@ def test_one_baseline_serves_every_fraction(measure, order, store, capsys):
         (["subset.bin_width=1"], "bin_width: has no effect without order p1, p2 or p3"),
         (["subset={measure: random, order: ccs}"], "found ccs with measure random, which gives"),
         (
+            ["subset.measure=aum_low"],
+            "found 'aum_low', but the scorer does not record its tra",
+        ),
+        (
+            ["subset.measure=forgetting", "scorer={model: resnet8, weights: WEIGHTS}"],
+            "found 'forgetting', but the scorer is loaded, and its training was not r",
+        ),
+        (
             ["subset={measure: score, order: p1}", "scores.file=FILE"],
             "has -1 for image 2",
         ),
@@ -92,11 +117,14 @@ def test_one_baseline_serves_every_fraction(measure, order, store, capsys):
         ),
     ],
 )
-def test_an_order_that_cannot_be_made_is_refused_in_one_line(settings, complaint, tmp_path, capsys):
+def test_a_choice_that_cannot_be_made_is_refused_in_one_line(settings, complaint, tmp_path, capsys):
     np.save(tmp_path / "negative.npy", np.arange(120.0) * [1, 1, *[-0.5] * 118])
     np.save(tmp_path / "nan.npy", np.append([0.0, np.nan], np.zeros(118)))
     (tmp_path / "x.yaml").write_text(CONFIG.replace("MEASURE", "el2n"))
-    files = {"FILE": tmp_path / "negative.npy", "NAN": tmp_path / "nan.npy"}
+    weights = tmp_path / "x.safetensors"
+    save_classifier_weights(build_scorer("resnet8", 3, seed=0), weights)
+    InputStatistics(mean=(0.5,) * 3, std=(0.2,) * 3).save(tmp_path)
+    files = {"WEIGHTS": weights, "FILE": tmp_path / "negative.npy", "NAN": tmp_path / "nan.npy"}
     for name, path in files.items():
         settings = [setting.replace(name, str(path)) for setting in settings]
     places = ["--artifacts", str(tmp_path / "a"), "--runs", str(tmp_path / "r"), "--device", "cpu"]
@@ -105,4 +133,4 @@ def test_an_order_that_cannot_be_made_is_refused_in_one_line(settings, complaint
     error = capsys.readouterr().err
     assert complaint in error
     assert len(error.splitlines()) == 1
-    assert not list((tmp_path / "a").glob("*/*")) if (tmp_path / "a").exists() else True
+    assert not list(tmp_path.glob("a/scorer/*"))
