@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from classification.errors import ConfigError
-from classification.progress import Progress
 from evaluate.retrain_config import RetrainConfig
 from pcdarts.network_kind import check_network_input
 
@@ -65,22 +63,3 @@ class BriefTraining(BaseModel, frozen=True, extra="forbid"):
                 f"{key}.training.batch_size: {training.batch_size} exceeds the {images} {what}; "
                 "allowed: at most this number"
             )
-
-
-@dataclass(frozen=True)
-class PartOfWork:
-    """Reports the progress of one training, in epochs, as progress of the whole comparison."""
-
-    progress: Progress
-    before: int
-    total: int
-    evaluated: str = "test"
-    """What the dataset's test split holds, for the display."""
-
-    def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
-        """Add the epochs of the trainings before; steps are reported unchanged."""
-        if unit == "step":
-            self.progress(done, total, unit, **metrics)
-            return
-        named = {name.replace("test", self.evaluated): value for name, value in metrics.items()}
-        self.progress(self.before + done, self.total, unit, **named)

@@ -16,8 +16,8 @@ from classification.data.datasets import ImageDataset
 from classification.data.strata import count_validation, split_validation
 from classification.errors import ConfigError, DataError
 from classification.persistence.workspace import Workspace, finished_steps
+from classification.progress import PartOfWork
 from classification.seeding import make_generator
-from evaluate.brief_training import PartOfWork
 from evaluate.contest_config import ContestConfig
 from evaluate.halving import Halving
 from evaluate.retrain import build_network, network_complexity, retrain

@@ -12,8 +12,8 @@ from classification.config import ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import METRICS, Workspace
+from classification.progress import PartOfWork
 from classification.seeding import derive_seed
-from evaluate.brief_training import PartOfWork
 from evaluate.confusion import Counts, count_confusions
 
 _FOLDER = "probe-"

@@ -10,6 +10,7 @@ from classification.settings import ADDED_LATER, WITHOUT_EFFECT
 from subsample.measures import (
     IMPORTED,
     MEASURES_OF_FILES,
+    OF_EARLY,
     OF_ENTROPY,
     OF_FILE,
     OF_LOSSES,
@@ -17,6 +18,7 @@ from subsample.measures import (
     OF_TRAINING,
     PROBABILITIES,
     DropoutConfig,
+    EarlyConfig,
     Measure,
     Order,
     StratificationConfig,
@@ -161,9 +163,9 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
         "high or low mean loss, high standard deviation, high uncertainty under dropout, far from "
         "those before (k-center), of large error (EL2N), of high or low entropy of the scorer's "
         "prediction, nearest to the median distance from their class's centre (moderate), often "
-        "forgotten in the scorer's training, of low or high mean margin in it (AUM), or random "
-        "ones; full keeps all; with scores.file those of high score (implied) or score_low; "
-        "indices imply imported",
+        "forgotten in the scorer's training, of low or high mean margin in it (AUM), of large "
+        "error or gradient early in training (EL2N, GraNd), or random ones; full keeps all; with "
+        "scores.file those of high score (implied) or score_low; indices imply imported",
     )
     fraction: float = Field(
         0.1, gt=0, le=1, description="share of each class kept (the paper's t); 1 with measure full"
@@ -251,8 +253,8 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether the measure uses the scorer or its training, but not its losses under mixing."""
-        return self.measure in (*OF_SCORER, *OF_TRAINING)
+        """Whether the measure uses networks or their training, but not losses under mixing."""
+        return self.measure in (*OF_SCORER, *OF_TRAINING, *OF_EARLY)
 
     @property
     def needs_file(self) -> bool:
@@ -276,6 +278,9 @@ class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):
     """Which images of each class the search uses."""
 
     dropout: DropoutConfig = Field(DropoutConfig(), description="Monte-Carlo dropout of mc_dropout")
+    early: EarlyConfig = Field(
+        EarlyConfig(), description="networks of el2n_early and grand, instead of a scorer"
+    )
     indices: Path | None = Field(
         None,
         description="file of the images to keep, instead of a measure: an exported subset.json or "

@@ -21,6 +21,8 @@ Measure = Literal[
     "forgetting",
     "aum_low",
     "aum_high",
+    "el2n_early",
+    "grand",
     "random",
     "full",
     "score",
@@ -30,6 +32,7 @@ Measure = Literal[
 OF_LOSSES = ("cv", "mean_high", "mean_low", "std")  # under mixing
 OF_SCORER = ("mc_dropout", "k_center", "el2n", "entropy", "entropy_low", "moderate")
 OF_TRAINING = ("forgetting", "aum_low", "aum_high")  # recorded in the scorer's training
+OF_EARLY = ("el2n_early", "grand")  # of networks trained for a few epochs
 OF_FILE = ("score", "score_low")
 IMPORTED = "imported"  # the measure of a subset from a file
 MEASURES_OF_FILES = (*OF_FILE, IMPORTED)  # the cost of these files is unknown
@@ -72,4 +75,15 @@ class StratificationConfig(BaseModel, frozen=True, extra="forbid"):
     )
     strata: int = Field(
         50, ge=1, description="ranges of equal width of the measure, from each of which as many"
+    )
+
+
+class EarlyConfig(BaseModel, frozen=True, extra="forbid"):
+    """Scores early in training, Paul et al. 2021: 10 networks, EL2N after 20 of 200 epochs."""
+
+    epoch: int = Field(
+        20, ge=1, description="epochs of the scorer's recipe that each network is trained for"
+    )
+    networks: int = Field(
+        10, ge=1, le=1000, description="that are trained and whose values are averaged"
     )

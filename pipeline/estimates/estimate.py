@@ -18,6 +18,7 @@ from pipeline.estimates import SECONDS
 from pipeline.estimates.architectures import expect_contest, expect_ranking
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.clock import idle_clock, waited
+from pipeline.estimates.early import expect_early
 from pipeline.estimates.expected import Expected, RunEstimate, StageEstimate
 from pipeline.estimates.passes import (
     expect_landscape,
@@ -34,6 +35,7 @@ from pipeline.stages.search import SEARCHES, stages_of_search
 from pipeline.stages.width import chosen_width
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import peak_memory
+from subsample.measures import OF_EARLY
 
 Way = Callable[[Bench, str, float], Expected]
 # The function that tries a stage, and its part of the time. Other stages are not estimated.
@@ -138,6 +140,8 @@ def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
 
 def _way(bench: Bench, name: str) -> Way:
     loaded = name == "scorer" and not trains(name, bench.config)
+    if name == "baseline" and bench.config.subset.measure in OF_EARLY:
+        return expect_early
     return expect_run if loaded else _WAYS[name][0]
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from classification.config import SUPERNET
+from classification.acceleration import check_acceleration
+from classification.config import SUPERNET, ClassifierConfig
+from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError, PipelineError
 from classification.settings import WITHOUT_EFFECT
 from pipeline.config import PipelineConfig
 from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.scorer import ScorerNetwork
-from subsample.measures import OF_TRAINING, DropoutConfig, Measure
+from subsample.measures import OF_EARLY, OF_TRAINING, DropoutConfig, Measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,16 @@ class BaselineSettings(RecordedSettings):
     batch_size: int = Field(json_schema_extra=WITHOUT_EFFECT)
 
 
+class EarlySettings(RecordedSettings):
+    """A measure of networks that the stage trains."""
+
+    recipe: ClassifierConfig
+    networks: int
+    augmentation: AugmentationSettings
+    seed: int
+    batch_size: int = Field(json_schema_extra=WITHOUT_EFFECT)
+
+
 class DropoutSettings(BaselineSettings):
     """The only measure with random draws."""
 
@@ -53,11 +65,12 @@ def run(context: Context[RecordedSettings]) -> None:
     from classification.persistence.arrays import save_array  # slow to import
 
     settings = context.settings
-    values = (
-        _measure(context, settings)
-        if isinstance(settings, BaselineSettings)
-        else _recorded(context)
-    )
+    if isinstance(settings, BaselineSettings):
+        values = _measure(context, settings)
+    elif isinstance(settings, EarlySettings):
+        values = _train(context, settings)
+    else:
+        values = _recorded(context)
     save_array(context.workspace.path(VALUES), values)
 
 
@@ -81,6 +94,21 @@ def _measure(context: Context[Any], settings: BaselineSettings) -> np.ndarray:
     return values.cpu().numpy()
 
 
+def _train(context: Context[Any], settings: EarlySettings) -> np.ndarray:
+    from subsample.early import early_values
+
+    return early_values(
+        settings.measure,
+        context.datasets["data"],
+        settings.recipe,
+        settings.networks,
+        seed=settings.seed,
+        device=context.device,
+        workspace=context.workspace,
+        batch_size=settings.batch_size,
+    ).numpy()
+
+
 def _recorded(context: Context[RecordedSettings]) -> np.ndarray:
     import numpy as np
 
@@ -101,6 +129,15 @@ def settings(config: PipelineConfig) -> RecordedSettings:
     """Return the settings of the stage."""
     if config.subset.measure in OF_TRAINING:
         return RecordedSettings(measure=config.subset.measure)
+    if config.subset.measure in OF_EARLY:
+        return EarlySettings(
+            measure=config.subset.measure,
+            recipe=early_recipe(config),
+            networks=config.subset.early.networks,
+            augmentation=config.data.augmentation,
+            seed=config.seed,
+            batch_size=config.scores.batch_size,
+        )
     plain = BaselineSettings(
         measure=config.subset.measure,
         scorer=ScorerNetwork.of(config),
@@ -111,12 +148,21 @@ def settings(config: PipelineConfig) -> RecordedSettings:
     return DropoutSettings(**dict(plain), dropout=config.subset.dropout, seed=config.seed)
 
 
+def early_recipe(config: PipelineConfig) -> ClassifierConfig:
+    """Return the scorer's recipe, stopped early; nothing is recorded or tested on the way."""
+    epoch = config.subset.early.epoch
+    changes = {"record_losses": False, "record_dynamics": False, "test_every": epoch}
+    return config.scorer.model_copy(update={"stop_epoch": epoch} | changes)
+
+
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Reject images in files, a supernet for measures that use a classifier's last layer, and a
-    scorer that does not record what the measure needs."""
+    """Reject images in files, a supernet for measures that use a classifier's last layer, a scorer
+    that does not record what the measure needs, and a recipe that networks cannot be trained by."""
     datasets["data"].in_memory()
+    if config.subset.measure in OF_EARLY:
+        _check_early(config, datasets["data"], device)
     if config.subset.measure in OF_TRAINING and not config.scorer.record_dynamics:
         scorer = config.scorer
         why = (
@@ -133,6 +179,26 @@ def check(
             f"subset.measure: found {config.subset.measure!r}, which uses a classifier's last "
             "layer; allowed: other measures with scorer.model supernet"
         )
+
+
+def _check_early(config: PipelineConfig, data: ImageDataset, device: torch.device) -> None:
+    from classification.classifier import check_scorer
+
+    scorer, measure = config.scorer, config.subset.measure
+    if scorer.weights is not None or scorer.model == SUPERNET:
+        found = "is loaded" if scorer.weights is not None else "is a supernet"
+        raise ConfigError(
+            f"subset.measure: found {measure!r}, which trains networks by the scorer's recipe, but "
+            f"the scorer {found}; allowed: a classifier trained here, or other measures"
+        )
+    epoch = config.subset.early.epoch
+    if epoch > scorer.epochs:
+        raise ConfigError(
+            f"subset.early.epoch: found {epoch}, but the scorer's recipe has {scorer.epochs} "
+            "epochs; allowed: at most this number"
+        )
+    check_acceleration("scorer", scorer.precision, scorer.cuda_graph, device)
+    check_scorer(scorer, data)
 
 
 def _by_features(context: Context[Any], model: Classifier, train: ImageSet) -> Tensor:
@@ -158,9 +224,9 @@ def _by_features(context: Context[Any], model: Classifier, train: ImageSet) -> T
 STAGE = Stage(
     "baseline",
     1,
-    lambda config: ("data", "scorer"),
+    lambda config: ("data",) if config.subset.measure in OF_EARLY else ("data", "scorer"),
     settings,
     check,
     run,
-    section=lambda config: "scores",
+    section=lambda config: "scorer" if config.subset.measure in OF_EARLY else "scores",
 )

@@ -199,9 +199,10 @@ def read_scores(
 
 
 def _scorer_of(context: Context[SubsetSettings]) -> str | None:
-    """Return the fingerprint of the scorer of the scores."""
+    """Return the fingerprint of the scorer of the scores, None if there is none."""
     measured = context.inputs.get("scores") or context.inputs.get("baseline")
-    return None if measured is None else measured.manifest["inputs"]["scorer"]["fingerprint"]
+    scorer = None if measured is None else measured.manifest["inputs"].get("scorer")
+    return None if scorer is None else scorer["fingerprint"]
 
 
 def _needs(config: PipelineConfig) -> tuple[str, ...]:

@@ -126,6 +126,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
             "scorer": {"record_dynamics": True},
             "subset": {"measure": "forgetting"},
         },
+        "early": {"subset": {"measure": "grand"}},
         "stratified": {"subset": {"measure": "el2n", "order": "ccs"}},
         "drawn": {"subset": {"measure": "entropy", "order": "p1"}},
         "recorded": {"scorer": {"record_losses": True}, "scores": {"source": "training"}},

@@ -96,6 +96,10 @@ def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys)
         (["goal=subset", "subset.measure=el2n"], "scorer baseline subset probe"),
         (["goal=subset", "subset.measure=k_center"], "scorer baseline subset probe"),
         (
+            ["goal=subset", "subset.measure=grand", "subset.early={epoch: 1, networks: 2}"],
+            "baseline subset probe",
+        ),
+        (
             ["goal=subset", "subset.measure=forgetting", "scorer.record_dynamics=true"],
             "scorer baseline subset probe",
         ),

@@ -57,6 +57,19 @@ def test_the_highest_of_each_class_are_kept(measure, store):
         assert set(highest) == set(indices) & set(members)
 
 
+@pytest.mark.parametrize("measure", ["el2n_early", "grand"])
+def test_early_measures_need_no_scorer(measure, store):
+    early = "subset.early={epoch: 1, networks: 2}"
+    values, kept = make_subset(store, measure, early)
+    assert (values > 0).all()
+    assert len(kept) == 30
+    manifest = json.loads((store / "runs" / "baseline" / "manifest.json").read_text())
+    assert "scorer" not in manifest["stages"]
+    made = store / "artifacts" / "baseline" / manifest["stages"]["baseline"]
+    assert not list(made.glob("network-*"))
+    assert not list(made.glob("checkpoint-*"))
+
+
 def test_measures_of_one_recorded_training(store, capsys):
     record = "scorer.record_dynamics=true"
     events, often = make_subset(store, "forgetting", record)
@@ -99,6 +112,11 @@ def test_one_baseline_serves_every_fraction(measure, order, store, capsys):
         (["subset.ccs.strata=5"], "ccs: has no effect without order: ccs"),
         (["subset.bin_width=1"], "bin_width: has no effect without order p1, p2 or p3"),
         (["subset={measure: random, order: ccs}"], "found ccs with measure random, which gives"),
+        (["subset.measure=grand"], "subset.early.epoch: found 20, but the scorer's recipe has 1"),
+        (
+            ["subset.measure=el2n_early", "scorer={model: resnet8, weights: WEIGHTS}"],
+            "found 'el2n_early', which trains networks by the scorer's recipe, but the scorer is l",
+        ),
         (
             ["subset.measure=aum_low"],
             "found 'aum_low', but the scorer does not record its tra",
