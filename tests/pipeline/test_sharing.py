@@ -1,15 +1,19 @@
-"""A contest made by two processes, and one that is killed: no contestant is trained twice."""
+"""A contest made by two processes, by torchrun, and one that is killed: no contestant is trained
+twice."""
 
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from classification.persistence.workspace import finished_steps
 from evaluate import contest
 from pipeline.store.ledger import Ledger
 from tests.preloaded import start_process
@@ -121,3 +125,58 @@ def test_a_killed_contest_with_a_budget_trains_no_finished_contestant_again(
     assert begun.total() == sum(ROUNDS) + 1
     assert begun["contestant-0002", 1] == 2  # which the kill stopped
     assert [each.outcome for each in attempts(fresh)[-2:]] == ["killed", "done"]
+
+
+def run_jointly(folder, noted):
+    """In a process of torchrun: make the contest; the first process is killed once.
+
+    The first process notes each training that is not finished; both call `retrain` for every
+    contestant, because only the first has its checkpoints.
+    """
+    honest, first = contest.retrain, os.environ["RANK"] == "0"
+
+    def retrain(*arguments, workspace, rounds, **named):
+        if first and finished_steps(workspace.directory) < sum(rounds):
+            with noted.open("a") as file:
+                file.write(json.dumps([workspace.directory.name, len(rounds), os.getpid()]) + "\n")
+            if len(trainings(noted)) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return honest(*arguments, workspace=workspace, rounds=rounds, **named)
+
+    contest.retrain = retrain
+    return Place(folder, TINY + CONTEST).run(options=UNTIL)
+
+
+@pytest.mark.long
+def test_torchrun_gives_the_winner_and_widths_of_one_process_and_trains_nothing_again(
+    alone, fresh, tmp_path
+):
+    noted, script, before = tmp_path / "noted", tmp_path / "jointly.py", len(attempts(fresh))
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom tests.pipeline.test_sharing import run_jointly\n"
+        "sys.exit(run_jointly(*map(Path, sys.argv[1:])))\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launched = subprocess.run(
+        [sys.executable, *torchrun, "--max-restarts=1", str(script), str(fresh.folder), str(noted)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert launched.returncode == 0, launched.stderr
+    one, two = content(alone), content(fresh)
+    for name in ("widths.json", "genotype.json"):
+        assert one[name] == two[name]
+    one, two = (json.loads(each["contest.json"]) for each in (one, two))
+    assert one["winner"] == two["winner"]
+    assert [each["channels"] for each in one["contestants"]] == [
+        each["channels"] for each in two["contestants"]
+    ]
+    begun = [tuple(training) for *training, _ in trainings(noted)]
+    assert len(processes(noted)) == 2
+    assert Counter(Counter(begun).values()) == {1: sum(ROUNDS) - 1, 2: 1}
+    assert begun[2] == begun[3]  # the training that was killed
+    own = attempts(fresh)[before:]
+    assert [each.outcome for each in own] == ["killed", "done"]
+    assert {each.devices for each in own} == {2}
