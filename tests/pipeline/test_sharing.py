@@ -153,7 +153,8 @@ def test_torchrun_gives_the_winner_and_widths_of_one_process_and_trains_nothing_
 ):
     noted, script, before = tmp_path / "noted", tmp_path / "jointly.py", len(attempts(fresh))
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom tests.pipeline.test_sharing import run_jointly\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from tests.pipeline.test_sharing import run_jointly\n"
         "sys.exit(run_jointly(*map(Path, sys.argv[1:])))\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
