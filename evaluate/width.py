@@ -8,7 +8,7 @@ and the next one, two channels wider, does not. No network is wider than `WIDEST
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from statistics import median
 
 import torch
@@ -161,13 +161,19 @@ def _measure(
     device: torch.device,
 ) -> Width:
     shape = config.model_copy(update={"channels": channels, "auxiliary_weight": 0.0})
-    build = partial(build_network, genotype, shape, num_classes)
-    width = Width(channels, measure_complexity(build, image_size), None)
+    width = Width(channels, _count(genotype, shape, num_classes, image_size), None)
     if budget.latency is None or width.excess(budget) is not None:
         return width
     with seeded(0, "latency-weights"):
-        network = build()
+        network = build_network(genotype, shape, num_classes)
     return replace(width, latency=measure_latency(network, image_size, device))
+
+
+@lru_cache(maxsize=1024)  # several budgets try the same widths
+def _count(
+    genotype: Genotype, config: RetrainConfig, num_classes: int, image_size: int
+) -> Complexity:
+    return measure_complexity(partial(build_network, genotype, config, num_classes), image_size)
 
 
 def _check_narrowest(

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pcdarts.genotype import NUM_INPUTS, NUM_NODES, Genotype, Node
+from pcdarts.genotype import NUM_INPUTS, SOURCE_NAMES, Genotype, Node
 
 Point = tuple[float, float]
 
@@ -26,7 +26,7 @@ _ROWS = (-3, -2, -1, 0, 1, 2, 3)
 _INPUT_ROWS = (3, -3)
 _SAMPLES = 40  # points per line that are tested for overlap
 
-_INPUTS, _OUTPUT = ("cₖ₋₂", "cₖ₋₁"), "cₖ"
+_INPUTS, _OUTPUT = SOURCE_NAMES[:NUM_INPUTS], "cₖ"
 _COLORS = {"input": "#cfe3c8", "node": "#c9dcf0", "output": "#f3e2b3"}
 _INK, _FAINT = "#3c4a57", "#b9c2ca"
 
@@ -45,12 +45,11 @@ def draw_genotype(genotype: Genotype) -> Figure:
 
 def cells_in_words(genotype: Genotype) -> dict[str, list[tuple[str, str]]]:
     """Describe each cell's nodes with their two operations."""
-    sources = [*_INPUTS, *(f"node {n}" for n in range(NUM_NODES))]
     return {
         title: [
             (
                 f"node {n}",
-                " + ".join(f"{edge.operation} of {sources[edge.source]}" for edge in node),
+                " + ".join(f"{edge.operation} of {SOURCE_NAMES[edge.source]}" for edge in node),
             )
             for n, node in enumerate(nodes)
         ]

@@ -22,6 +22,7 @@ NUM_INPUTS = 2
 NUM_NODES = 4
 EDGES_PER_NODE = tuple(NUM_INPUTS + node for node in range(NUM_NODES))  # in the supernet
 NUM_EDGES = sum(EDGES_PER_NODE)
+SOURCE_NAMES = ("cₖ₋₂", "cₖ₋₁", *(f"node {node}" for node in range(NUM_NODES)))
 _EDGES_KEPT = 2
 MAX_BYTES = 1 << 16  # of a file; a genotype takes about 2,000
 
@@ -104,20 +105,21 @@ def entropy(alphas: Tensor, betas: Tensor) -> dict[str, float]:
     return {"alphas": float(operations) / NUM_EDGES, "betas": float(edges) / NUM_NODES}
 
 
-def runners_up(alphas: Tensor, betas: Tensor) -> list[tuple[Edge, float, float]]:
-    """The eight edges chosen for a cell, the strength of each, and that of the next best choice.
+def runners_up(alphas: Tensor, betas: Tensor) -> list[tuple[int, Edge, float, float]]:
+    """The eight edges chosen for a cell: the node of each, the edge, its strength, and that of the
+    next best choice.
 
     That is the strongest that could replace it: another operation on the edge, or the best one on
     an edge of the node that is not chosen.
     """
     found = []
     cell, strengths = _derive_cell(alphas, betas), _strengths(alphas, betas)
-    for node, incoming in zip(cell, strengths.split(EDGES_PER_NODE), strict=True):
+    for index, incoming in enumerate(strengths.split(EDGES_PER_NODE)):
         others = incoming.clone()
-        others[[edge.source for edge in node]] = 0
-        for edge in node:
+        others[[edge.source for edge in cell[index]]] = 0
+        for edge in cell[index]:
             best, second = incoming[edge.source].topk(2).values.tolist()
-            found.append((edge, best, max(second, float(others.max()))))
+            found.append((index, edge, best, max(second, float(others.max()))))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pcdarts.genotype import Genotype, runners_up
+from pcdarts.genotype import SOURCE_NAMES, Genotype, runners_up
 
 _COLLAPSED = 4  # edges without parameters of a normal cell's eight; the published cells have 0 to 3
 _UNTRAINED = 0.95  # times the loss of guessing, above which a loss counts as that of guessing
@@ -36,9 +36,9 @@ def search_warnings(rows: Sequence[Mapping[str, Any]], guessing: float) -> list[
         return []
     genotype = Genotype.from_dict(rows[-1]["genotype"])
     found = [_collapse(genotype), _learns_nothing(rows, guessing)]
-    for cell in ("normal", "reduce"):
-        alphas, betas = (torch.tensor(rows[-1][name][cell]) for name in ("alphas", "betas"))
-        found.append(_near_tie(cell, alphas, betas))
+    for cell, name in (("normal", "normal"), ("reduce", "reduction")):
+        alphas, betas = (torch.tensor(rows[-1][key][cell]) for key in ("alphas", "betas"))
+        found.append(_near_tie(name, alphas, betas))
     return [warning for warning in found if warning]
 
 
@@ -69,10 +69,11 @@ def _near_tie(cell: str, alphas: Tensor, betas: Tensor) -> str | None:
     uniform = 1 / weights.shape[1]
     if float((weights - uniform).abs().max()) > _UNIFORM * uniform:
         return None
-    margins = sorted(runners_up(alphas, betas), key=lambda found: found[1] - found[2])
-    edges = ", ".join(
-        f"{edge.operation} from {edge.source} {strength:.4f} over {following:.4f}"
-        for edge, strength, following in margins[:_SHOWN]
+    margins = sorted(runners_up(alphas, betas), key=lambda found: found[2] - found[3])
+    edges = "; ".join(
+        f"{edge.operation} of {SOURCE_NAMES[edge.source]} in node {node}, {strength:.4f} over "
+        f"{following:.4f}"
+        for node, edge, strength, following in margins[:_SHOWN]
     )
     return (
         f"the {cell} cell is a near tie: softmax(α) is {float(weights.min()):.4f} to "

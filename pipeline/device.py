@@ -46,7 +46,8 @@ def device_name(device: torch.device) -> str:
     """Return the vendor's model name; for a CPU also torch's number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_cpu_model()}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def keep_freed_memory() -> bool:

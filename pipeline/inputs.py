@@ -1,6 +1,6 @@
 """The datasets of a config, and the checks before anything runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -29,8 +29,12 @@ def load_datasets(
 
 
 def check_inputs(
-    config: PipelineConfig, datasets: dict[str, ImageDataset], device: torch.device
+    config: PipelineConfig,
+    datasets: dict[str, ImageDataset],
+    device: torch.device,
+    stages: Sequence[str] | None = None,
 ) -> None:
-    """Refuse, before anything starts, what one of the config's stages could not do."""
-    for name in stage_order(build_graph(STAGES, config), STAGES):
+    """Refuse, before anything starts, what one of the stages, by default all of the config's, could
+    not do."""
+    for name in stages or stage_order(build_graph(STAGES, config), STAGES):
         STAGES[name].check(config, datasets, device)

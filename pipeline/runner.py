@@ -281,8 +281,10 @@ class Runner:
                 **self.stages[name].preprocessing(self.config, self.datasets),
             }
             artifact = self.store.publish(name, key, description)
-        cost = Cost.of([attempt])
-        self.console.log(f"{name:8} done     {key}  ({cost} in this attempt)")
+        again = len(self.store.ledger.attempts([key])) > 1
+        self.console.log(
+            f"{name:8} done     {key}  ({Cost.of([attempt])}{' now' if again else ''})"
+        )
         return self.world.from_first(lambda: artifact)
 
     def attempt(self, name: str) -> Attempt:

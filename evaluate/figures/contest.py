@@ -1,15 +1,25 @@
 """Held-out error of the contestants against their multiply-adds and latency, with the front."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluate.figures.labels import label_points
-from evaluate.figures.style import GREY, INK, PALETTE, STYLE, WIDTH, legend_below
+from evaluate.figures.style import (
+    GREY,
+    INK,
+    PALETTE,
+    STYLE,
+    WIDTH,
+    explain_legend,
+    legend_below,
+    use_log_axis,
+)
 
 # Found, random and published differ in colour and in marker.
 _LOOKS: Mapping[str, tuple[str, str]] = {
@@ -18,6 +28,11 @@ _LOOKS: Mapping[str, tuple[str, str]] = {
     "random": (GREY, "x"),
     "published": (PALETTE[3], "s"),
 }
+
+
+_SPREAD = 4.0  # of the costs; from it, those of small and large networks need a log axis
+
+_LINE = 105  # characters of the list of names
 
 
 @dataclass(frozen=True)
@@ -46,11 +61,15 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 @rc_context(STYLE)
-def contest_front(candidates: Sequence[Candidate], winners: Sequence[int], device: str) -> Figure:
+def contest_front(
+    candidates: Sequence[Candidate], winners: Sequence[int], device: str, rounds: int = 1
+) -> Figure:
     """Draw the error against multiply-adds and, if all latencies are known, against latency.
 
-    A line is the Pareto front of each panel, whose networks are named; a ring marks each winner.
-    `device` is where the latencies were measured.
+    A line is the Pareto front of each panel; a ring marks each winner, of several those of the
+    budgets in their order. Networks on a front and winners have a number, and their names are
+    listed below. `device` is where the latencies were measured; the last of `rounds` chose the
+    winners.
     """
     latencies = [each.latency for each in candidates if each.latency is not None]
     axes_of = {
@@ -60,25 +79,54 @@ def contest_front(candidates: Sequence[Candidate], winners: Sequence[int], devic
     }
     if len(latencies) == len(candidates):
         axes_of[f"latency of one image (ms), {device}"] = latencies
-    figure = Figure(figsize=(WIDTH, 3.4 * len(axes_of) + 0.6), layout="constrained")
+    fronts = {label: pareto_front(_points(candidates, costs)) for label, costs in axes_of.items()}
+    named = sorted(
+        {*chain(*fronts.values()), *winners}, key=lambda index: candidates[index].multiply_adds
+    )
+    figure = Figure(figsize=(WIDTH, 3.4 * len(axes_of) + 1.0), layout="constrained")
     panels = list(figure.subplots(len(axes_of), 1, squeeze=False).flatten())
     for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
-        _draw(axes, candidates, costs, winners)
+        _draw(axes, candidates, costs, winners, "" if rounds == 1 else ", by the last round")
         axes.set(xlabel=label, ylabel="held-out error (%)")
         axes.margins(0.08)
+        if min(costs) > 0 and max(costs) / min(costs) > _SPREAD:
+            use_log_axis(axes, costs)
     panels[0].set_title("Held-out error after the first round, equal training", loc="left")
     legend_below(figure, *panels, columns=6)
-    for axes, costs in zip(panels, axes_of.values(), strict=True):
-        points = [(cost, each.error) for cost, each in zip(costs, candidates, strict=True)]
-        named = [(candidates[index].name, points[index]) for index in pareto_front(points)]
-        label_points(figure, axes, named, [_staircase(points), *([p, p] for p in points)])
+    names = [_name(candidates[index].name, index, winners) for index in named]
+    listed = "; ".join(f"{number}: {name}" for number, name in enumerate(names, 1))
+    explain_legend(figure, textwrap.fill(listed, _LINE))
+    for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
+        points = _points(candidates, costs)
+        texts = [
+            (str(number), points[index])
+            for number, index in enumerate(named, 1)
+            if index in fronts[label] or index in winners
+        ]
+        label_points(figure, axes, texts, [_staircase(points), *([p, p] for p in points)])
     return figure
 
 
+def _name(name: str, index: int, winners: Sequence[int]) -> str:
+    """Return the name of a network; that of a budget's winner says so."""
+    own = [str(number) for number, winner in enumerate(winners, 1) if winner == index]
+    if len(winners) == 1 or not own:
+        return name
+    return f"{name} (winner of budget{'' if len(own) == 1 else 's'} {', '.join(own)})"
+
+
+def _points(candidates: Sequence[Candidate], costs: Sequence[float]) -> list[tuple[float, float]]:
+    return [(cost, each.error) for cost, each in zip(costs, candidates, strict=True)]
+
+
 def _draw(
-    axes: Axes, candidates: Sequence[Candidate], costs: Sequence[float], winners: Sequence[int]
+    axes: Axes,
+    candidates: Sequence[Candidate],
+    costs: Sequence[float],
+    winners: Sequence[int],
+    chosen: str,
 ) -> None:
-    points = [(cost, each.error) for cost, each in zip(costs, candidates, strict=True)]
+    points = _points(candidates, costs)
     line = zip(*_staircase(points), strict=True)
     axes.plot(*line, color=INK, linewidth=1.0, label="Pareto front")
     for kind, (colour, marker) in _LOOKS.items():
@@ -98,7 +146,7 @@ def _draw(
         markersize=13,
         markerfacecolor="none",
         linestyle="none",
-        label="winner" if len(winners) == 1 else "winner of a budget",
+        label=("winner" if len(winners) == 1 else "winner of a budget") + chosen,
     )
 
 

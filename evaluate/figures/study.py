@@ -9,13 +9,6 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    Locator,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    StrMethodFormatter,
-)
 
 from classification.durations import cost_scale
 from evaluate.figures.dodging import dodge
@@ -29,6 +22,7 @@ from evaluate.figures.style import (
     explain_legend,
     legend_below,
     needs_log_axis,
+    use_log_axis,
 )
 from evaluate.statistics import Summary, summarise_seeds
 
@@ -39,7 +33,6 @@ _STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash on both 
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
 _FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")
-_WIDE_RANGE = 5.0  # below this factor, ticks 1, 2, 5, 10, … are too few for a logarithmic axis
 _CHARACTER = 0.068  # inches, of the legend's font, on the wide side
 _HANDLE = 0.8  # inches, of a legend entry without its name
 _LEGEND_ROW = 0.19  # inches
@@ -219,12 +212,7 @@ def _styles(series: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _scale_x(axes: Axes, values: Sequence[float], log: bool, ticks: Sequence[float] | None) -> None:
     """Set the scale before drawing, because the limits depend on it."""
     if log:
-        axes.set_xscale("log")
-        wide = max(values) / min(values) >= _WIDE_RANGE
-        locator: Locator = LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        use_log_axis(axes, values)
     if ticks is not None:
         axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()

@@ -15,6 +15,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
@@ -49,6 +56,7 @@ STYLE: Any = {
 }
 
 _LOG_RANGE = 10.0
+_WIDE_RANGE = 5.0  # below this factor, ticks 1, 2, 5, 10, … are too few for a logarithmic axis
 # Reproducible bytes: omit the date and matplotlib's version.
 _METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -97,6 +105,17 @@ def figure_bytes(figure: Figure, suffix: str, **settings: Any) -> bytes:
 def needs_log_axis(values: Sequence[float]) -> bool:
     """Return whether values are positive and span more than a factor of 10."""
     return min(values) > 0 and max(values) / min(values) > _LOG_RANGE
+
+
+def use_log_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with ticks at round numbers. Call it before drawing,
+    because the limits depend on it."""
+    axes.set_xscale("log")
+    wide = max(values) / min(values) >= _WIDE_RANGE
+    locator: Locator = LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:

@@ -19,7 +19,7 @@ from evaluate.figures.style import (
     label_accuracy,
     legend_below,
 )
-from pcdarts.genotype import EDGES_PER_NODE, normalize_edges
+from pcdarts.genotype import EDGES_PER_NODE, SOURCE_NAMES, normalize_edges
 
 Row = Mapping[str, Any]
 
@@ -33,7 +33,6 @@ _LOSSES = {
 }
 _ACCURACIES = {"accuracy": ("train", PALETTE[0]), "test_accuracy": ("test", PALETTE[3])}
 _CELLS = {"normal": "normal cell", "reduce": "reduction cell"}
-_SOURCES = ("cₖ₋₂", "cₖ₋₁", "node 0", "node 1", "node 2")
 
 
 @rc_context(STYLE)
@@ -102,7 +101,7 @@ def edge_trajectories(rows: Sequence[Row]) -> Figure:
         for node, (axes, edges, shares) in enumerate(
             zip(across, EDGES_PER_NODE, nodes, strict=True)
         ):
-            _shares(axes, rows, _SOURCES[:edges], shares)
+            _shares(axes, rows, SOURCE_NAMES[:edges], shares)
             axes.set_title(f"{name.split()[0]}, node {node}", fontsize=10)
             axes.tick_params(labelsize=9)
             axes.locator_params(nbins=4)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from classification.errors import ArtifactError, ConfigError, DataError
+from classification.errors import ArtifactError, ConfigError
 from pipeline.commands.options import Json, Quiet, RunNames, Runs, StoreOf
 from pipeline.console import Console, print_json
 from pipeline.run_folder import PARTIAL, RunFolder
-from pipeline.store.store import Artifact, store_of
-
-if TYPE_CHECKING:
-    from classification.data.datasets import ImageDataset
+from pipeline.store.store import store_of
 
 Page = Annotated[
     Path | None,
@@ -84,7 +81,7 @@ def _write_again(
     folder: RunFolder, name: str, artifacts: Path | None, console: Console, published: bool
 ) -> Mapping[str, object] | None:
     from pipeline.inputs import load_datasets
-    from pipeline.reports.partial import write_partial_report
+    from pipeline.reports.partial import check_images, draw_partial, write_partial_report
     from pipeline.reports.run import write_run_report
 
     config, manifest = folder.config(), folder.manifest()
@@ -101,23 +98,13 @@ def _write_again(
         reason = "is not finished" if searched else f"has the goal {config.goal}"
         raise ConfigError(f"--published: {name} {reason}; allowed: a finished run of a network")
     if missing:
-        text = write_partial_report(folder, config.name, made, store, missing)
+        text = write_partial_report(
+            folder, config.name, made, store, missing, draw_partial(folder, config, made)
+        )
         console.log(f"{text}\n{folder.report / PARTIAL}")
         return {"name": config.name, "finished": list(made), "missing": missing}
     datasets = load_datasets(config)
-    _check_images(datasets, made)
+    check_images(datasets, made)
     return write_run_report(
         folder, config, datasets, made, store, console, again=True, published=published
     )
-
-
-def _check_images(datasets: Mapping[str, ImageDataset], made: Mapping[str, Artifact]) -> None:
-    """Raise an error if the images have changed since the run."""
-    for stage, artifact in made.items():
-        for name, dataset in datasets.items():
-            source = artifact.manifest["inputs"].get(name)
-            if source is not None and source["content_hash"] != dataset.content_hash:
-                raise DataError(
-                    f"{name}: the images differ from those of {stage}; allowed: the same images, "
-                    "or `run`, which makes it again from these"
-                )

@@ -179,10 +179,11 @@ def _prepare(
     def load() -> tuple[PipelineConfig, dict[str, ImageDataset]]:
         config = load_config(path, overrides, name)
         graph = build_graph(STAGES, config)
-        selection.check(stage_order(graph, STAGES))
-        check_shares(config, set(graph), world)
+        order = stage_order(graph, STAGES)
+        selection.check(order)
+        check_shares(config, set(selection.of(order)), world)
         datasets = load_datasets(config)
-        check_inputs(config, datasets, device)
+        check_inputs(config, datasets, device, selection.of(order))
         return config, datasets
 
     config, datasets = world.together(load)

@@ -228,6 +228,7 @@ def _front(contest: Mapping[str, Any]) -> Any:
         ],
         [names.index(name) for name in contest.get("winners", [contest["winner"]])],
         contest["latency_device"],
+        len(contest["rounds"]),
     )
 
 

@@ -143,8 +143,11 @@ def _origin(results: dict[str, Any]) -> dict[str, str]:
     if contest is None:
         return {"origin": "found by PC-DARTS", "method": "PC-DARTS"}
     found = contest["winner_kind"] in ("found", "earlier epoch")
-    method = "PC-DARTS" if found else f"{contest['winner']}, not found by PC-DARTS"
-    origin = f"of {contest['winner']}, which won a contest with those found by PC-DARTS"
+    # Without the channels, which a budget adds to the name and the sentence has already.
+    won = next(each for each in contest["contestants"] if each["name"] == contest["winner"])
+    name = won.get("architecture", won["name"])
+    method = "PC-DARTS" if found else f"{name}, not found by PC-DARTS"
+    origin = f"of {name}, which won a contest with those found by PC-DARTS"
     return {"origin": origin, "method": method}
 
 

@@ -1,18 +1,26 @@
 """Report of an unfinished run: what exists, and what is missing."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from classification.errors import DataError, PipelineError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
 from pcdarts.drawing import cells_in_words
 from pcdarts.genotype import Genotype
+from pipeline.config import PipelineConfig
 from pipeline.reports.results import describe_subset
 from pipeline.run_folder import PARTIAL, RunFolder
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from classification.data.datasets import ImageDataset
 
 
 def write_partial_report(
@@ -21,8 +29,12 @@ def write_partial_report(
     artifacts: Mapping[str, Artifact],
     store: Store,
     missing: list[str],
+    pictures: Sequence[str],
 ) -> str:
-    """Write the results of the finished stages into the run's report folder; return the text."""
+    """Write the results of the finished stages into the run's report folder; return the text.
+
+    `pictures` are the lines of the subset's pictures, which the returned text does not have.
+    """
     lines = [f"# {name}: unfinished", ""]
     for stage, artifact in artifacts.items():
         cost = Cost.of(store.ledger.attempts([artifact.fingerprint]))
@@ -36,8 +48,47 @@ def write_partial_report(
     lines += ["", f"Resume with: `{folder.run_command(store.root, '--name', name)}`"]
     text = "\n".join(lines) + "\n"
     folder.report.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder.report / PARTIAL, text)
+    shown = "".join(f"\n{line}\n" for line in pictures)
+    write_atomically(folder.report / PARTIAL, text + shown)
     return text
+
+
+def draw_partial(
+    folder: RunFolder, config: PipelineConfig, artifacts: Mapping[str, Artifact]
+) -> list[str]:
+    """Draw the subset's pictures, if it was scored under mixing, into the run's report folder.
+
+    Return the lines that show them; if the images are no longer those of the run, one that says so.
+    """
+    if not {"scores", "subset"} <= set(artifacts):
+        return []
+    from pipeline.inputs import load_datasets
+    from pipeline.reports.gallery import GALLERY, draw_subset
+
+    folder.report.mkdir(parents=True, exist_ok=True)
+    try:
+        datasets = load_datasets(config)
+        check_images(datasets, artifacts)
+    except PipelineError as error:
+        return [f"The images are not shown: {error}"]
+    drawn = draw_subset(folder.report, config, datasets["data"], artifacts)
+    shown = [(picture.title, picture.file) for picture in drawn]
+    return [
+        f"![{title}]({file})"
+        for title, file in [("Images of highest and lowest CV", f"{GALLERY}.png"), *shown]
+    ]
+
+
+def check_images(datasets: Mapping[str, ImageDataset], artifacts: Mapping[str, Artifact]) -> None:
+    """Raise DataError if the images have changed since the stages were made."""
+    for stage, artifact in artifacts.items():
+        for name, dataset in datasets.items():
+            source = artifact.manifest["inputs"].get(name)
+            if source is not None and source["content_hash"] != dataset.content_hash:
+                raise DataError(
+                    f"{name}: the images differ from those of {stage}; allowed: the same images, "
+                    "or `run`, which makes it again from these"
+                )
 
 
 def _result(stage: str, artifacts: Mapping[str, Artifact]) -> str:

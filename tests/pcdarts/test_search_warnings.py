@@ -81,8 +81,8 @@ def test_a_cell_whose_operations_are_hardly_told_apart_is_a_near_tie() -> None:
     assert f"the normal cell is a near tie: softmax(α) is {low:.4f} to {high:.4f}" in warning
     # Of the first node both edges are chosen; of the second, a third one is as strong, so that
     # its margins are narrower.
-    assert f"sep_conv_3x3 from 0 {high / 2:.4f} over {low / 2:.4f}" not in warning
-    assert f"sep_conv_3x3 from 0 {high / 3:.4f} over {high / 3:.4f}" in warning
+    assert "node 0" not in warning
+    assert f"sep_conv_3x3 of cₖ₋₂ in node 1, {high / 3:.4f} over {high / 3:.4f}" in warning
     assert "Of its 8 edges" in warning
     assert warning.count(" over ") == 3  # the sentence and two edges
     alphas[:, 4] = 0.2  # softmax 0.1486: 19 % above uniform
@@ -94,12 +94,13 @@ def test_the_next_best_choice_is_what_would_replace_an_edge() -> None:
     betas = torch.randn(NUM_EDGES, generator=torch.Generator().manual_seed(1))
     genotype = derive_genotype(alphas, alphas, betas, betas)
     found = runners_up(alphas, betas)
-    assert [edge for edge, _, _ in found] == [edge for node in genotype.normal for edge in node]
-    assert all(strength > following > 0 for _, strength, following in found)
+    assert [edge for _, edge, _, _ in found] == [edge for node in genotype.normal for edge in node]
+    assert all(strength > following > 0 for _, _, strength, following in found)
     # Node 1 by hand: its edges are rows 2 to 4.
     strengths = alphas.double().softmax(1)[2:5, 1:] * betas[2:5].double().softmax(0)[:, None]
     by_edge = strengths.max(1).values
     left_out = float(by_edge.min())
-    for edge, strength, following in found[2:4]:
+    for index, edge, strength, following in found[2:4]:
+        assert index == 1
         first, second = strengths[edge.source].sort(descending=True).values[:2].tolist()
         assert (strength, following) == pytest.approx((first, max(second, left_out)))

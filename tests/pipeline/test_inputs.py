@@ -12,6 +12,7 @@ from pipeline.config import load_config
 from pipeline.inputs import check_inputs, load_datasets
 from subsample.config import LossesConfig
 from subsample.uncertainty import recorded_losses
+from tests.tiny import Place
 
 CPU = torch.device("cpu")
 NETWORK = """
@@ -83,3 +84,13 @@ def test_an_image_that_no_epoch_sees_is_known_ahead(tmp_path):
             check_inputs(chosen, load_datasets(chosen), CPU)
         with pytest.raises(PipelineError, match=f"training image {row} is in no recorded epoch"):
             recorded_losses(*record, LossesConfig(draws=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "status"), [([], 2), (["--until", "subset"], 0), (["--only", "search"], 2)]
+)
+def test_only_the_stages_that_run_are_checked(tmp_path, capsys, options, status):
+    """The subset of 30 images has no batch of 40."""
+    place = Place(tmp_path, NETWORK)
+    assert place.run("search.batch_size=40", options=["--dry-run", *options]) == status
+    assert ("search.batch_size: 40" in capsys.readouterr().err) == bool(status)

@@ -33,7 +33,11 @@ def test_a_report_names_what_exists_and_what_is_missing(place, capsys):
         assert part in shown
     assert "run_pipeline.py run " in shown
     assert "--name tiny" in shown
-    assert "missing: retrain" in place.read("tiny/report/unfinished.md")
+    written = place.read("tiny/report/unfinished.md")
+    assert "missing: retrain" in written
+    for name in ("gallery.png", "cv.png", "visibility.png"):
+        assert f"({name})" in written
+        assert (place.folder / "runs/tiny/report" / name).exists()
 
 
 def test_ctrl_c_names_the_runs_own_config(place, capsys, monkeypatch):

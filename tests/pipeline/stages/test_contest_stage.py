@@ -1,6 +1,7 @@
 """A run with a contest: several searches on one subset, and the winner is retrained."""
 
 import json
+from unittest import mock
 
 import pytest
 
@@ -25,6 +26,11 @@ CONTENT = {"data": "images", "target": "images"}
 
 def keys(folder, *overrides):
     return fingerprints(STAGES, load_config(folder / "tiny.yaml", overrides), CONTENT)
+
+
+def figures_in_the_page_only():
+    """Without the PNG and PDF files, which take most of a report's time; `finished` writes them."""
+    return mock.patch("pipeline.reports.picture.save_figure")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,8 @@ def test_a_second_run_trains_no_contestant_and_both_can_be_compared(
     finished, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(contest, "retrain", None)
-    assert finished.run(name="again") == 0
+    with figures_in_the_page_only():
+        assert finished.run(name="again") == 0
     page, options = tmp_path / "both.html", ["--runs", str(finished.folder / "runs")]
     assert main(["report", "tiny", "again", "-o", str(page), *options]) == 0
     text = page.read_text()
@@ -173,7 +180,8 @@ def limit(results):
 def budgeted(finished, limit):
     """The run again, with a budget; the latency is so long that it decides nothing."""
     budget = f"budget={{parameters: {limit}, latency: 1000s}}"
-    assert finished.run(budget, name="budgeted") == 0
+    with figures_in_the_page_only():
+        assert finished.run(budget, name="budgeted") == 0
     return finished.results("budgeted")["contest"]
 
 
@@ -246,7 +254,8 @@ def several(finished, limit):
     """The run again, with three budgets; the last allows few parameters more than the first."""
     budgets = BUDGETS.format(limit=limit, near=limit + 1)
     fewer = ("random=1", "last_epochs=0", "published=[]", "rounds=1")
-    assert finished.run(budgets, *(f"contest.{each}" for each in fewer), name="budgets") == 0
+    with figures_in_the_page_only():
+        assert finished.run(budgets, *(f"contest.{each}" for each in fewer), name="budgets") == 0
     return finished.results("budgets")
 
 
