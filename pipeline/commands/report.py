@@ -99,7 +99,12 @@ def _write_again(
         raise ConfigError(f"--published: {name} {reason}; allowed: a finished run of a network")
     if missing:
         text = write_partial_report(
-            folder, config.name, made, store, missing, draw_partial(folder, config, made)
+            folder,
+            config.name,
+            made,
+            store,
+            missing,
+            draw_partial(folder, config, made, load_datasets),
         )
         console.log(f"{text}\n{folder.report / PARTIAL}")
         return {"name": config.name, "finished": list(made), "missing": missing}

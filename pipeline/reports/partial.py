@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from classification.errors import DataError, PipelineError
@@ -54,20 +54,23 @@ def write_partial_report(
 
 
 def draw_partial(
-    folder: RunFolder, config: PipelineConfig, artifacts: Mapping[str, Artifact]
+    folder: RunFolder,
+    config: PipelineConfig,
+    artifacts: Mapping[str, Artifact],
+    load: Callable[[PipelineConfig], Mapping[str, ImageDataset]],
 ) -> list[str]:
     """Draw the subset's pictures, if it was scored under mixing, into the run's report folder.
 
-    Return the lines that show them; if the images are no longer those of the run, one that says so.
+    `load` reads the images. Return the lines that show the pictures; if the images are no longer
+    those of the run, one that says so.
     """
     if not {"scores", "subset"} <= set(artifacts):
         return []
-    from pipeline.inputs import load_datasets
-    from pipeline.reports.gallery import GALLERY, draw_subset
+    from pipeline.reports.gallery import GALLERY, draw_subset  # slow to import: figures
 
     folder.report.mkdir(parents=True, exist_ok=True)
     try:
-        datasets = load_datasets(config)
+        datasets = load(config)
         check_images(datasets, artifacts)
     except PipelineError as error:
         return [f"The images are not shown: {error}"]
