@@ -7,6 +7,7 @@ Kendall's tau-b (Kendall 1945), as is usual in benchmarks of architecture search
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,12 @@ class RankCorrelation:
 
 
 def sample_architectures(config: FidelityConfig, seed: int) -> list[Genotype]:
-    """Draw the architectures to rank. They depend on the seed only, not on the training images."""
-    generator = make_generator(seed, "fidelity-architectures")
-    return [random_genotype(generator) for _ in range(config.architectures)]
+    """Draw the architectures to rank, by `config.seed` or else `seed`, whatever the images."""
+    own = seed if config.seed is None else config.seed
+    generator = make_generator(own, "fidelity-architectures")
+    last = config.architectures - 1
+    shares = [n / last if config.sampling == "spread" else None for n in range(last + 1)]
+    return [random_genotype(generator, share) for share in shares]
 
 
 def train_architectures(
@@ -100,17 +104,52 @@ def rank_correlation(
     values of a ranking are equal and tau is undefined. It does not cover the randomness of
     training. Raises ValueError for different lengths or fewer than three values.
     """
-    if len(first) != len(second) or len(first) < 3:
-        found = f"{len(first)} and {len(second)} values"
-        raise ValueError(f"found {found}; allowed: equally many, at least three")
+    return mean_rank_correlation([first], [second], seed, resamples)
+
+
+def mean_rank_correlation(
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    seed: int,
+    resamples: int = 2000,
+) -> RankCorrelation:
+    """Return the mean over seeds of Kendall's tau-b of `first[s]` and `second[s]`.
+
+    All are values of the same architectures. The percentile bootstrap draws architectures, the same
+    for all seeds, and seeds, so that it covers both choices; resamples with an undefined tau are
+    left out. Raises ValueError for different lengths or fewer than three values.
+    """
+    lengths = sorted({len(values) for values in (*first, *second)})
+    if len(lengths) > 1 or lengths[0] < 3:
+        found = " and ".join(str(len(values)) for values in (first[0], second[0]))
+        raise ValueError(f"found {found} values; allowed: equally many, at least three")
+    (size,) = lengths
     random = np.random.default_rng(derive_seed(seed, "fidelity-bootstrap"))
-    drawn = random.integers(len(first), size=(resamples, len(first)))
-    times = np.stack([np.bincount(each, minlength=len(first)) for each in drawn])
-    taus = _taus(first, second, times)
-    defined = taus[~np.isnan(taus)]
+    drawn = random.integers(size, size=(resamples, size))
+    times = np.stack([np.bincount(each, minlength=size) for each in drawn])
+    complete = np.ones((1, size), dtype=int)
+    pairs = list(zip(first, second, strict=True))
+    own = np.array([_taus(*pair, complete)[0] for pair in pairs])
+    taus = np.stack([_taus(*pair, times) for pair in pairs])
+    seeds = random.integers(len(pairs), size=(len(pairs), resamples))
+    means = np.take_along_axis(taus, seeds, 0).mean(0)
+    defined = means[~np.isnan(means)]
     low, high = np.percentile(defined, _INTERVAL).tolist() if len(defined) else (None, None)
-    tau = float(_taus(first, second, np.ones((1, len(first)), dtype=int))[0])
-    return RankCorrelation(None if np.isnan(tau) else tau, low, high, len(first))
+    tau = float(own.mean())
+    return RankCorrelation(None if np.isnan(tau) else tau, low, high, size)
+
+
+def mean_of_others(values: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return for each seed the means over the other seeds of the architectures' values; of a single
+    seed its own values.
+    """
+    if len(values) == 1:
+        return [list(values[0])]
+    # fmean rounds once, so that equal errors in another order of seeds stay ties.
+    return [
+        [fmean(of) for of in zip(*(*values[:own], *values[own + 1 :]), strict=True)]
+        for own in range(len(values))
+    ]
 
 
 def check_fidelity(config: FidelityConfig, dataset: ImageDataset, kept: int) -> None:

@@ -179,20 +179,32 @@ def _read_edge(value: Any, sources: int, where: str) -> Edge:
     return Edge(operation, source)
 
 
-def random_genotype(generator: torch.Generator) -> Genotype:
-    """Draw a genotype uniformly from the search space.
+def random_genotype(generator: torch.Generator, convolutions: float | None = None) -> Genotype:
+    """Draw a genotype from the search space, uniformly or with a share of convolutions.
 
     Each node draws two of its sources and, for each, one of the operations except none; the lower
-    source comes first. `generator` is on the CPU.
+    source comes first. Given `convolutions`, 0 to 1, an operation is a convolution with that
+    probability, else a pooling or the identity, each as likely as the others of its kind.
+    `generator` is on the CPU.
     """
-    return Genotype(normal=_draw_cell(generator), reduce=_draw_cell(generator))
+    normal, reduce = (
+        tuple(_draw_node(sources, generator, convolutions) for sources in EDGES_PER_NODE)
+        for _ in range(2)
+    )
+    return Genotype(normal=normal, reduce=reduce)
 
 
-def _draw_cell(generator: torch.Generator) -> tuple[Node, ...]:
-    return tuple(_draw_node(sources, generator) for sources in EDGES_PER_NODE)
-
-
-def _draw_node(num_sources: int, generator: torch.Generator) -> Node:
+def _draw_node(num_sources: int, generator: torch.Generator, convolutions: float | None) -> Node:
     first, second = sorted(torch.randperm(num_sources, generator=generator)[:2].tolist())
-    operations = torch.randint(len(CANDIDATES), (2,), generator=generator).tolist()
-    return Edge(CANDIDATES[operations[0]], first), Edge(CANDIDATES[operations[1]], second)
+    if convolutions is None:
+        drawn = torch.randint(len(CANDIDATES), (2,), generator=generator).tolist()
+        operations = [CANDIDATES[index] for index in drawn]
+    else:
+        operations = [_draw_operation(generator, convolutions) for _ in range(2)]
+    return Edge(operations[0], first), Edge(operations[1], second)
+
+
+def _draw_operation(generator: torch.Generator, convolutions: float) -> str:
+    wanted = bool(torch.rand((), generator=generator) < convolutions)
+    kind = [name for name in CANDIDATES if ("conv" in name) == wanted]
+    return kind[int(torch.randint(len(kind), (), generator=generator))]

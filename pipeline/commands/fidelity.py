@@ -1,6 +1,10 @@
 """The `fidelity` command."""
 
+from itertools import chain
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from pipeline.commands.options import (
     Artifacts,
@@ -12,7 +16,7 @@ from pipeline.commands.options import (
     Quiet,
     Runs,
 )
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
 from pipeline.console import Console, print_json
 from pipeline.run_folder import REPORT, RunFolder
 from pipeline.stages import STAGES
@@ -28,6 +32,10 @@ def fidelity(
     runs: Runs = Path("runs"),
     quiet: Quiet = False,
     json_: Json = False,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=1, help="repeat with so many seeds, on the same architectures"),
+    ] = 1,
 ) -> None:
     """Compare architecture rankings on the subset and on all images.
 
@@ -42,8 +50,9 @@ def fidelity(
     from pipeline.inputs import check_inputs, load_datasets
     from pipeline.reports.fidelity import (
         Ranking,
+        Rankings,
         collect_fidelity,
-        series_title,
+        correlation_title,
         variants,
         write_fidelity,
     )
@@ -52,28 +61,36 @@ def fidelity(
 
     overrides = set_ or []
     own = load_config(config, [*overrides, "goal=ranking"], name)
-    configs = [load_config(config, *changes) for changes in variants(own, overrides)]
+    configs = {
+        measure: [load_config(config, *changes) for changes in runs_of]
+        for measure, runs_of in variants(own, overrides, seeds).items()
+    }
     own_device = resolve_device(device)
     keep_freed_memory()
     datasets = load_datasets(own)
-    for each in configs:
+    for each in chain(*configs.values()):
         check_inputs(each, datasets, own_device)
     store, console = Store(artifacts), Console.choose(quiet, json_)
-    rankings: dict[str, Ranking] = {}
+
+    def rank(each: PipelineConfig) -> Ranking:
+        runner = Runner(STAGES, each, datasets, store, own_device, console)
+        folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
+        console.log_file = folder.log
+        console.log(f"run {each.name} on {device_name(own_device)} ({own_device})")
+        return Ranking.of(each, runner.run(Selection()), store)
+
     report = runs / f"{own.name}-fidelity"
     with RunFolder(report).claimed(console.log):
-        for each in configs:
-            runner = Runner(STAGES, each, datasets, store, own_device, console)
-            folder = RunFolder.record(runs, each, runner.keys, artifacts, device_name(own_device))
-            console.log_file = folder.log
-            console.log(f"run {each.name} on {device_name(own_device)} ({own_device})")
-            rankings[each.subset.measure] = Ranking.of(each, runner.run(Selection()), store)
+        rankings = {
+            measure: Rankings(tuple(rank(each) for each in group))
+            for measure, group in configs.items()
+        }
         results = collect_fidelity(own, rankings)
         write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
     console.log("")
     for measure, found in results["correlations"].items():
         tau = RankCorrelation(**found)
-        console.log(f"Kendall tau {series_title(measure)} against full data: {tau}")
+        console.log(f"Kendall tau {correlation_title(measure)} against full data: {tau}")
     console.log(f"report      {report / REPORT}")
     if json_:
         print_json(results)

@@ -1,18 +1,23 @@
 """Report of `fidelity`: the rank correlation of architectures between a subset and all images.
 
 It compares three rankings of the same architectures in one store: on the config's subset, on a
-random subset of the same fraction, and on all images, which is shared by every subset.
+random subset of the same fraction, and on all images, which is shared by every subset. With several
+seeds each has its scorer, its subsets and its trainings of the same architectures. The ranking of a
+seed is compared with the mean errors on all images of the other seeds, so that the ranking on all
+images can be compared in the same way and shows what the noise of training allows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from classification.errors import ConfigError
 from classification.persistence.storage import writable
 from classification.persistence.untrusted_files import read_objects
-from evaluate.fidelity import RankCorrelation, rank_correlation
+from evaluate.fidelity import RankCorrelation, mean_of_others, mean_rank_correlation
 from evaluate.figures.style import save_figure
 from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
@@ -51,40 +56,69 @@ class Ranking:
         return cls(config, rows, describe_subset(made), costs, devices)
 
 
-def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Rankings:
+    """The rankings of one kind of subset, one a seed, of the same architectures."""
+
+    seeds: tuple[Ranking, ...]
+
+    @property
+    def errors(self) -> list[list[float]]:
+        """Top-1 errors in percent, by seed and architecture."""
+        return [ranking.errors for ranking in self.seeds]
+
+    @property
+    def mean_errors(self) -> list[float]:
+        """Mean over seeds of each architecture's top-1 error, percent."""
+        return [fmean(errors) for errors in zip(*self.errors, strict=True)]
+
+    def cost(self, of: Callable[[Mapping[str, Cost]], Cost]) -> Cost:
+        """Return the sum over seeds of a part of their costs."""
+        return sum((of(ranking.costs) for ranking in self.seeds), Cost())
+
+
+def collect_fidelity(config: PipelineConfig, rankings: Mapping[str, Rankings]) -> dict[str, Any]:
     """Collect the results of all rankings, by the measure of their subset, and correlations."""
     full = rankings[_FULL]
+    devices = (each.devices for group in rankings.values() for each in group.seeds)
+    reference = mean_of_others(full.errors)
     return {
         "goal": "fidelity",
         "name": config.name,
-        "device": "; ".join(sorted(frozenset().union(*(r.devices for r in rankings.values())))),
+        "device": "; ".join(sorted(frozenset().union(*devices))),
         "seed": config.seed,
+        "seeds": [ranking.config.seed for ranking in full.seeds],
         "fidelity": config.fidelity.model_dump(mode="json"),
         "architectures": [
-            {key: row[key] for key in ("genotype", "parameters")} for row in full.rows
+            {key: row[key] for key in ("genotype", "parameters")} for row in full.seeds[0].rows
         ],
         "rankings": {
             measure: {
-                "subset": ranking.subset,
-                "top1_errors": ranking.errors,
+                "subset": group.seeds[0].subset,
+                "top1_errors": group.mean_errors,
+                "top1_errors_by_seed": {str(r.config.seed): r.errors for r in group.seeds},
                 "cost": {
-                    "unit": sum(ranking.costs.values(), Cost()).unit,
-                    "selection": hours_of(selection_cost(ranking.costs)),
-                    "ranking": hours_of(ranking.costs["ranking"]),
+                    "unit": group.cost(lambda costs: sum(costs.values(), Cost())).unit,
+                    "selection": hours_of(group.cost(selection_cost)),
+                    "ranking": hours_of(group.cost(itemgetter("ranking"))),
                 },
             }
-            for measure, ranking in rankings.items()
+            for measure, group in rankings.items()
         },
         "correlations": {
-            measure: asdict(rank_correlation(ranking.errors, full.errors, config.seed))
-            for measure, ranking in rankings.items()
-            if measure != _FULL
+            measure: asdict(mean_rank_correlation(group.errors, reference, config.seed))
+            for measure, group in rankings.items()
+            if measure != _FULL or len(full.seeds) > 1
         },
     }
 
 
-def variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[str], str]]:
-    """Return the overrides and name of each ranking's run: the config's subset, random, full."""
+def variants(
+    own: PipelineConfig, overrides: Sequence[str], seeds: int = 1
+) -> dict[str, list[tuple[list[str], str]]]:
+    """Return the overrides and name of each ranking's runs, by measure: the config's subset,
+    random, full. Several `seeds`, from the config's on, share the architectures.
+    """
     measure, fraction = own.subset.measure, own.subset.fraction
     if measure == _FULL:
         raise ConfigError(
@@ -98,50 +132,59 @@ def variants(own: PipelineConfig, overrides: Sequence[str]) -> list[tuple[list[s
             "subset={measure: full}"
         ],  # without the config's subset settings, so that all share it
     }
-    return [
-        ([*overrides, "goal=ranking", *subset], f"{own.name}-fidelity-{each}")
+    shared = own.seed if own.fidelity.seed is None else own.fidelity.seed
+    changes: list[tuple[list[str], str]] = [([], "")]
+    if seeds > 1:
+        changes = [
+            ([f"seed={seed}", f"fidelity.seed={shared}"], f"-{seed}")
+            for seed in range(own.seed, own.seed + seeds)
+        ]
+    return {
+        each: [
+            ([*overrides, "goal=ranking", *subset, *more], f"{own.name}-fidelity-{each}{suffix}")
+            for more, suffix in changes
+        ]
         for each, subset in subsets.items()
-    ]
+    }
 
 
 def write_fidelity(
     folder: Path,
     own: PipelineConfig,
-    rankings: Mapping[str, Ranking],
+    rankings: Mapping[str, Rankings],
     results: Mapping[str, Any],
     data: str,
 ) -> None:
     """Write the page and its figure. Raises ArtifactError if `folder` cannot be written."""
-    parts = {measure: r for measure, r in rankings.items() if measure != _FULL}
-    correlations = {m: RankCorrelation(**results["correlations"][m]) for m in parts}
+    correlations = {
+        correlation_title(measure): RankCorrelation(**found)
+        for measure, found in results["correlations"].items()
+    }
     figure = fidelity_scatter(
-        rankings[_FULL].errors,
-        {series_title(measure): ranking.errors for measure, ranking in parts.items()},
-        {series_title(measure): correlation for measure, correlation in correlations.items()},
+        rankings[_FULL].mean_errors,
+        {series_title(m): each.mean_errors for m, each in rankings.items() if m != _FULL},
+        correlations,
     )
     with writable(folder, "--runs"):
         save_figure(figure, folder / _FIGURE)
-    rows = [_row(measure, each, results["rankings"][measure]) for measure, each in rankings.items()]
     values = {
         "results": results,
         "data": data,
         "training": own.fidelity.training,
-        "correlations": {
-            series_title(m): str(correlation) for m, correlation in correlations.items()
-        },
+        "correlations": {name: str(found) for name, found in correlations.items()},
         "own_is_random": own.subset.measure == _RANDOM,
-        "rows": rows,
+        "rows": [_row(measure, each, results["rankings"]) for measure, each in rankings.items()],
         "figure": _FIGURE,
     }
     write_page(folder, "fidelity.md.j2", values, results)
 
 
-def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str, Any]:
-    errors, cost = ranking.errors, results["cost"]
+def _row(measure: str, group: Rankings, results: Mapping[str, Any]) -> dict[str, Any]:
+    errors, cost = group.mean_errors, results[measure]["cost"]
     return {
         "series": series_title(measure),
-        "run": ranking.config.name,
-        "size": ranking.subset["size"],
+        "run": ", ".join(ranking.config.name for ranking in group.seeds),
+        "size": group.seeds[0].subset["size"],
         "errors": f"{min(errors):.2f} to {max(errors):.2f}",
         "selection": show_cost(cost["selection"], cost["unit"]),
         "ranking": show_cost(cost["ranking"], cost["unit"]),
@@ -151,3 +194,8 @@ def _row(measure: str, ranking: Ranking, results: Mapping[str, Any]) -> dict[str
 def series_title(measure: str) -> str:
     """Return the title of a measure's subset."""
     return SERIES.get(measure, measure)
+
+
+def correlation_title(measure: str) -> str:
+    """Return the title of a ranking that is compared with the one on all images."""
+    return "full data, other seeds" if measure == _FULL else series_title(measure)

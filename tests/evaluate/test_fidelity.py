@@ -13,6 +13,8 @@ from evaluate.fidelity import (
     FidelityConfig,
     RankCorrelation,
     check_fidelity,
+    mean_of_others,
+    mean_rank_correlation,
     rank_correlation,
     sample_architectures,
     train_architectures,
@@ -136,6 +138,46 @@ def test_fewer_architectures_are_the_first_of_more():
     three = sample_architectures(FidelityConfig(architectures=3), seed=1)
     assert sample_architectures(FidelityConfig(architectures=5), seed=1)[:3] == three
     assert sample_architectures(FidelityConfig(architectures=3), seed=2) != three
+
+
+def test_architectures_of_a_seed_of_their_own_are_the_same_in_runs_of_any_seed():
+    config = FidelityConfig(architectures=3, seed=7)
+    assert sample_architectures(config, seed=1) == sample_architectures(config, seed=2)
+    assert sample_architectures(config, seed=1) == sample_architectures(
+        FidelityConfig(architectures=3), seed=7
+    )
+
+
+def test_spread_architectures_run_from_no_convolution_to_nothing_else():
+    """16 operations each; with shares of 0, 1/4, 1/2, 3/4 and 1 of five."""
+    drawn = sample_architectures(FidelityConfig(architectures=5, sampling="spread"), seed=0)
+    counts = [
+        sum("conv" in edge.operation for cell in (g.normal, g.reduce) for n in cell for edge in n)
+        for g in drawn
+    ]
+    assert (counts[0], counts[-1]) == (0, 16)
+    assert counts == sorted(counts)
+    operations = {e.operation for g in drawn for n in (*g.normal, *g.reduce) for e in n}
+    assert len(operations) == 7
+
+
+def test_the_mean_tau_over_seeds_is_the_mean_of_scipys():
+    first, second = np.random.default_rng(1).normal(size=(2, 3, 12)).tolist()
+    taus = [kendalltau(*pair).statistic for pair in zip(first, second, strict=True)]
+    found = mean_rank_correlation(first, second, seed=0, resamples=50)
+    assert found.tau == pytest.approx(np.mean(taus))
+
+
+def test_the_interval_over_seeds_covers_a_choice_of_seeds():
+    """One seed ranks alike, the other in reverse: resamples take one alone or both, with 0."""
+    values = [1.0, 2.0, 3.0, 4.0]
+    found = mean_rank_correlation([values, values[::-1]], [values, values], seed=0, resamples=400)
+    assert (found.tau, found.low, found.high) == pytest.approx((0, -1, 1))
+
+
+def test_a_seed_is_compared_with_the_mean_of_the_others():
+    assert mean_of_others([[1, 10], [3, 30], [5, 20]]) == [[4, 25], [3, 15], [2, 20]]
+    assert mean_of_others([[1, 10]]) == [[1, 10]]
 
 
 class StopError(Exception):

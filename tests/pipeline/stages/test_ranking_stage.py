@@ -24,8 +24,8 @@ fidelity:
 """
 
 
-def rank(place, *overrides, name=None):
-    return place.run(*overrides, name=name, command="fidelity")
+def rank(place, *overrides, name=None, options=()):
+    return place.run(*overrides, name=name, command="fidelity", options=options)
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +213,36 @@ def test_bad_input_is_refused_in_one_line_and_nothing_starts(tmp_path, capsys, o
 def test_a_name_that_leaves_no_room_for_the_runs_is_refused(tmp_path, capsys):
     assert rank(Place(tmp_path, TINY), name=95 * "x") == 2
     assert "name: found" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def seeds(finished):
+    """A comparison of two seeds, on architectures of growing size."""
+    options = ("--seeds", "2")
+    assert rank(finished, "fidelity.sampling=spread", name="two", options=options) == 0
+    return json.loads(finished.read("two-fidelity/results.json"))
+
+
+def test_seeds_rank_the_same_architectures(finished, seeds):
+    drawn = {}
+    for seed in (0, 1):
+        path = finished.artifact("ranking", f"two-fidelity-full-{seed}") / "ranking.json"
+        rows = json.loads(path.read_text())
+        drawn[seed] = [row["genotype"] for row in rows]
+        errors = [row["top1_error"] for row in rows]
+        assert seeds["rankings"]["full"]["top1_errors_by_seed"][str(seed)] == errors
+    assert drawn[0] == drawn[1]
+    parameters = [each["parameters"] for each in seeds["architectures"]]
+    assert parameters == sorted(parameters)
+
+
+def test_a_seed_is_ranked_against_the_other_ones_full_data(finished, seeds):
+    full = seeds["rankings"]["full"]["top1_errors_by_seed"]
+    against = [full["1"], full["0"]]
+    for measure in ("cv", "random", "full"):
+        own = seeds["rankings"][measure]["top1_errors_by_seed"].values()
+        expected = fidelity.mean_rank_correlation(list(own), against, seed=0)
+        assert seeds["correlations"][measure]["tau"] == expected.tau
+    text = finished.read("two-fidelity/report.md")
+    assert "| full data, other seeds |" in text
+    assert "| seeds | 0, 1 |" in text
