@@ -26,7 +26,7 @@ from subsample.baselines import BATCH_SIZE, el2n
 from subsample.measures import Measure
 
 _FOLDER = "network-"
-_GRADIENTS = 1 << 25  # numbers in the gradients that are computed at a time: 128 MiB
+_GRADIENTS = 1 << 24  # numbers in the gradients that are computed at a time: 64 MiB
 
 
 def early_values(
@@ -94,7 +94,7 @@ def grand(
     all weights (Paul et al. 2021, Definition 2.1, for one network).
 
     `images` are uint8 [N, 3, H, W] on the model's device, `labels` int64 [N]. At most `batch_size`
-    images, and as many as have 2²⁵ gradients in all, are computed at a time.
+    images, and as many as have 2²⁴ gradients in all, are computed at a time.
 
     Raises PipelineError if a value is not finite, ValueError unless each image has a label.
     """
