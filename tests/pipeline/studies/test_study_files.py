@@ -1,10 +1,12 @@
 """The studies under configs/studies: what they ask, without running any of it."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pipeline.studies.study import load_study
+from subsample.measures import OF_TRAINING, Measure, Order
 
 ROOT = Path(__file__).resolve().parents[3]
 BASES = ("small", "tiny")
@@ -85,3 +87,13 @@ def test_the_cheap_scorers_are_all_there():
     assert scorers["fast recipe"].scorer.model == "resnet9"
     assert scorers["losses of its training"].scores.source == "training"
     assert scorers["self-scoring supernet"].scorer.model == "supernet"
+
+
+def test_choosing_has_every_measure_and_order_and_three_probes():
+    trials = study("choosing").trials
+    names = {trial.config.subset.measure for trial in trials}
+    assert set(get_args(Measure)) - names == {"score", "score_low", "imported"}  # of files
+    assert {trial.config.subset.order for trial in trials} == set(get_args(Order))
+    assert {trial.config.probes for trial in trials} == {3}
+    recorded = {t.config.subset.measure for t in trials if t.config.scorer.record_dynamics}
+    assert recorded == set(OF_TRAINING)
