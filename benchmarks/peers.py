@@ -250,9 +250,10 @@ Run by hand on 2026-11-29, Python 3.11, torch 2.12.1, numpy 2.4.6, not by the sc
   these two names put back, the error of its labels was 0 in three batches, for DMixup under 4e-7.
 - CORDS 0.0.4 cannot be installed on Python 3.11: it requires torchtext 0.10.
 - SaliencyMix (9ee02b8) raises AttributeError with numpy 2 (`np.int`). With this name put back, on
-  200 batches of 64 images of noise, 32 pixels, the error of its labels was 0 and its box took 0.5 ms
-  a batch. The box is placed by the saliency of one image for all images of the batch, and cut off
-  at the border: the mean share of an image's own pixels was 75 %, where λ has a mean of 50 %.
+  200 batches of 64 images of noise, 32 pixels, the error of its labels was 0 and its box took
+  0.5 ms a batch. The box is placed by the saliency of one image for all images of the batch, and
+  cut off at the border: the mean share of an image's own pixels was 75 %, where λ has a
+  mean of 50 %.
 - PuzzleMix (e2dbf3a) and Co-Mixup (2a76816) were not measured: with gco-wrapper 3.0.9, the
   solver of one of them ended the process.
 """
