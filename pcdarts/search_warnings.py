@@ -47,7 +47,10 @@ def _collapse(genotype: Genotype) -> str | None:
     counts = Counter(name for name in names if name)
     if counts.total() < _COLLAPSED:
         return None
-    kinds = ", ".join(f"{number} {name}" for name, number in counts.most_common())
+    kinds = ", ".join(
+        f"{number} {name if number > 1 else name.removesuffix('s')}"
+        for name, number in counts.most_common()
+    )
     return (
         f"the normal cell collapses to operations without parameters ({kinds} on 8 edges); fewer "
         "epochs, more warm-up or more images may prevent it"

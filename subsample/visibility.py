@@ -27,6 +27,17 @@ class Visibility:
     smallest: float
     largest: float
 
+    def describe(self) -> str:
+        """Return the shares in words, in percent."""
+        smallest, mean, largest, middle = (
+            f"{100 * share:.0f}" for share in (self.smallest, self.mean, self.largest, self.middle)
+        )
+        spread = f" on average ({smallest} to {largest} %)" if smallest != largest else ""
+        return (
+            f"Pixels of the scored image that its mixes show: {mean} %{spread}, {middle} % in the "
+            "middle"
+        )
+
 
 def measure_visibility(images: Tensor, config: ScoresConfig, seed: int) -> Visibility:
     """Draw the mixes of the first images of `images` [N, C, H, W] as for their scores, and count.

@@ -15,6 +15,7 @@ from evaluate.figures.style import INK, PALETTE, STYLE, WIDTH
 _NUMBERED = 15  # classes up to which each cell has its number
 _NAMED = 40  # classes up to which the axes have names
 _NAME_LENGTH = 18  # characters
+_UPRIGHT = 2  # characters of the longest name that needs no turning
 _SMALLEST = 4.6  # inches high
 _NARROW = 5.6  # inches wide, where the cells have numbers
 # From transparent, so that the page's own background shows through in light and dark schemes.
@@ -49,7 +50,8 @@ def confusion_matrix(
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=INK)
     if len(counts) <= _NAMED:
         names = [_shorten(name) for name in class_names]
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        turned = 90 if max(map(len, names)) > _UPRIGHT else 0
+        axes.set_xticks(range(len(names)), names, rotation=turned, fontsize=8)
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.tick_params(length=0)
     else:

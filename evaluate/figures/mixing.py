@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from classification.mixing import Mix
 from evaluate.figures.labels import printable
 from evaluate.figures.style import PALETTE, STYLE, WIDTH
+from evaluate.figures.visibility import draw_visibility
 
 # Lengths in inches.
 _MARGIN = 0.3
@@ -24,6 +25,7 @@ _GAP = 0.3
 _TITLE = 0.42
 _BAR = 0.2
 _BETWEEN = 0.06
+_MAP = 1.9  # width of the map of seen pixels
 _THUMBS = 5  # sources shown per mix
 _BARS = 3  # classes shown per soft label
 _LEAST_SHARE = 0.005
@@ -43,18 +45,23 @@ class MixedBatch:
 
 @rc_context(STYLE)
 def mixing_sheet(
-    batches: Sequence[MixedBatch], class_names: Sequence[str], columns: int = 4
+    batches: Sequence[MixedBatch],
+    class_names: Sequence[str],
+    columns: int = 4,
+    seen: tuple[str, NDArray[np.floating]] | None = None,
 ) -> Figure:
     """Draw the first `columns` mixes of each batch, one block per mixer.
 
     From top to bottom: the mixed image with the outlines of its parts; at most five of its source
     images, framed in the same colours; their saliency, if the mixer uses it; the largest shares of
-    the soft label.
+    the soft label. Below, with its title, `seen` [H, W]: how often each pixel of a scored image is
+    seen.
     """
     columns = min(columns, *(len(batch.mixed) for batch in batches))
     width = (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     heights = [_height(batch, width) for batch in batches]
-    figure = Figure(figsize=(WIDTH, sum(heights) + _MARGIN))
+    map_height = 0.0 if seen is None else _TITLE + _MAP * _aspect(batches[0]) + _MARGIN
+    figure = Figure(figsize=(WIDTH, sum(heights) + map_height + _MARGIN))
     top = 0.0
     for batch, height in zip(batches, heights, strict=True):
         title = _panel(figure, _MARGIN, top, WIDTH - 2 * _MARGIN, _TITLE)
@@ -63,7 +70,21 @@ def mixing_sheet(
             left = _MARGIN + column * (width + _GAP)
             _draw_mix(figure, batch, column, class_names, left, top + _TITLE, width)
         top += height
+    if seen is not None:
+        _draw_map(figure, *seen, top)
     return figure
+
+
+def _draw_map(figure: Figure, words: str, seen: NDArray[np.floating], top: float) -> None:
+    height = _MAP * seen.shape[0] / seen.shape[1]
+    title = _panel(figure, _MARGIN, top, WIDTH - 2 * _MARGIN, _TITLE)
+    title.text(0, 0.4, words, fontsize=9, va="center", transform=title.transAxes)
+    panel = _panel(figure, _MARGIN, top + _TITLE, _MAP, height)
+    panel.set_axis_on()
+    panel.set(xticks=[], yticks=[])
+    key = _panel(figure, _MARGIN + _MAP + _GAP, top + _TITLE, _BAR, height)
+    key.set_axis_on()
+    draw_visibility(panel, seen, key)
 
 
 def _height(batch: MixedBatch, width: float) -> float:

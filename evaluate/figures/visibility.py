@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
@@ -18,9 +19,14 @@ def visibility_map(seen: np.ndarray) -> Figure:
     """Draw the share in percent of the mixes in which each pixel is seen; `seen` [H, W]."""
     figure = Figure(figsize=(4.2, 3.4), layout="constrained")
     axes = figure.subplots()
-    shown = axes.imshow(100 * seen, _SHADES, vmin=0, vmax=100, interpolation="nearest")
+    draw_visibility(axes, seen)
     axes.set(xlabel="column", ylabel="row")
-    axes.grid(visible=False)
-    bar = figure.colorbar(shown, ax=axes)
-    bar.set_label("mixes that show the pixel (%)")
     return figure
+
+
+def draw_visibility(axes: Axes, seen: np.ndarray, beside: Axes | None = None) -> None:
+    """Draw `visibility_map` into `axes`, and the key of its shades into `beside`, or next to it."""
+    shown = axes.imshow(100 * seen, _SHADES, vmin=0, vmax=100, interpolation="nearest")
+    axes.grid(visible=False)
+    bar = axes.figure.colorbar(shown, cax=beside, ax=axes)
+    bar.set_label("seen (% of mixes)")

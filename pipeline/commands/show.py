@@ -18,7 +18,9 @@ from pipeline.stages.scorer import WEIGHTS
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from classification.data.datasets import ImageDataset
     from evaluate.figures.mixing import MixedBatch
@@ -40,12 +42,19 @@ def show(
     set_: Overrides = None,
     columns: Annotated[int, typer.Option(help="examples of each kind, 1 to 6")] = 4,
     artifacts: Artifacts = Path("artifacts"),
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="also the mixes that score images, and how often each pixel is seen"
+        ),
+    ] = False,
 ) -> None:
     """Draw examples of image mixing: boxes, saliency and soft labels.
 
     \b
     Example:
       python run_pipeline.py show configs/quickstart.yaml --mixer dcutmix --mixer mixup -o m.png
+      python run_pipeline.py show configs/quickstart.yaml --scores --set scores.anchor=any -o s.png
     """
     # Every batch is mixed, whatever the config's probability. The images, their augmentation and
     # the generator are the same for all kinds, and follow from the seed.
@@ -57,10 +66,18 @@ def show(
     if not 1 <= columns <= _MOST_COLUMNS:
         raise ConfigError(f"--columns: found {columns}; allowed: 1 to {_MOST_COLUMNS}")
     resolved = load_config(config, set_ or [])
+    if scores:
+        _check_scored(resolved)
     choices = [_choose(resolved, kind) for kind in mixer or [resolved.scorer.mixing.kind]]
     dataset = load_dataset(resolved.data)
     batches = [_mix(resolved, choice, dataset, artifacts) for choice in choices]
-    save_figure(mixing_sheet(batches, dataset.classes, columns), output)
+    seen = None
+    if scores:
+        batches.append(_score(resolved, dataset, columns))
+        seen = _look(resolved, dataset)
+    save_figure(mixing_sheet(batches, dataset.classes, columns, seen), output)
+    if seen is not None:
+        print(seen[0])
     print(output)
 
 
@@ -104,6 +121,59 @@ def _mix(
         for batch in (unmixed, mix.images)
     ]
     return MixedBatch(mixing.describe(), pixels[0], pixels[1], mix)
+
+
+def _check_scored(config: PipelineConfig) -> None:
+    found = None
+    if config.scores.file is not None:
+        found = "scores.file, whose mixes are unknown"
+    elif config.scores.source == "training":
+        found = "scores.source: training, whose mixes are those of the training"
+    if found is not None:
+        raise ConfigError(f"--scores: found {found}; allowed: scores of a pass over mixes")
+
+
+def _score(config: PipelineConfig, dataset: ImageDataset, columns: int) -> MixedBatch:
+    """Draw the first mix of some images, as their scores see them."""
+    import torch
+    import torch.nn.functional as F
+
+    from classification.mixing import Mix
+    from classification.seeding import make_generator
+    from evaluate.figures.mixing import MixedBatch
+    from subsample.uncertainty import mixed_images, redraw_mixes
+
+    train, scores = dataset.in_memory(), config.scores
+    order = torch.randperm(len(train), generator=make_generator(config.seed, "show-order"))
+    drawn = [
+        redraw_mixes(row, train.images, scores, config.seed) for row in order[:columns].tolist()
+    ]
+    sources = torch.stack([mixes.sources[0, 0] for mixes in drawn])  # [N, K]
+    weights = torch.stack([mixes.weights[0, 0] for mixes in drawn])
+    owners = torch.stack([mixes.owners[0, 0] for mixes in drawn]).long()  # [N, H, W]
+    rows, partners = sources.unique(return_inverse=True)
+    images = torch.stack([mixed_images(mixes, train.images)[0] for mixes in drawn])
+    labels = F.one_hot(train.labels[sources], dataset.num_classes) * weights[..., None]
+    shares = F.one_hot(owners, scores.num_images).movedim(-1, 1).float()
+    mix = Mix(images, labels.sum(1), partners, weights, shares=shares)
+    fraction = (
+        "fraction dirichlet"
+        if scores.fraction == "dirichlet"
+        else f"anchor's fraction {scores.anchor_fraction:.3g}"
+    )
+    title = (
+        f"mixes that score images: anchor {scores.anchor}, {fraction}, K = {scores.num_images}, "
+        f"α = {scores.alpha:.3g}"
+    )
+    return MixedBatch(title, train.images[rows].numpy(), images.numpy(), mix)
+
+
+def _look(config: PipelineConfig, dataset: ImageDataset) -> tuple[str, NDArray[np.floating]]:
+    """Return how often each pixel of a scored image is seen, float64 [H, W], and a title."""
+    from subsample.visibility import measure_visibility
+
+    found = measure_visibility(dataset.in_memory().images, config.scores, config.seed)
+    return f"{found.describe()}; over {found.mixes:,} mixes", found.seen.numpy()
 
 
 def _trained(

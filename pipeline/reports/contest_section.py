@@ -81,19 +81,19 @@ def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
     rounds, images = contest["rounds"], contest["images"]
     first = rounds[0]
     text = (
-        f"{contest['verdict']} {first['contestants']} contestants trained on "
+        f"{contest['verdict']}\n\n{first['contestants']} contestants trained on "
         f"{images['train']:,} images of the target's train with the same settings, seed and number "
         f"of steps; accuracies are on the other {images['held_out']:,}; test images were not used. "
         "Where data and target are the same images, a search may have seen some of the held-out "
-        "ones. "
+        "ones.\n\n"
         f"Found, random and published are compared after round 1 ({_epochs(first)}), the "
         "only round in which all trained. Later rounds "
         f"({_later(rounds)}) choose the network to retrain: {contest['winner']}. Its accuracy in "
         "the last round is optimistic, because it was chosen by it."
     )
     text += (
-        " Multiply-adds (of convolutions and classifier) and latency (median, one image, untrained "
-        f"weights, {contest['latency_device']}) are those of the contest's networks."
+        "\n\nMultiply-adds (of convolutions and classifier) and latency (median, one image, "
+        f"untrained weights, {contest['latency_device']}) are those of the contest's networks."
     )
     text += _budget_in_words(contest)
     tables = [_summary(contest), _table(contest)]
@@ -156,14 +156,14 @@ def _budget_in_words(contest: Mapping[str, Any]) -> str:
     several = ""
     if "budgets" in contest:
         several = (
-            f" An architecture entered once for each width that one of the "
+            f"\n\nAn architecture entered once for each width that one of the "
             f"{len(contest['budgets'])} budgets chose for it; the rounds of each budget kept the "
             "best of its own contestants. The winner of the first budget is retrained, and the "
             "answer above and the first table are on the contestants of the first budget."
         )
     return (
-        " Each contestant had the channels of its widest network within the budget, which counts "
-        "the network to retrain; cells are those of contest.training."
+        "\n\nEach contestant had the channels of its widest network within the budget, which "
+        "counts the network to retrain; cells are those of contest.training."
         f"{several} " + (f"Out, because no width fits: {out}." if out else "All contestants fit.")
     )
 

@@ -100,14 +100,7 @@ def draw_subset(
 def _draw_visibility(folder: Path, config: PipelineConfig, data: ImageDataset) -> Picture:
     """Draw how often each pixel of a scored image is seen in its mixes."""
     found = measure_visibility(data.in_memory().images, config.scores, config.seed)
-    smallest, mean, largest, middle = (
-        f"{100 * share:.0f}" for share in (found.smallest, found.mean, found.largest, found.middle)
-    )
-    title = (
-        f"Pixels of the scored image that its mixes show: {mean} %"
-        + (f" on average ({smallest} to {largest} %)" if smallest != largest else "")
-        + f", {middle} % in the middle"
-    )
+    title = found.describe()
     words = f"{title}; over {found.mixes:,} mixes. Darker pixels are seen more often."
     return Picture.save(folder, "visibility", visibility_map(found.seen.numpy()), title, words)
 

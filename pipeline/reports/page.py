@@ -66,8 +66,10 @@ def markdown_table(columns: Mapping[str, Sequence[str]], words: int = 1) -> str:
 
 
 def fill(*sentences: str) -> str:
-    """Join sentences to a paragraph with lines of at most 100 characters."""
-    return textwrap.fill(" ".join(filter(None, sentences)), 100)
+    """Join sentences to paragraphs, which an empty line separates, with lines of at most 100
+    characters."""
+    paragraphs = " ".join(filter(None, sentences)).split("\n\n")
+    return "\n\n".join(textwrap.fill(each, 100) for each in paragraphs)
 
 
 def describe_dataset(dataset: "ImageDataset") -> dict[str, Any]:

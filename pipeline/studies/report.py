@@ -20,7 +20,7 @@ from pipeline.studies.config import COST
 from pipeline.studies.results import TrialResult, as_json, by_setting, counterpart
 from pipeline.studies.study import Study, Trial
 
-_ERROR = "top-1 error, percent"
+_ERROR = "top-1 error (%)"
 _AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
 _END = {
     "network": "the network found, retrained",

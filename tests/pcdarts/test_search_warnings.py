@@ -49,7 +49,7 @@ def test_published_cells_do_not_count_as_collapsed(name: str) -> None:
 def test_a_normal_cell_of_skips_and_pools_is_a_collapse() -> None:
     operations = ("max_pool_3x3", "skip_connect", "max_pool_3x3", "avg_pool_3x3")
     (warning,) = search_warnings([_row(1.0, operations)], TEN)
-    assert "(2 max pools, 1 skip connections, 1 average pools on 8 edges)" in warning
+    assert "(2 max pools, 1 skip connection, 1 average pool on 8 edges)" in warning
 
 
 def test_a_loss_that_stays_at_guessing_is_reported() -> None:

@@ -20,11 +20,11 @@ def config(tmp_path):
     return path
 
 
-def draw(config, *kinds, overrides=(), columns=2, name="sheet.png"):
+def draw(config, *kinds, overrides=(), columns=2, name="sheet.png", scores=False):
     output = config.parent / name
     artifacts = config.parent / "artifacts"
     artifacts.mkdir(exist_ok=True)
-    show(config, output, kinds, overrides, columns, artifacts)
+    show(config, output, kinds, overrides, columns, artifacts, scores)
     return output.read_bytes()
 
 
@@ -77,3 +77,28 @@ def test_a_mixer_of_the_networks_gradients_is_drawn_with_loaded_weights(config):
     save_classifier_weights(build_classifier("resnet8", 3), weights)
     own = "scorer.normalization={mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5]}"
     assert draw(config, "puzzlemix", overrides=[f"scorer.weights={weights}", own])
+
+
+def test_the_mixes_of_the_scores_are_drawn_with_their_anchor_and_fraction(config, capsys):
+    """Of 8 × 8 pixels the other image's box, of 7/16, hides 5 × 5 of a canvas and leaves 61 %; as
+    a patch of 9/16 the scored image has 6 × 6, 56 %, which cover the middle wherever they are."""
+    fixed = "scores={draws: 10, num_images: 2, anchor_fraction: 0.5625}"
+    drawn = [
+        draw(config, overrides=[fixed, f"scores.anchor={anchor}"], scores=True)
+        for anchor in ("canvas", "patch")
+    ]
+    canvas, patch = capsys.readouterr().out.splitlines()[::2]
+    assert drawn[0] != drawn[1]
+    shown = "Pixels of the scored image that its mixes show: "
+    assert canvas.startswith(f"{shown}61 %, ")
+    assert ", 100 % in the middle" not in canvas
+    assert patch == f"{shown}56 %, 100 % in the middle; over 900 mixes"
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [("scores.source=training", "scores.source: training"), ("scores.file=s.npy", "scores.file")],
+)
+def test_scores_without_mixes_of_their_own_are_refused(config, override, found):
+    with pytest.raises(ConfigError, match=f"--scores: found {found}"):
+        draw(config, overrides=[override, "scorer.record_losses=true"], scores=True)
