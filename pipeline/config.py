@@ -281,6 +281,7 @@ def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     first = problems[0]
     location = [str(part) for part in first["loc"]]
     key = ".".join(location)
+    place = f"{key}: " if key else ""  # the message of the config as a whole names its keys
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         fields = _fields(model, location[:-1])
@@ -291,7 +292,7 @@ def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
     found = "" if isinstance(given, dict | BaseModel) else f"found {reprlib.repr(given)}; "
-    return f"{key}: {found}{message[0].lower()}{message[1:]}{more}"
+    return f"{place}{found}{message[0].lower()}{message[1:]}{more}"
 
 
 def _fields(model: type[BaseModel], location: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +81,7 @@ def run(
             return
     from pipeline.launch import joined  # slow to import, and `--help` needs none of it
     from pipeline.runner import Selection
+    from pipeline.start_up import start_up_attempt
     from pipeline.tracking import Tracker, check_tensorboard
 
     selection = Selection(until, only, force)
@@ -90,14 +91,7 @@ def run(
         console = Console.choose(quiet or not world.is_first, json_)
         place = world, own_device, Store(artifacts), console
         runner = _prepare(config, set_ or [], name, selection, place)
-        start_up = replace(
-            runner.attempt(runner.order[0]),
-            stage="start-up",
-            fingerprint="",  # it belongs to no artifact
-            started=started,
-            seconds=round(time.monotonic() - begun, 3),
-            outcome="done",
-        )
+        start_up = start_up_attempt(runner.config.name, own_device, world.size, started, begun)
         folder = RunFolder(runs / runner.config.name)
         if dry_run:
             if world.is_first:

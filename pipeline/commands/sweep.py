@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
 from pipeline.run_folder import REPORT, RunFolder
+from pipeline.store.ledger import start_time
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
@@ -55,11 +57,13 @@ def sweep(
       python run_pipeline.py sweep configs/studies/figure5a-small.yaml --seeds 3 --jobs 2
       python run_pipeline.py sweep configs/studies/figure5a.yaml --ray head:6379
     """
+    begun, started = time.monotonic(), start_time()
     from pipeline.device import (  # slow to import, and `--help` needs none of it
         device_name,
         keep_freed_memory,
         resolve_device,
     )
+    from pipeline.start_up import start_up_attempt
     from pipeline.studies.agreement import add_agreement
     from pipeline.studies.ray_cluster import check_ray
     from pipeline.studies.report import write_study_report
@@ -93,6 +97,10 @@ def sweep(
     folder = runs / asked.config.name
     with RunFolder(folder).claimed(console.log):
         _record(folder, asked, tasks, artifacts, device_name(own_device))
+        if tasks.count("open"):  # else the command only draws again
+            RunFolder(folder).start_ups.append(
+                start_up_attempt(asked.config.name, own_device, 1, started, begun)
+            )
         console.log_file = folder / _LOG
         console.log(f"study {asked.config.name} on {device_name(own_device)} ({own_device})")
         words = [

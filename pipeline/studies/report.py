@@ -12,8 +12,9 @@ from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axe
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, paired_difference, summarise_seeds
-from pipeline.reports.page import write_page
+from pipeline.reports.page import describe_start_up, write_page
 from pipeline.reports.results import break_even
+from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
 from pipeline.studies.config import COST
@@ -34,12 +35,13 @@ def write_study_report(
 ) -> dict[str, Any]:
     """Write the study's page from complete and incomplete trials; return its results."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = _draw(folder, study, results)
+    figures, start_ups = _draw(folder, study, results), RunFolder(folder).start_ups.attempts()
     settings = by_setting(results)
     reference = study.config.reference
     record = {
         "study": study.config.model_dump(mode="json"),
         "cost": str(total),
+        **describe_start_up(RunFolder(folder)),
         "settings": [
             _setting_json(key, trials, results, reference) for key, trials in settings.items()
         ],
@@ -55,6 +57,7 @@ def write_study_report(
         "failed": [(str(r.trial), r.error, str(_spent(r))) for r in results if r.error],
         "missing": [str(r.trial) for r in results if r.top1_error is None and not r.error],
         "total": str(total),
+        "start_up": str(Cost.of(start_ups)) if start_ups else None,
         "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
         "figures": figures,

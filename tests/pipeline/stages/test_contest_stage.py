@@ -356,6 +356,7 @@ def test_several_budgets_without_a_contest_are_refused(tmp_path, capsys):
     [
         ("contest={random: 0}", "contest: no contestants other than the search's genotype"),
         ("contest.restarts=0", "contest.restarts: found 0"),
+        ("genotype=darts_v1", "tiny.yaml: genotype: found together with contest"),
         ("contest.published=[darts_v9]", "contest.published.0: found 'darts_v9'"),
         ("contest.training.batch_size=300", "contest.training.batch_size: 300 exceeds the 57"),
         ("contest.round=2", "contest.round: unknown key"),

@@ -17,7 +17,7 @@ from classification import classifier
 from classification.errors import InterruptedRunError, PipelineError
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
-from pipeline.store.ledger import Attempt, Ledger, start_time
+from pipeline.store.ledger import Attempt, Cost, Ledger, start_time
 from pipeline.store.store import Store
 from pipeline.studies.results import collect_trials
 from pipeline.studies.study import load_study
@@ -109,9 +109,12 @@ def test_the_page_holds_mean_std_and_n_of_each_setting(sweep):
     assert setting["top1_error"]["n"] == 2
     assert setting["top1_error"]["mean"] == pytest.approx(sum(pair) / 2)
     assert setting["top1_error"]["std"] == pytest.approx(abs(pair[0] - pair[1]) / 2**0.5)
-    assert f"| high CV | fraction=0.2 | 2 | {sum(pair) / 2:.2f} ±" in (
-        Path("runs/digits/report.md").read_text()
-    )
+    page = Path("runs/digits/report.md").read_text()
+    assert f"| high CV | fraction=0.2 | 2 | {sum(pair) / 2:.2f} ±" in page
+    start_up = results()["start_up"]
+    assert start_up["attempts"] == 1
+    shown = Cost(cpu_hours=start_up["wall_seconds"] * torch.get_num_threads() / 3600)
+    assert f"Start-up and loading images before the first stage took {shown}" in page
 
 
 @pytest.mark.parametrize("stop_at", [("scorer", 1), ("probe", 0), ("probe", 5)])
