@@ -17,7 +17,7 @@ LEVEL = {
 # The rooms of pipeline/, and its files.
 FLOORS = (
     {"console", "device", "documents", "signals", "store"},
-    {"config"},
+    {"config", "start_up"},
     {"failure", "graph", "launch", "run_folder", "tracking"},
     {"sharing"},
     {"runner", "stages"},
