@@ -88,14 +88,14 @@ def train(
     spent: list[str] | None = None,
     **changes: object,
 ) -> torch.nn.Module:
-    """Train; with `stop_after` up to the first progress after that epoch."""
-    stopped = False
+    """Train; with `stop_after` up to the second step after that epoch."""
+    epochs = 0
 
     def progress(done: int, total: int, unit: str, **metrics: float) -> None:
-        nonlocal stopped
-        if stopped:
+        nonlocal epochs
+        epochs = done if unit == "epoch" else epochs
+        if epochs == stop_after and unit == "step" and done == 2:
             raise StopError
-        stopped = unit == "epoch" and done == stop_after
 
     workspace = Workspace(folder, progress)
     if spent is not None:
@@ -141,6 +141,7 @@ def test_the_last_epoch_s_part_of_the_margin_is_that_of_the_trained_model(digits
 def test_a_killed_training_leaves_the_same_files(digits, trained, tmp_path, within) -> None:
     with pytest.raises(StopError):
         train(digits, tmp_path, stop_after=1, checkpoint_steps=within)
+    assert len(list(tmp_path.glob("checkpoint-000001-*"))) == (within is not None)
     train(digits, tmp_path, checkpoint_steps=within)
     for name in (AUM, FORGETTING):
         assert (tmp_path / name).read_bytes() == (trained[1] / name).read_bytes()
