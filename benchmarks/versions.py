@@ -1,9 +1,8 @@
-"""Time of a search iteration and of a training step under several interpreters, such as of two
-versions of torch.
+"""Time of search iterations and training steps under several interpreters, side by side.
 
     python -m benchmarks.versions --python OTHER/bin/python [--json FILE]
 
-Each interpreter is a process that waits for its turn, so that in every round all run one after the
+The interpreters have, for example, different versions of torch. Each interpreter is a process that waits for its turn, so that in every round all run one after the
 other. Prints medians and, by round, this interpreter's time over each other one's. One thread.
 """
 
