@@ -2,8 +2,9 @@
 
     python -m benchmarks.versions --python OTHER/bin/python [--json FILE]
 
-The interpreters have, for example, different versions of torch. Each interpreter is a process that waits for its turn, so that in every round all run one after the
-other. Prints medians and, by round, this interpreter's time over each other one's. One thread.
+The interpreters have, for example, different versions of torch. Each is a process that waits for
+its turn, so that in every round all run one after the other. Prints medians and, by round, this
+interpreter's time over each other one's. One thread.
 """
 
 import os
