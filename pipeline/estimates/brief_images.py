@@ -5,9 +5,10 @@ batches and memory are the same as in the real run.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from classification.world import ALONE, World
 T = TypeVar("T")
 
 _SETTLING = 5  # batches on a GPU; after the last, a step has its CUDA graph
-_FIRST, _GROWTH = 4, 4  # images of the first batch on a CPU, and growth from batch to batch
+_SMALL, _GROWTH = 4, 4  # images of the first batches on a CPU, and growth to the next size
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Pass:
     """Timings of a pass over `of` images.
 
     The first `seen` images took `elapsed` seconds; the last `images` of these, with the decoding
-    workers at a steady rate, took `seconds`.
+    workers at a steady rate, took `seconds`. If batches were cut, `images` and `seconds` are those
+    of complete ones. `added` are seconds of a settling pass that a real one does not have.
     """
 
     training: bool
@@ -39,6 +41,7 @@ class Pass:
     images: int
     seconds: float
     whole: bool
+    added: float = 0.0
 
     @property
     def seconds_per_image(self) -> float:
@@ -54,9 +57,10 @@ class Pass:
 class Meter:
     """Ends passes after `seconds`, or after the first batches while `settling`, and times them.
 
-    On a CPU, where a step can take longer than `seconds`, the batches of a settling pass grow from
-    a few images until one is complete or the time is over; later passes have batches of as many
-    images as fit. The time of an image hardly depends on how many are in its batch there.
+    On a CPU a step can take longer than `seconds`. A settling pass there repeats the first batch:
+    twice with a few images and twice with more, since libraries prepare the first step on a new
+    size; these tell how many images fit into `seconds`, and the last step has as many. Later passes
+    have batches of that size, and the line through the timings gives those of complete batches.
 
     A pass that starts within another, such as over a search's architecture images, counts as part
     of it. `clock` returns seconds.
@@ -72,7 +76,9 @@ class Meter:
         self._device, self._seconds, self._clock = device, seconds, clock
         self._passes: list[Pass] = []
         self._within = False
-        self._rates: dict[bool, float] = {}  # seconds per image, in training or not
+        # Of batches in training or not: the images that fit; seconds of a small one.
+        self._fits: dict[bool, int] = {}
+        self._small: dict[bool, dict[int, float]] = {}
         self._limit: int | None = None  # images of a batch
         self.cut: int | None = None  # images of the smallest batch that replaced a larger one
 
@@ -97,47 +103,86 @@ class Meter:
             return
         self._within = True
         try:
+            brief = self._settled if self.settling and self._device.type == "cpu" else self._timed
             with closing(batches):  # type: ignore[type-var]  # iterators here are generators
-                yield from self._timed(batches, loader, skipped)
+                yield from brief(batches, loader, skipped)
         finally:
             self._within = False
 
+    def _settled(self, batches: Iterator[T], loader: Loader, skipped: int) -> Iterator[T]:
+        begun = last = self.now()
+        complete, timed = loader.global_batch(0), dict[int, float]()  # seconds by images
+        for batch in islice(batches, 1):
+            for images in self._sizes(timed, complete):
+                self._limit = images
+                yield self._part(batch)
+                last, timed[images] = self.now(), self.now() - last
+            self._fits[loader.training] = images
+            self._small[loader.training] = dict([min(timed.items())])
+            elapsed, step = last - begun, timed[images]
+            self._passes.append(
+                Pass(
+                    loader.training,
+                    loader.num_images,
+                    images,
+                    elapsed,
+                    images,
+                    step,
+                    whole=images == loader.num_images,
+                    added=elapsed - step,
+                )
+            )
+
+    def _sizes(self, timed: Mapping[int, float], complete: int) -> Iterator[int]:
+        """Yield the images of a settling pass's batches, the last as many as fit; `timed` has the
+        seconds of the earlier ones."""
+        small, more = min(_SMALL, complete), min(_SMALL * _GROWTH, complete)
+        yield from (small, small)
+        if more > small and timed[small] * _GROWTH <= self._seconds:
+            yield from (more, more)
+        images, each = max(timed), slope(timed)
+        fitting = complete
+        if each > 0:
+            fitting = min(
+                complete, max(small, images + int((self._seconds - timed[images]) / each))
+            )
+        if fitting not in timed:
+            yield fitting
+
     def _timed(self, batches: Iterator[T], loader: Loader, skipped: int) -> Iterator[T]:
-        begun = paced = last = self.now()
-        number = seen = paced_seen = 0
-        self._limit = self._largest(loader)
-        whole = len(loader) > 0
+        begun = paced = self.now()
+        number = seen = 0
+        counted = paced_counted = paced_number = 0  # images of complete batches
+        limit = self._fits.get(loader.training) if self._device.type == "cpu" else None
+        self._limit = None if limit is None or limit >= loader.batch_size else limit
         for batch in batches:
             yield self._part(batch)
             complete = loader.global_batch(number)
-            images = complete if self._limit is None else min(complete, self._limit)
-            whole = whole and images == complete
-            seen += images
+            counted += complete
+            seen += complete if self._limit is None else min(complete, self._limit)
             number += 1
             if number == skipped:
-                paced, paced_seen = self.now(), seen
-            if self.settling and self._device.type == "cpu":
-                last, took = self.now(), self.now() - last
-                self._rates[loader.training] = took / images
-                if images == complete or last - begun + _GROWTH * took > self._seconds:
-                    break
-                self._limit = _GROWTH * images
-            elif number < len(loader) and number > skipped and self._enough(number, begun):
+                paced, paced_counted, paced_number = self.now(), counted, number
+            if number < len(loader) and number > skipped and self._enough(number, begun):
                 break
-        ended = self.now()
-        if not self.settling and seen and not whole and self._limit is not None:
+        ended, whole = self.now(), seen == counted
+        if counted == paced_counted:
+            paced, paced_counted, paced_number = begun, 0, 0
+        seconds, images = ended - paced, counted - paced_counted
+        if not whole and self._limit is not None:
             self.cut = min(self._limit, self.cut or self._limit)
-        if seen == paced_seen:
-            paced, paced_seen = begun, 0
+            steps = number - paced_number
+            each = slope({**self._small[loader.training], self._limit: seconds / steps})
+            seconds += each * max(0, images - steps * self._limit)
         self._passes.append(
             Pass(
                 loader.training,
                 loader.num_images,
                 seen,
                 ended - begun,
-                seen - paced_seen,
-                ended - paced,
-                whole and number == len(loader),
+                images,
+                seconds,
+                whole and 0 < number == len(loader),
             )
         )
 
@@ -147,21 +192,20 @@ class Meter:
             return batch
         return tuple(part[: self._limit] for part in batch)  # type: ignore[attr-defined,return-value]
 
-    def _largest(self, loader: Loader) -> int | None:
-        """Return the images of a batch that fit into a pass's time; None for complete batches."""
-        if self._device.type != "cpu":
-            return None
-        if self.settling:
-            return _FIRST
-        rate = self._rates.get(loader.training)
-        if rate is None or rate * loader.batch_size <= self._seconds:
-            return None
-        return max(_FIRST, int(self._seconds / rate))
-
     def _enough(self, number: int, begun: float) -> bool:
         if self.settling:
             return number >= _SETTLING
-        return self._clock() - begun >= self._seconds
+        elapsed = self._clock() - begun
+        return elapsed + elapsed / number / 2 > self._seconds  # another step would exceed it
+
+
+def slope(timed: Mapping[int, float]) -> float:
+    """Return the seconds of a further image, by the seconds of numbers of images: from the smallest
+    to the largest number, at least 0 and at most the mean of the largest."""
+    (few, below), (many, above) = min(timed.items()), max(timed.items())
+    if few == many:
+        return above / many
+    return min(above / many, max(0.0, (above - below) / (many - few)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ def estimate(
 
     Raises PipelineError for failures that would end the run too, such as too little GPU memory.
     """
-    begun, idle = time.perf_counter(), waited()
+    begun, idle, timed = time.perf_counter(), waited(), clock()
     complete = runner.plan(Selection(force=force))
     plan = [step for step in complete if only is None or step.stage in only]
     with TemporaryDirectory(prefix="estimate-") as folder:
@@ -81,8 +81,11 @@ def estimate(
                 bench.artifacts[step.stage] = artifact
         stages = []
         for number, step in enumerate(plan):
-            left = seconds - (time.perf_counter() - begun)
-            stages.append(_estimate(bench, step, _part(plan[number:], left)))
+            passed = time.perf_counter() - begun
+            # Seconds of `clock`, of which a busy machine gives fewer.
+            pace = min(1.0, (clock() - timed) / passed) if stages else 1.0
+            part = _part(plan[number:], seconds - passed)
+            stages.append(_estimate(bench, step, part, max(_LEAST, pace * part)))
     elapsed = time.perf_counter() - begun
     share = (waited() - idle) / elapsed
     held = replace(runner.attempt(runner.order[0]), seconds=3600.0).device_hours
@@ -99,8 +102,9 @@ def _part(plan: list[Step], left: float) -> float:
     return max(_LEAST, left * parts[0] / sum(parts))
 
 
-def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
-    """Return the expected cost of the step's stage; its output is kept for later stages."""
+def _estimate(bench: Bench, step: Step, wall_seconds: float, seconds: float) -> StageEstimate:
+    """Return the expected cost of the step's stage, tried for `wall_seconds`, which are `seconds`
+    of the bench's clock; its output is kept for later stages."""
     name, runner = step.stage, bench.runner
     if step.action == "reuse":
         cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
@@ -117,8 +121,8 @@ def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
             begun = time.perf_counter()
 
             def tell() -> None:
-                done = min(time.perf_counter() - begun, seconds)
-                show(int(done), max(1, round(seconds)), "second")
+                done = min(time.perf_counter() - begun, wall_seconds)
+                show(int(done), max(1, round(wall_seconds)), "second")
 
             bench.tell = tell
             tell()

@@ -11,17 +11,15 @@ from classification.persistence.arrays import save_array
 from classification.persistence.workspace import Workspace
 from pipeline.estimates.bench import Bench
 from pipeline.estimates.expected import Expected
-from pipeline.estimates.trial import try_images
+from pipeline.estimates.trial import extrapolate, try_images
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from subsample.measures import OF_TRAINING
 
 # Products with the Hessian until its largest eigenvalues have converged, in multiples of the
-# vectors that ARPACK keeps: at least, usually, rarely more.
-_PRODUCTS = (1.0, 2.0, 5.0)
-
-
-_FIRST = 4  # images of the first try
+# vectors that ARPACK keeps: at least, usually, rarely more. Counted for trained ResNets: 1.05 for
+# up to 5 eigenvalues, 1.6 for 10, for 20 or after one epoch of training.
+_PRODUCTS = (1.0, 1.25, 3.0)
 
 
 def expect_run(bench: Bench, name: str, seconds: float) -> Expected:
@@ -35,15 +33,17 @@ def expect_scores(bench: Bench, name: str, seconds: float) -> Expected:
     recorded = name == "baseline" and config.subset.measure in OF_TRAINING
     if recorded or (name == "scores" and config.scores.source == "training"):
         return expect_run(bench, name, seconds)
+    turns = count()
     # The cost of k-center is proportional to complete classes.
     by_class = name == "baseline" and config.subset.measure == "k_center"
 
     def run(number: int) -> float:
         part = _portion(labels, number, by_class)
         data = bench.data.with_train(part.tolist())
-        return bench.run(name, data, f"{name}-{number}") * number / len(part)
+        return bench.run(name, data, f"{name}-{next(turns)}") * number / len(part)
 
     first = 1 + config.scores.num_images if name == "scores" else 16
+    first = int(labels.bincount()[0]) if by_class else first
     expected = try_images(run, len(labels), seconds, first)
     shape = (len(labels), config.scores.draws)
     bench.artifacts[name] = bench.stand_in(name, name)
@@ -68,8 +68,7 @@ def expect_robustness(bench: Bench, name: str, seconds: float) -> Expected:
         return bench.timed(lambda: stage.run(context))
 
     turns = count()
-    run(min(_FIRST, attacked))  # imports its library
-    once = try_images(run, attacked, seconds / 2)
+    once = try_images(run, attacked, seconds)
     if robustness.restarts == 1 or "pgd" not in robustness.attacks:
         return Expected(once)
     high = once * robustness.restarts
@@ -85,38 +84,32 @@ def expect_landscape(bench: Bench, name: str, seconds: float) -> Expected:
     assert surface is not None  # the stage exists only if it is set
     split = _evaluated(bench, name)
     images = min(surface.images, len(split.train if surface.split == "train" else split.test))
-    costs: dict[int, tuple[float, float]] = {}
+    points, products, others = dict[int, float](), dict[int, float](), list[float]()
+    turns = count()
 
     def run(number: int) -> float:
-        costs[number] = _try_landscape(bench, name, number, f"{name}-{number}")
-        return 3 * costs[number][0] + 2 * costs[number][1]
+        timed = _try_landscape(bench, name, number, f"{name}-{next(turns)}")
+        points[number], products[number], other = timed
+        others.append(other)
+        return 3 * timed[0] + 2 * timed[1] + other
 
-    _try_landscape(bench, name, min(_FIRST, images), f"{name}-first")  # imports its library
-    try_images(run, images, seconds / 2)
-    point, hessian = (
-        _extrapolated({n: cost[place] for n, cost in costs.items()}, images) for place in (0, 1)
-    )
+    try_images(run, images, seconds)
+    point, hessian = extrapolate(points, images), extrapolate(products, images)
     wanted = surface.num_eigenvectors
     vectors = max(2 * wanted + 1, 20) if wanted else 0
     forward = surface.points + surface.plane_points**2 + len(surface.noise) * surface.noise_draws
     low, usual, high = (
-        forward * point + (surface.trace_draws + each * vectors) * hessian for each in _PRODUCTS
+        others[0] + forward * point + (surface.trace_draws + each * vectors) * hessian
+        for each in _PRODUCTS
     )
     if not vectors:
         return Expected(low)
     return Expected(usual, low, high, "depends on the number of steps to the eigenvalues")
 
 
-def _extrapolated(seconds: dict[int, float], images: int) -> float:
-    """Extrapolate seconds by number of images, as `try_images` does, along the last two."""
-    if images in seconds:
-        return seconds[images]
-    (first, below), (last, above) = [(0, 0.0), *seconds.items()][-2:]
-    return above + (images - last) * max(0.0, above - below) / (last - first)
-
-
-def _try_landscape(bench: Bench, name: str, images: int, folder: str) -> tuple[float, float]:
-    """Return the seconds of the loss at a point and of a product with the Hessian."""
+def _try_landscape(bench: Bench, name: str, images: int, folder: str) -> tuple[float, float, float]:
+    """Return the seconds of the loss at a point, of a product with the Hessian, and of the rest of
+    a stage with three points and two products."""
     config = bench.config
     surface = config.landscape
     assert surface is not None
@@ -141,9 +134,11 @@ def _try_landscape(bench: Bench, name: str, images: int, folder: str) -> tuple[f
             torch.cuda.synchronize(bench.runner.device)
         times.append(bench.clock())
 
-    stage.run(replace(context, workspace=Workspace(context.workspace.directory, tick)))
+    brief_run = replace(context, workspace=Workspace(context.workspace.directory, tick))
+    elapsed = bench.timed(lambda: stage.run(brief_run))
     laps = [after - before for before, after in pairwise(times)]
-    return laps[2], (laps[4] if surface.curvature else 0.0)
+    point, product = laps[2], (laps[4] if surface.curvature else 0.0)
+    return point, product, max(0.0, elapsed - 3 * point - 2 * product)
 
 
 def _evaluated(bench: Bench, name: str) -> Any:

@@ -5,7 +5,7 @@ epoch, one to warm up and some to measure. Stages that pass over the images once
 numbers of them. Everything else in a stage runs as usual, in a separate folder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
@@ -15,7 +15,7 @@ from classification.persistence.workspace import Workspace
 from evaluate.retrain_config import RetrainConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig
-from pipeline.estimates.brief_images import Meter, Pass, brief_dataset
+from pipeline.estimates.brief_images import Meter, Pass, brief_dataset, slope
 from pipeline.graph import Context
 from pipeline.stages.contest import contest_of
 from pipeline.stages.search import SEARCHES
@@ -23,7 +23,8 @@ from pipeline.stages.search import SEARCHES
 MEASURED = 2  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
 _RATE = 1e-6  # keeps weights finite, at the same cost as any other rate
-_GROWTH = 4
+_GROWTH, _LEAST_GROWTH = 4, 1.5  # of the images, from one try to the next
+_SHORT = 1.0  # seconds of a try after which there is a second one, even if no time is left
 # The training of the stages that train networks of a genotype.
 _TRAININGS: dict[str, Callable[[PipelineConfig], RetrainConfig]] = {
     "retrain": lambda config: config.retrain,
@@ -84,6 +85,7 @@ def _seconds_of(group: Sequence[Epoch], kind: Epochs) -> float:
     whole_tests = sum(p.of for p in settling.passes if not p.training)
     seen = sum(p.seen for p in settling.passes if not p.training)
     share += testing * seen / whole_tests if whole_tests else 0.0
+    share += sum(p.added for p in settling.passes)
     start = max(0.0, settling.seconds - share - rest)
     saving = kind.number * rest * (1 + kind.checkpoints)
     return start + kind.passes * training + saving + kind.tested * testing
@@ -139,18 +141,38 @@ def time_of_pass(stage: str, config: PipelineConfig, seconds: float) -> float:
 
 
 def try_images(run: Callable[[int], float], images: int, seconds: float, first: int = 4) -> float:
-    """Extrapolate the seconds for all `images`. `run` takes a number of images and returns its
-    seconds; it runs on increasing numbers from `first` on, until one takes a quarter of
-    `seconds`."""
-    number, before = min(first, images), (0, 0.0)
-    while True:
-        elapsed = run(number)
-        if number == images:
-            return elapsed
-        if elapsed * _GROWTH > seconds:
-            slope = max(0.0, elapsed - before[1]) / (number - before[0])
-            return elapsed + (images - number) * slope
-        before, number = (number, elapsed), min(number * _GROWTH, images)
+    """Extrapolate the seconds for all `images`.
+
+    `run` takes a number of images and returns its seconds. It runs twice on `first` images, as the
+    first time includes imports, which are added once; then on up to four times as many each time,
+    as far as about `seconds` in all allow.
+    """
+    number = min(first, images)
+    begin = run(number)
+    timed = {number: run(number)}
+    preparing, spent = max(0.0, begin - timed[number]), begin + timed[number]
+    while following := _following(timed, images, seconds - spent):
+        timed[following] = run(following)
+        spent += timed[following]
+    return preparing + extrapolate(timed, images)
+
+
+def extrapolate(timed: Mapping[int, float], images: int) -> float:
+    """Return the seconds for `images`, by the seconds of smaller numbers: along the line through
+    the smallest and the largest, or in proportion if there is one number only."""
+    number, elapsed = max(timed.items())
+    return elapsed + (images - number) * slope(timed)
+
+
+def _following(timed: Mapping[int, float], images: int, left: float) -> int:
+    """Return the next number of images to try in the seconds that are left, 0 for none."""
+    number, elapsed = max(timed.items())
+    each = slope(timed)
+    fits = images if each == 0 else number + int((left - elapsed) / each)
+    if len(timed) == 1 and elapsed <= max(left, _SHORT):
+        fits = max(fits, 2 * number)  # two numbers tell what does not depend on the images
+    following = min(images, _GROWTH * number, fits)
+    return following if following >= min(images, _LEAST_GROWTH * number) > number else 0
 
 
 def remaining(kinds: Sequence[Epochs], done: int) -> list[Epochs]:

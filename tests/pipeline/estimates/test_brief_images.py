@@ -60,48 +60,90 @@ def test_a_pass_ends_once_it_has_lasted_long_enough(clock):
     assert meter.take() == ()
 
 
-def test_a_pass_that_settles_is_one_batch_and_a_short_one_is_whole(clock):
+def test_a_pass_ends_where_another_step_would_lead_further_from_its_time(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    meter.settling = False
+    loader = brief(meter).loader(2, CPU, training=True)
+    assert go_through(loader.batches(make_generator(0, "order")), clock, 3.0) == 2  # 6, not 9
+    assert go_through(loader.batches(make_generator(0, "order")), clock, 4.0) == 1  # 4, not 8
+
+
+def test_a_pass_that_settles_repeats_a_batch_and_a_short_one_is_whole(clock):
     meter = Meter(CPU, seconds=60.0, clock=clock)
     loader = brief(meter).loader(4, CPU, training=False)
-    assert go_through(loader.batches(), clock, 1.0) == 1
+    assert go_through(loader.batches(), clock, 1.0) == 2
     meter.settling = False
     assert go_through(loader.batches(), clock, 1.0) == 3  # of 4, 4 and 2 images
     settling, whole = meter.take()
     assert (settling.seen, settling.whole, settling.training) == (4, False, False)
+    assert (settling.elapsed, settling.added) == (2.0, 1.0)  # a real pass has one of the steps
     assert (whole.seen, whole.whole, whole.all_seconds) == (10, True, 3.0)
 
 
-def test_batches_grow_until_one_takes_long_and_later_ones_have_as_many_images_as_fit(clock):
-    meter = Meter(CPU, seconds=5.0, clock=clock)
-    sizes = []
+class Steps:
+    """Takes batches of up to 50 of `number` images: `fixed` seconds a step and `each` an image.
+    The first step on a new number of images takes 3 seconds more."""
 
-    def go(seconds_per_image):
-        for (rows,) in (
-            brief(meter, 300)
-            .loader(50, CPU, training=True)
-            .index_batches(make_generator(0, "order"))
-        ):
+    def __init__(self, meter, clock, number=300):
+        self.loader = brief(meter, number).loader(50, CPU, training=True)
+        self.clock, self.known = clock, set()
+
+    def go(self, fixed, each):
+        """Return the images of each step."""
+        sizes = []
+        for (rows,) in self.loader.index_batches(make_generator(0, "order")):
             sizes.append(len(rows))
-            clock.time += seconds_per_image * len(rows)
+            new = len(rows) not in self.known
+            self.known.add(len(rows))
+            self.clock.time += fixed + each * len(rows) + 3.0 * new
+        return sizes
 
-    go(0.25)
-    assert sizes == [4, 16]  # 1 and 4 seconds; 64 images would take 16 more
+
+def test_batches_on_a_cpu_are_complete_if_a_step_fits_into_the_time(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    steps = Steps(meter, clock)
+    # A step of 4 images takes 1.25 s and one of 16 takes 2 s, so one of 50 takes 4.125 s: in
+    # proportion to the smaller ones, or with the preparing of the first, it would seem not to fit.
+    assert steps.go(1.0, 0.0625) == [4, 4, 16, 16, 50]
+    (settling,) = meter.take()
+    assert settling.elapsed - settling.added == 4.125 + 3
     meter.settling = False
-    sizes.clear()
-    go(0.25)
-    assert sizes == [20]  # 5 seconds
-    assert meter.cut == 20
+    assert steps.go(1.0, 0.0625) == [50]
+    assert meter.cut is None
+    (measured,) = meter.take()
+    assert (measured.seen, measured.all_seconds) == (50, pytest.approx(6 * 4.125))
+
+
+def test_batches_that_do_not_fit_are_cut_and_complete_ones_follow_from_the_line(clock):
+    meter = Meter(CPU, seconds=6.0, clock=clock)
+    steps = Steps(meter, clock)
+    assert steps.go(1.0, 0.125) == [4, 4, 16, 16, 40]  # 1.5 and 3 s; 40 images take 6 s
+    meter.settling = False
+    assert steps.go(1.0, 0.125) == [40]
+    assert meter.cut == 40
     settling, measured = meter.take()
-    assert (settling.seen, measured.seen, measured.whole) == (20, 20, False)
-    assert measured.all_seconds == 75.0  # 300 images
-    meter.settling = True
-    sizes.clear()
-    go(0.001)
-    assert sizes == [4, 16, 50]
+    assert (settling.seen, measured.seen, measured.whole) == (40, 40, False)
+    # Six steps of 1 + 50 / 8 s; in proportion to the 40 images they would take 45 s.
+    assert measured.all_seconds == pytest.approx(6 * 7.25)
+
+
+def test_images_of_which_a_few_take_the_time_are_tried_in_one_number(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    steps = Steps(meter, clock)
+    assert steps.go(0.0, 0.5) == [4, 4, 10]  # 16 images would take 8 s
     meter.settling = False
-    sizes.clear()
-    go(0.001)
-    assert sizes == [50] * 6
+    assert steps.go(0.0, 0.5) == [10]
+    assert meter.take()[1].all_seconds == pytest.approx(150.0)
+
+
+def test_an_epoch_of_one_step_is_tried_on_its_complete_batch(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    steps = Steps(meter, clock, number=30)
+    assert steps.go(1.0, 0.0625) == [4, 4, 16, 16, 30]
+    meter.settling = False
+    assert steps.go(1.0, 0.0625) == [30]
+    whole = meter.take()[1]
+    assert (whole.whole, whole.all_seconds) == (True, 2.875)
 
 
 def test_the_pace_counts_from_after_the_first_batches(clock):
@@ -160,7 +202,7 @@ def test_images_in_files_are_passed_briefly_too(tmp_path):
     meter = Meter(CPU, seconds=60.0)
     short = brief_dataset(load_dataset(config), meter)
     loader = short.train.take(torch.arange(6)).loader(2, CPU, training=True)
-    assert len(list(loader.batches(make_generator(0, "order")))) == 1
+    assert [len(labels) for _, labels in loader.batches(make_generator(0, "order"))] == [2, 2]
     meter.settling = False
     assert len(list(loader.batches(make_generator(0, "order")))) == 3
     assert [each.whole for each in meter.take()] == [False, True]

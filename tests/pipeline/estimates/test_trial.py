@@ -1,5 +1,7 @@
 """From a few measured epochs to a stage's hours, with numbers worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from pipeline.estimates.trial import (
     Timer,
     Trial,
     brief_config,
+    extrapolate,
     kinds_of_epochs,
     remaining,
     trains,
@@ -60,21 +63,55 @@ def test_what_is_done_counts_no_more():
     assert remaining(kinds, 99) == [Epochs(0), Epochs(0)]
 
 
-def test_work_on_images_grows_until_it_says_enough():
-    asked = []
+class Work:
+    """Takes `fixed` seconds and `each` for an image; the first time imports for 8 s."""
 
-    def run(number):
-        asked.append(number)
-        return 1.0 + number / 100  # a second before the first image
+    def __init__(self, fixed=1.0, each=1 / 64):
+        self.asked, self.each, self.fixed = [], each, fixed
 
-    assert try_images(run, images=10_000, seconds=10.0, first=16) == pytest.approx(101.0)
-    assert asked == [16, 64, 256]
-    assert try_images(run, images=100, seconds=100.0, first=16) == pytest.approx(
-        2.0
-    )  # all of them, as it is
-    assert (
-        try_images(lambda number: number, images=1000, seconds=1.0, first=16) == 1000
-    )  # by sixteen alone
+    def __call__(self, number):
+        imports = 0.0 if self.asked else 8.0
+        self.asked.append(number)
+        return self.fixed + self.each * number + imports
+
+
+def test_work_on_images_is_tried_on_as_many_as_fit_and_imports_count_once():
+    work = Work()
+    # 9.25 + 1.25 + 2 + 5 s; of the other 10 s, 576 images take all.
+    assert try_images(work, images=10_000, seconds=27.5, first=16) == pytest.approx(165.25)
+    assert work.asked == [16, 16, 64, 256, 576]
+    work = Work()
+    assert try_images(work, images=100, seconds=100.0, first=16) == pytest.approx(10.5625)
+    assert work.asked == [16, 16, 64, 100]  # all of them
+
+
+def test_two_numbers_of_images_are_tried_if_one_takes_most_of_the_time():
+    # 1.5 s are left. In proportion to the 16 images in 1.25 s, 32 would not fit; but they do.
+    work = Work()
+    assert try_images(work, images=1000, seconds=12.0, first=16) == pytest.approx(24.625)
+    assert work.asked == [16, 16, 32]
+
+
+def test_work_for_which_the_time_is_over_is_proportional_to_the_images():
+    work = Work(each=1.0, fixed=0.0)
+    assert try_images(work, images=1000, seconds=1.0, first=16) == pytest.approx(1008.0)
+    assert work.asked == [16, 16]
+    work = Work(fixed=0.5)  # a second number takes less than a second
+    assert try_images(work, images=1000, seconds=1.0, first=16) == pytest.approx(24.125)
+    assert work.asked == [16, 16, 32]
+
+
+def test_a_line_through_timings_never_falls_and_never_starts_below_zero():
+    assert extrapolate({4: 2.0, 16: 1.0}, 100) == 1.0
+    assert extrapolate({4: 0.5, 16: 8.0}, 32) == 16.0
+    assert extrapolate({4: 2.0, 8: 2.5, 16: 5.0}, 32) == 9.0  # a quarter of a second each
+
+
+def test_steps_that_a_real_run_does_not_have_count_nothing():
+    # 3 s of imports, 4 s of small steps, then a first step of 10 images in 2.5 s instead of 2.
+    settling = Epoch(3 + 4 + 2.5 + 0.5, (replace(seen(True, 100, 10, 6.5), added=4.0),))
+    trial = Trial((settling, *group(2.0)[1:]), finish=0.0)
+    assert trial.seconds([Epochs(30)]) == pytest.approx(3 + 0.5 + 30 * 20.5)
 
 
 def test_the_timer_notes_epochs_and_lets_every_third_settle():
