@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _SETTLING = 5  # batches on a GPU; after the last, a step has its CUDA graph
 _SMALL, _GROWTH = 4, 4  # images of the first batches on a CPU, and growth to the next size
+SHORT = 1.0  # seconds that a step or another try may take, however little time there is
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Meter:
 
     On a CPU a step can take longer than `seconds`. A settling pass there repeats the first batch:
     twice with a few images and twice with more, since libraries prepare the first step on a new
-    size; these tell how many images fit into `seconds`, and the last step has as many. Later passes
-    have batches of that size, and the line through the timings gives those of complete batches.
+    size; these tell how many images fit into `seconds`, or into a second, and the last step has as
+    many. Later passes have batches of that size, and the line through the timings gives those of
+    complete batches.
 
     A pass that starts within another, such as over a search's architecture images, counts as part
     of it. `clock` returns seconds.
@@ -138,14 +140,13 @@ class Meter:
         seconds of the earlier ones."""
         small, more = min(_SMALL, complete), min(_SMALL * _GROWTH, complete)
         yield from (small, small)
-        if more > small and timed[small] * _GROWTH <= self._seconds:
+        seconds = max(self._seconds, SHORT)
+        if more > small and timed[small] * _GROWTH <= seconds:
             yield from (more, more)
         images, each = max(timed), slope(timed)
         fitting = complete
         if each > 0:
-            fitting = min(
-                complete, max(small, images + int((self._seconds - timed[images]) / each))
-            )
+            fitting = min(complete, max(small, images + int((seconds - timed[images]) / each)))
         if fitting not in timed:
             yield fitting
 

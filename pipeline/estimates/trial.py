@@ -15,7 +15,7 @@ from classification.persistence.workspace import Workspace
 from evaluate.retrain_config import RetrainConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.config import PipelineConfig
-from pipeline.estimates.brief_images import Meter, Pass, brief_dataset, slope
+from pipeline.estimates.brief_images import SHORT, Meter, Pass, brief_dataset, slope
 from pipeline.graph import Context
 from pipeline.stages.contest import contest_of
 from pipeline.stages.search import SEARCHES
@@ -24,7 +24,6 @@ MEASURED = 2  # epochs of each kind, after one to warm up
 _GROUP = 1 + MEASURED
 _RATE = 1e-6  # keeps weights finite, at the same cost as any other rate
 _GROWTH, _LEAST_GROWTH = 4, 1.5  # of the images, from one try to the next
-_SHORT = 1.0  # seconds of a try after which there is a second one, even if no time is left
 # The training of the stages that train networks of a genotype.
 _TRAININGS: dict[str, Callable[[PipelineConfig], RetrainConfig]] = {
     "retrain": lambda config: config.retrain,
@@ -169,7 +168,7 @@ def _following(timed: Mapping[int, float], images: int, left: float) -> int:
     number, elapsed = max(timed.items())
     each = slope(timed)
     fits = images if each == 0 else number + int((left - elapsed) / each)
-    if len(timed) == 1 and elapsed <= max(left, _SHORT):
+    if len(timed) == 1 and elapsed <= max(left, SHORT):
         fits = max(fits, 2 * number)  # two numbers tell what does not depend on the images
     following = min(images, _GROWTH * number, fits)
     return following if following >= min(images, _LEAST_GROWTH * number) > number else 0

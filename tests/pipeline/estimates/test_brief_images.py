@@ -136,6 +136,15 @@ def test_images_of_which_a_few_take_the_time_are_tried_in_one_number(clock):
     assert meter.take()[1].all_seconds == pytest.approx(150.0)
 
 
+def test_batches_whose_steps_take_less_than_a_second_are_never_cut(clock):
+    meter = Meter(CPU, seconds=0.01, clock=clock)
+    steps = Steps(meter, clock)
+    assert steps.go(0.125, 1 / 64) == [4, 4, 16, 16, 50]  # 0.19, 0.375 and 0.91 s
+    meter.settling = False
+    assert steps.go(0.125, 1 / 64) == [50]
+    assert meter.cut is None
+
+
 def test_an_epoch_of_one_step_is_tried_on_its_complete_batch(clock):
     meter = Meter(CPU, seconds=5.0, clock=clock)
     steps = Steps(meter, clock, number=30)
