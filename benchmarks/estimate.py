@@ -137,7 +137,7 @@ def _sum(seconds: Iterable[Seconds]) -> Seconds:
     """Return the sums by clock."""
     added: Counter[str] = Counter()
     for each in seconds:
-        added.update(each)  # type: ignore[arg-type]  # of float values
+        added.update(each)
     return dict(added)
 
 

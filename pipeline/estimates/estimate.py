@@ -79,7 +79,7 @@ def estimate(
                 artifact = runner.store.find(step.stage, step.fingerprint)
                 assert artifact is not None  # the plan has just found it
                 bench.artifacts[step.stage] = artifact
-        stages = []
+        stages: list[StageEstimate] = []
         for number, step in enumerate(plan):
             passed = time.perf_counter() - begun
             # Seconds of `clock`, of which a busy machine gives fewer.
