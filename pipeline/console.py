@@ -57,10 +57,13 @@ class Console:
         self._record(message)
 
     @contextmanager
-    def progress(self, stage: str, device: str) -> Iterator[Progress]:
-        """Provide a callable that shows the progress of `stage` until the block ends."""
+    def progress(self, stage: str, device: str, brief: bool = False) -> Iterator[Progress]:
+        """Provide a callable that shows the progress of `stage` until the block ends.
+
+        If `brief`, a stage of a few seconds leaves no line where there is no terminal.
+        """
         if not self._rich.is_terminal:
-            yield _Reporter(stage, device, self._plain)
+            yield _Reporter(stage, device, self._plain, brief=brief)
             return
         last: list[str] = []
         live = RichProgress(_Line(self._rich), console=self._rich, transient=True)
@@ -188,12 +191,18 @@ class _Reporter:
     """Turns progress calls into lines, at a readable rate."""
 
     def __init__(
-        self, stage: str, device: str, line: Callable[[str], None], live: _Show | None = None
+        self,
+        stage: str,
+        device: str,
+        line: Callable[[str], None],
+        live: _Show | None = None,
+        brief: bool = False,
     ) -> None:
         self._stage, self._device, self._line, self._live = stage, device, line, live
-        self._begin = time.monotonic()
+        self._brief, self._begin = brief, time.monotonic()
         self._first: int | None = None
-        self._last_line = self._last_step = float("-inf")
+        self._last_step = float("-inf")
+        self._last_line = self._begin if brief else self._last_step
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
         now = time.monotonic()
@@ -210,7 +219,8 @@ class _Reporter:
         if self._live:
             worth = sorted(metrics.items(), key=lambda metric: _WORTH.get(metric[0], 2))
             self._live(unit, done, total, [f"left {left}", *map(_format, worth), self._device])
-        if done == total or now - self._last_line > _PLAIN_SECONDS:
+        ended = done == total and not self._brief
+        if ended or now - self._last_line > _PLAIN_SECONDS:
             self._last_line = now
             self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pipeline.estimates.expected import RunEstimate, StageEstimate
 
 _WIDTH = 16  # of a cost, such as 12.3 CPU-minutes
-_BUSY = 0.1  # share of the measuring spent waiting for a processor that is worth a line
 _UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
 
 
@@ -110,11 +109,8 @@ def _sums(found: RunEstimate, unit: str) -> list[str]:
         alone = format_cost(found.search_alone, unit)
         lines.append(f"{'of which':10} {before:>{_WIDTH}}  scorer + scores + subset + search")
         lines.append(f"{'':10} {alone:>{_WIDTH}}  search alone")
-    if found.waited > _BUSY:
-        lines.append(
-            f"other programs held the processors for {found.waited:.0%} of the measuring; while "
-            f"they do, a run takes about {1 / (1 - found.waited):.1f} times as long"
-        )
+    if found.busy is not None:
+        lines.append(found.busy)
     return lines
 
 

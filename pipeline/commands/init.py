@@ -67,7 +67,8 @@ def init(
         console.log(note)
     chosen = "; choose another with --budget" if budget is None else ""
     console.log(
-        f"budget {format_duration(allowed)}{chosen}; measuring on {device_name(own_device)}"
+        f"budget {format_duration(allowed)}{chosen}; measuring on {device_name(own_device)}, "
+        "which the budget does not include"
     )
     keep_freed_memory()
     fitted = fit_to_budget(survey, name, allowed, own_device, console)
@@ -76,9 +77,11 @@ def init(
     console.log(
         f"expected: {format_duration(fitted.seconds)}, at most {format_duration(fitted.high)}"
     )
-    console.log(f"wrote {path}; with the reason for each value; next:")
-    for command in ("estimate", "run"):
-        console.log("  " + shlex.join(["python", "run_pipeline.py", command, str(path)]))
+    if fitted.busy is not None:
+        console.log(fitted.busy)
+    console.log(f"wrote {path}, with the reason for each value. Next:")
+    for words in (["estimate", str(path)], ["run", str(path)], ["predict", name, "IMAGE"]):
+        console.log("  " + shlex.join(["python", "run_pipeline.py", *words]))
 
 
 def _name_of(folder: Path) -> str:

@@ -117,7 +117,7 @@ def _estimate(bench: Bench, step: Step, wall_seconds: float, seconds: float) -> 
     if runner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(runner.device)
     try:
-        with runner.console.progress(name, "estimated") as show:
+        with runner.console.progress(name, "estimated", brief=True) as show:
             begun = time.perf_counter()
 
             def tell() -> None:

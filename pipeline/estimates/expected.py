@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.runner import Action
 from pipeline.stages.search import SEARCHES
 
+_BUSY = 0.1  # share of the measuring spent waiting for a processor that is worth a line
 _BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", *SEARCHES)
 
 
@@ -52,6 +53,16 @@ class RunEstimate:
     waited: float = 0.0
     of_search: tuple[str, ...] = ("search",)
     held: float = 1.0
+
+    @property
+    def busy(self) -> str | None:
+        """What other programs cost, if they held the processors for a tenth of the measuring."""
+        if self.waited <= _BUSY:
+            return None
+        return (
+            f"other programs held the processors for {self.waited:.0%} of the measuring; while "
+            f"they do, a run takes about {1 / (1 - self.waited):.1f} times as long"
+        )
 
     def wall_seconds(self, hours: float) -> float:
         """Return the wall-clock seconds of device-hours."""

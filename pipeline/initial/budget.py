@@ -52,11 +52,13 @@ Measure = Callable[[Plan, float, Collection[str] | None], RunEstimate]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A config's text, and the expected wall-clock seconds of its run with their upper end."""
+    """A config's text, the expected wall-clock seconds of its run with their upper end, and what
+    other programs cost (`RunEstimate.busy`)."""
 
     text: str
     seconds: float
     high: float
+    busy: str | None
 
 
 def parse_budget(text: str) -> float:
@@ -87,6 +89,7 @@ def fit_to_budget(
         initial_config(survey, name, plan),
         found.wall_seconds(found.total),
         found.wall_seconds(found.high),
+        found.busy,
     )
 
 

@@ -80,3 +80,12 @@ def test_the_cursor_waits_at_the_start_of_the_live_lines_and_all_after_it_is_era
     assert any("step 1/9" in paint for paint in paints)
     end = "search   epoch 1/2  accuracy 0.5000  loss 1.0000  cpu\n"
     assert stream.getvalue().endswith("\n\x1b[?25h\r\x1b[A" + ERASED + end)
+
+
+@pytest.mark.parametrize(("brief", "lines"), [(False, 2), (True, 0)])
+def test_where_there_is_no_terminal_a_brief_stage_leaves_no_line(brief, lines):
+    stream = io.StringIO()
+    with Console(stream).progress("scorer", "estimated", brief=brief) as show:
+        show(0, 2, "second")
+        show(2, 2, "second")
+    assert stream.getvalue().count("\n") == lines

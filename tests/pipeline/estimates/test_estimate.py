@@ -237,3 +237,14 @@ def test_memory_that_runs_out_is_told_as_a_run_would(folder, capsys, monkeypatch
     monkeypatch.setattr(training, "try_training", fail)
     assert estimate() == 2
     assert "scorer: the machine ran out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("waited", "times"), [(0.5, "2.0"), (0.2, "1.2"), (0.1, None)])
+def test_other_programs_are_named_if_they_held_more_than_a_tenth(waited, times):
+    found = RunEstimate((), waited=waited).busy
+    if times is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert f"for {waited:.0%} of the measuring" in found
+        assert f"about {times} times as long" in found

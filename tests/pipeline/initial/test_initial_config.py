@@ -164,6 +164,9 @@ def test_init_writes_a_config_that_a_run_takes_and_says_what_to_type(photos, cap
     assert "20 to 24 pixels" in shown
     assert "grayscale" in shown
     assert "python run_pipeline.py run my-photos.yaml" in shown
+    assert "python run_pipeline.py predict my-photos IMAGE" in shown
+    assert "which the budget does not include" in shown
+    assert "estimated" not in shown  # no line for each stage that is measured
     assert load_config(Path("my-photos.yaml")).name == "my-photos"
     assert main(["run", "my-photos.yaml", "--dry-run", "--device", "cpu"]) == 0
     assert "retrain  run" in capsys.readouterr().out
