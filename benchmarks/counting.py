@@ -155,6 +155,7 @@ def page(found: Mapping[str, Genotype]) -> str:
                 for n, row in totals.items()
             ],
         ),
+        over=_over(totals),
         random=RANDOM,
         tracing=" and ".join(TRACING),
         limits=_table(
@@ -173,6 +174,17 @@ def page(found: Mapping[str, Genotype]) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return markdown_table({head: [row[n] for row in rows] for n, head in enumerate(heads)})
+
+
+def _over(totals: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Name the networks over the budget, by counter."""
+    found = [
+        f"{name} by {key} ({_millions(value)} M)"
+        for name, row in totals.items()
+        for key, value in row.items()
+        if value is not None and value > MOBILE_MULTIPLY_ADDS
+    ]
+    return "; ".join(found) or "none"
 
 
 def _passing(values: Sequence[float | None], ours: Sequence[float | None]) -> list[str]:
@@ -195,7 +207,7 @@ _PAGE = """\
 
 "A network of at most 600 M multiply-adds" means different networks to different counters. This
 page counts the same operations, cells and networks with each. `sh benchmarks/counting.sh` writes
-it, in a fresh environment (2026-11-29, Python 3.11, torch 2.12.1, CPU; counts do not depend on the
+it, in a fresh environment (2026-11-29, Python 3.11, CPU; counts do not depend on the
 device). One image, eval mode, no auxiliary head.
 
 ## What is counted
@@ -230,12 +242,14 @@ pixels. `found` is the genotype of the quickstart's search (seed 0).
 
 {networks}
 
+Over 600 M: {over}.
+
 ## What a limit lets through
 
 {random} random genotypes (seed 0), numbered from 0, as ImageNet networks of 14 cells of 48
 channels: how many count at most 600 M, and the numbers of those on another side of that limit than
-by this project's count. Counters that trace the network, {tracing}, are left out: they take
-up to half a minute and a gigabyte for each.
+by this project's count. Counters that trace the network, {tracing}, are left
+out: they take up to half a minute and a gigabyte for each.
 
 {limits}
 """

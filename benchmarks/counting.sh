@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes docs/counting.md: makes a fresh environment in a temporary folder, installs this project's
-# packages and the counters, searches with the quickstart, and counts. Half an hour on two cores.
+# packages and the counters, searches with the quickstart, and counts. Half an hour on one core.
 set -eu
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
