@@ -144,9 +144,10 @@ class Meter:
         if more > small and timed[small] * _GROWTH <= seconds:
             yield from (more, more)
         images, each = max(timed), slope(timed)
-        fitting = complete
-        if each > 0:
-            fitting = min(complete, max(small, images + int((seconds - timed[images]) / each)))
+        fits = images + int((seconds - timed[images]) / each) if each > 0 else complete
+        if fits > small:
+            fits = max(fits, 2 * small)  # a line through nearer numbers would tell nothing
+        fitting = min(complete, max(small, fits))
         if fitting not in timed:
             yield fitting
 

@@ -136,6 +136,18 @@ def test_images_of_which_a_few_take_the_time_are_tried_in_one_number(clock):
     assert meter.take()[1].all_seconds == pytest.approx(150.0)
 
 
+def test_a_line_is_drawn_through_twice_the_images_at_least_or_not_at_all(clock):
+    meter = Meter(CPU, seconds=5.0, clock=clock)
+    steps = Steps(meter, clock)
+    assert steps.go(0.0, 1.0) == [4, 4, 8]  # though 5 images would fit
+    steps = Steps(meter, clock)
+    assert steps.go(0.0, 2.0) == [4, 4]
+    meter.settling = False
+    meter.take()
+    assert steps.go(0.0, 2.0) == [4]
+    assert meter.take()[0].all_seconds == pytest.approx(600.0)
+
+
 def test_batches_whose_steps_take_less_than_a_second_are_never_cut(clock):
     meter = Meter(CPU, seconds=0.01, clock=clock)
     steps = Steps(meter, clock)
