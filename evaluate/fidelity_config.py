@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from classification.settings import ADDED_LATER
 from evaluate.brief_training import BriefTraining
 
 
@@ -16,6 +17,7 @@ class FidelityConfig(BriefTraining, frozen=True, extra="forbid"):
         description="uniform: drawn at random from the search space, which gives networks of "
         "similar size; spread: the share of convolutions among the operations grows evenly from "
         "0 for the first to 1 for the last, so that sizes and errors differ",
+        json_schema_extra=ADDED_LATER,
     )
     seed: int | None = Field(
         None,
@@ -23,4 +25,5 @@ class FidelityConfig(BriefTraining, frozen=True, extra="forbid"):
         lt=2**63,
         description="seed of the architectures, so that runs of several seeds rank the same ones; "
         "none means the run's seed",
+        json_schema_extra=ADDED_LATER,
     )
