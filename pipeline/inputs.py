@@ -9,6 +9,8 @@ from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph, stage_order
 from pipeline.stages import STAGES
 
+_OF_SCORER = ("scores", "baseline")  # stages that use what the scorer's training recorded
+
 
 def load_datasets(
     config: PipelineConfig, load: Callable[[DataConfig, str], ImageDataset] = load_dataset
@@ -35,6 +37,13 @@ def check_inputs(
     stages: Sequence[str] | None = None,
 ) -> None:
     """Refuse, before anything starts, what one of the stages, by default all of the config's, could
-    not do."""
-    for name in stages or stage_order(build_graph(STAGES, config), STAGES):
-        STAGES[name].check(config, datasets, device)
+    not do.
+
+    With the scorer, the stages that use it are checked too: what it has not recorded cannot be had
+    without training it again.
+    """
+    order = stage_order(build_graph(STAGES, config), STAGES)
+    for name in order:
+        of_scorer = name in _OF_SCORER and stages is not None and "scorer" in stages
+        if stages is None or name in stages or of_scorer:
+            STAGES[name].check(config, datasets, device)

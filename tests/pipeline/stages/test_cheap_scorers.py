@@ -145,8 +145,7 @@ def test_the_supernet_scores_the_images_and_the_search_goes_on_from_it(tmp_path)
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, capsys, overrides, expected):
-    until = "scorer" if "goal=classifier" in overrides else "subset"
-    assert run(tmp_path, until, *overrides) == 2
+    assert run(tmp_path, "scorer", *overrides) == 2
     message = capsys.readouterr().err.strip()
     assert expected in message
     assert "\n" not in message
