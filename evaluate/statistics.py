@@ -1,4 +1,4 @@
-"""Mean, standard deviation and 95 % interval over the seeds of one setting."""
+"""Mean, deviation and 95 % interval over the seeds of a setting; tests of many differences."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -74,3 +74,33 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
             f"no seed in common: {sorted(first)} and {sorted(second)}; allowed: at least 1"
         )
     return summarise_seeds([first[seed] - second[seed] for seed in seeds])
+
+
+def p_value(differences: Summary) -> float | None:
+    """Return the two-sided p value of the paired t test (Student 1908) that the mean is 0.
+
+    None with one seed. Equal differences have no spread: p is 0, or 1 if all are 0.
+    """
+    if differences.std is None:
+        return None
+    if differences.std == 0:
+        return float(differences.mean == 0)
+    from scipy.special import stdtr  # Student's distribution
+
+    ratio = abs(differences.mean) / (differences.std / math.sqrt(differences.n))
+    return float(2 * stdtr(differences.n - 1, -ratio))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return the p values corrected for the number of comparisons (Holm 1979), in the same order.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none is smaller than the one before it
+    or above 1. A comparison without a p value counts in m, as the largest, and stays None.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
+        corrected[place] = highest
+    return corrected

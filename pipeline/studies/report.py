@@ -11,17 +11,19 @@ from evaluate.confusion import CONFUSION, read_confusions
 from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
-from evaluate.statistics import Summary, paired_difference, summarise_seeds
+from evaluate.statistics import Summary, summarise_seeds
 from pipeline.reports.page import describe_start_up, write_page
 from pipeline.reports.results import break_even
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
 from pipeline.studies.config import COST
-from pipeline.studies.results import TrialResult, as_json, by_setting, counterpart
+from pipeline.studies.differences import Difference, compare_settings
+from pipeline.studies.results import TrialResult, as_json, by_setting
 from pipeline.studies.study import Study, Trial
 
 _ERROR = "top-1 error (%)"
+_SMALLEST_P = 0.0001  # in tables; results.json has all digits
 _AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
 _END = {
     "network": "the network found, retrained",
@@ -38,13 +40,15 @@ def write_study_report(
     figures, start_ups = _draw(folder, study, results), RunFolder(folder).start_ups.attempts()
     settings = by_setting(results)
     reference = study.config.reference
+    differences = compare_settings(results, reference)
     record = {
         "study": study.config.model_dump(mode="json"),
         "cost": str(total),
         **describe_start_up(RunFolder(folder)),
         "settings": [
-            _setting_json(key, trials, results, reference) for key, trials in settings.items()
+            _setting_json(key, trials, differences.get(key)) for key, trials in settings.items()
         ],
+        "comparisons": len(differences),
         "trials": [as_json(result) for result in results],
     }
     values = {
@@ -60,9 +64,11 @@ def write_study_report(
         "start_up": str(Cost.of(start_ups)) if start_ups else None,
         "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
+        "comparisons": len(differences),
         "figures": figures,
         "settings": [
-            _setting_row(key, trials, results, reference) for key, trials in settings.items()
+            _setting_row(key, trials, results, differences.get(key))
+            for key, trials in settings.items()
         ],
         "searched": study.goal == "network",
         "contested": any(trial.config.contest is not None for trial in study.trials),
@@ -124,16 +130,17 @@ def _setting_row(
     key: tuple[str, str],
     trials: Sequence[TrialResult],
     results: Sequence[TrialResult],
-    reference: str | None,
+    difference: Difference | None,
 ) -> dict[str, str]:
     whole = [trial for trial in trials if trial.top1_error is not None]
-    error, difference = _error(whole), _difference(trials, results, reference)
     return {
         "series": key[0],
         "label": key[1] or "–",
         "n": str(len(whole)),
-        "error": _with_interval(error),
-        "difference": _with_interval(difference, signed=True),
+        "error": _with_interval(_error(whole)),
+        "difference": _with_interval(difference.summary if difference else None, signed=True),
+        "p": _p(difference.p if difference else None),
+        "p_holm": _p(difference.p_holm if difference else None),
         "selection": _mean_cost([trial.selection for trial in trials]),
         "search": _mean_cost([trial.search_alone for trial in trials]),
         "total": _mean_cost([trial.total for trial in trials]),
@@ -145,36 +152,20 @@ def _setting_row(
 def _setting_json(
     key: tuple[str, str],
     trials: Sequence[TrialResult],
-    results: Sequence[TrialResult],
-    reference: str | None,
+    difference: Difference | None,
 ) -> dict[str, Any]:
     error = _error([trial for trial in trials if trial.top1_error is not None])
-    difference = _difference(trials, results, reference)
     return {
         "series": key[0],
         "label": key[1],
         "top1_error": vars(error) if error else None,
-        "difference": vars(difference) if difference else None,
+        "difference": difference.as_json() if difference else None,
     }
 
 
 def _error(whole: Sequence[TrialResult]) -> Summary | None:
     errors = [trial.top1_error for trial in whole if trial.top1_error is not None]
     return summarise_seeds(errors) if errors else None
-
-
-def _difference(
-    trials: Sequence[TrialResult], results: Sequence[TrialResult], reference: str | None
-) -> Summary | None:
-    """Return the errors minus those of the reference's trials of the same seeds; None for the
-    reference itself."""
-    mine, theirs = {}, {}
-    for trial in trials:
-        other = counterpart(trial, reference, results)
-        if other is None or other is trial or trial.top1_error is None or other.top1_error is None:
-            continue
-        mine[trial.trial.seed], theirs[trial.trial.seed] = trial.top1_error, other.top1_error
-    return paired_difference(mine, theirs) if mine else None
 
 
 def _break_even(trials: Sequence[TrialResult], results: Sequence[TrialResult]) -> str:
@@ -275,6 +266,12 @@ def _with_interval(summary: Summary | None, signed: bool = False) -> str:
         format(value, f"{sign}.2f") for value in (summary.mean, summary.low, summary.high)
     )
     return f"{mean} ± {summary.std:.2f} [{low}, {high}]"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2g}" if value >= _SMALLEST_P else f"<{_SMALLEST_P}"
 
 
 def _figure(summary: Summary | None) -> str:

@@ -2,7 +2,7 @@ from math import sqrt
 
 import pytest
 
-from evaluate.statistics import Summary, paired_difference, summarise_seeds
+from evaluate.statistics import Summary, holm, p_value, paired_difference, summarise_seeds
 
 
 def test_three_seeds_have_the_interval_of_students_table() -> None:
@@ -58,3 +58,39 @@ def test_pairing_takes_out_what_a_seed_does_to_both() -> None:
 def test_settings_without_a_shared_seed_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\] and \[2\]"):
         paired_difference({0: 1.0, 1: 1.0}, {2: 1.0})
+
+
+def test_the_p_value_of_three_seeds_is_students() -> None:
+    # At 2 degrees of freedom the distribution has a closed form: p = 1 - t / √(t² + 2). The mean
+    # is 2, the deviation 1, so t = 2·√3 and p = 1 - √12 / √14.
+    assert p_value(summarise_seeds([1, 2, 3])) == pytest.approx(1 - sqrt(12 / 14))
+    assert p_value(summarise_seeds([-1, -2, -3])) == pytest.approx(1 - sqrt(12 / 14))
+
+
+def test_an_interval_that_ends_at_zero_has_p_of_a_twentieth() -> None:
+    half = summarise_seeds([1, 2, 3]).mean - (summarise_seeds([1, 2, 3]).low or 0)
+    moved = [value - 2 + half for value in (1, 2, 3)]
+    assert summarise_seeds(moved).low == pytest.approx(0)
+    assert p_value(summarise_seeds(moved)) == pytest.approx(0.05)
+
+
+def test_differences_without_spread_are_certain_and_one_seed_is_not() -> None:
+    assert p_value(summarise_seeds([2.0, 2.0])) == 0
+    assert p_value(summarise_seeds([0.0, 0.0])) == 1
+    assert p_value(summarise_seeds([2.0])) is None
+
+
+def test_holms_correction_multiplies_the_smallest_most() -> None:
+    # 0.005 · 4, 0.01 · 3, 0.03 · 2; 0.04 · 1 is below 0.06, the one before it.
+    corrected = holm([0.01, 0.04, 0.03, 0.005])
+    assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_a_corrected_p_value_is_at_most_one() -> None:
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_comparison_without_a_p_value_is_counted() -> None:
+    # 0.01 · 3 and 0.02 · 2: the unknown one is counted as the largest of three.
+    assert holm([0.02, None, 0.01]) == [pytest.approx(0.04), None, pytest.approx(0.03)]
