@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +26,7 @@ CompileMode = Annotated[Literal["off", "on"], BeforeValidator(spell_out)]
 
 CACHE = ".compiled"
 """The folder of compiled kernels in a store; its name hides it from lists of artifacts."""
+MOST_BYTES = 2 << 30  # of a store's kernels
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 _COMPILERS = ("cc", "gcc", "clang")
 _SHAPES = 8  # of one module: complete and last batches, training and evaluation
@@ -44,8 +47,30 @@ def check_compilation(stage: str, mode: CompileMode, device: torch.device) -> No
 
 
 def keep_compiled_in(root: Path) -> None:
-    """Keep what this process compiles in the store at `root`, unless the user chose a folder."""
-    os.environ.setdefault(_CACHE_VARIABLE, str(root.resolve() / CACHE))
+    """Keep what this process compiles in the store at `root`, unless the user chose a folder.
+
+    Kernels beyond MOST_BYTES are removed, the least recently used first; inductor compiles again
+    what it misses.
+    """
+    folder = str(root.resolve() / CACHE)
+    if os.environ.setdefault(_CACHE_VARIABLE, folder) == folder:
+        _make_room(Path(folder))
+
+
+def _make_room(folder: Path) -> None:
+    found = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # removed by another process
+            state = path.lstat()
+            if not stat.S_ISDIR(state.st_mode):
+                found.append((max(state.st_atime, state.st_mtime), state.st_size, path))
+    excess = sum(size for _, size, _ in found) - MOST_BYTES
+    for _, size, path in sorted(found):
+        if excess <= 0:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+        excess -= size
 
 
 def compile_modules(modules: Iterable[nn.Module], spent: Spent, backend: str = "inductor") -> None:

@@ -20,8 +20,9 @@ from classification.world import ALONE, World
 from evaluate import retrain
 from evaluate.contest import hold_out
 from evaluate.contest_config import ContestConfig
+from pcdarts.pruning_config import PRUNING
 from pcdarts.published_genotypes import GENOTYPES
-from pcdarts.search import halve, search
+from pcdarts.search import halve, halves, search
 from pcdarts.search_config import SearchConfig
 from subsample import uncertainty
 from subsample.config import ScoresConfig
@@ -111,6 +112,19 @@ def stop_and_resume(world, tmp_path):
     search_in(tmp_path / "stopped", world)
 
 
+def prune_in(folder, world):
+    """A search that drops half of its images after the second of three epochs."""
+    data = load_dataset(DATA)
+    config = SearchConfig(
+        **{"epochs": 3, "warmup_epochs": 1, "channels": 4, "cells": 3, "batch_size": 32},
+        pruning={"after_epochs": 2, "rounds": 1, "final_fraction": 0.5},
+    )
+    place = Workspace(folder / f"pruned-{world.size}-{world.rank}", world=world)
+    parts = halves(data.train.labels, 0)
+    images = tuple(data.train.take(part) for part in parts)
+    search(images, data.num_classes, data.augmentation(), config, 0, place, CPU, indices=parts)
+
+
 def work(world, tmp_path):
     """All that two processes are to show, in one start of them, since starting takes seconds."""
     train(world, tmp_path)
@@ -119,15 +133,17 @@ def work(world, tmp_path):
         check(world)
     score(world, tmp_path)
     stop_and_resume(world, tmp_path)
+    prune_in(tmp_path, world)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A scorer trained by one process, and the same by two; its scores by either."""
+    """A scorer trained by one process, and the same by two; its scores and a search by either."""
     folder = tmp_path_factory.mktemp("trained")
     train(ALONE, folder)
     train(ALONE, folder / "weighted", WEIGHTED, UNEQUAL)
     score(ALONE, folder)
+    prune_in(folder, ALONE)
     start(work, folder)
     return folder
 
@@ -217,6 +233,18 @@ def test_a_search_by_two_processes_resumes_within_an_epoch_to_the_same_bytes(tra
     for name in (METRICS, "checkpoint-000001.safetensors", "checkpoint-000002.safetensors"):
         straight, stopped = (trained / run / "0" / name for run in ("straight", "stopped"))
         assert straight.read_bytes() == stopped.read_bytes()
+
+
+def test_a_search_by_two_processes_drops_the_images_that_one_drops(trained):
+    one, two = (trained / f"pruned-{size}-0" for size in (1, 2))
+    assert (one / PRUNING).read_bytes() == (two / PRUNING).read_bytes()
+    (kept,) = (each["kept"] for each in json.loads((one / PRUNING).read_text())["rounds"])
+    images = [[len(kept["weights"]), len(kept["architecture"])]]
+    all_images = json.loads((one / PRUNING).read_text())["images"]
+    assert sum(images[0]) < 0.6 * sum(all_images)
+    for folder in (one, two):
+        rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        assert [row["images"] for row in rows] == [all_images] * 2 + images
 
 
 def train_contestant(world, tmp_path):

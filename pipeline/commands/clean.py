@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from classification.data.pixel_cache import kept_files
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts
 from pipeline.console import Console
-from pipeline.maintenance.cleaning import Removable, check_clean, removable, remove
+from pipeline.maintenance.cleaning import Removable, caches_of, check_clean, removable, remove
 from pipeline.maintenance.inventory import References, inventory
 from pipeline.store.ledger import Cost
-from pipeline.store.store import Store, store_of
+from pipeline.store.store import Store, discard, store_of
 
 
 def clean(
@@ -29,11 +28,11 @@ def clean(
         bool, typer.Option("--dry-run", help="list what would be removed, remove nothing")
     ] = False,
 ) -> None:
-    """Delete artifacts that no run refers to, and kept images.
+    """Delete artifacts that no run refers to, kept images and compiled kernels.
 
     Lists them first, with their size and cost, and asks. The decoded images of folders, kept in the
-    user's cache folder, are decoded again when a run needs them. Runs in .history and the trials of
-    studies count as runs. The ledger is kept.
+    user's cache folder, and the kernels of search.compile, kept in the store, are made again when a
+    run needs them. Runs in .history and the trials of studies count as runs. The ledger is kept.
 
     \b
     Example:
@@ -44,13 +43,13 @@ def clean(
     store = store_of({}, artifacts)
     referred = check_clean(store, folders)
     found = removable(store, referred)
-    decoded = [(path, path.stat().st_size) for path in kept_files()]
-    if found or not decoded:
+    caches = caches_of(store)
+    if found or not caches:
         _list(console, found)
-    for path, size in decoded:
-        console.log(f"to remove   {decimal(size)} of decoded images, {path}")
+    for each in caches:
+        console.log(f"to remove   {decimal(each.size)} of {each.what}, {each.path}")
     _tell_of_history(console, store, referred, folders)
-    if dry_run or not (found or decoded):
+    if dry_run or not (found or caches):
         return
     if not yes:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -62,16 +61,16 @@ def clean(
     referred = check_clean(store, folders)
     still = {each.entry for each in removable(store, referred)}
     gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
-    for path, _ in decoded:
-        path.unlink(missing_ok=True)
-    if found or not decoded:
+    if found or not caches:
         console.log(f"removed     {_sum_of(gone)}")
-    if decoded:
-        size = sum(size for _, size in decoded)
-        console.log(f"removed     {decimal(size)} of decoded images")
-    kept = len(found) - len(gone)
-    if kept:
-        console.log(f"kept        {kept}, which are now needed or in use")
+    listed = {each.path for each in caches}
+    for cache in caches_of(store):
+        if cache.path in listed:
+            discard(cache.path)
+            console.log(f"removed     {decimal(cache.size)} of {cache.what}")
+    in_use = len(found) - len(gone)
+    if in_use:
+        console.log(f"kept        {in_use}, which are now needed or in use")
 
 
 def _list(console: Console, found: Sequence[Removable]) -> None:

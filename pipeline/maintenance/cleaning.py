@@ -12,8 +12,17 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from classification.compilation import CACHE
+from classification.data.pixel_cache import kept_files
 from classification.errors import ArtifactError
-from pipeline.maintenance.inventory import Entry, Kind, References, inventory, references
+from pipeline.maintenance.inventory import (
+    Entry,
+    Kind,
+    References,
+    inventory,
+    references,
+    size_of,
+)
 from pipeline.store.ledger import Cost
 from pipeline.store.stopwatch import record_killed_attempt
 from pipeline.store.store import Store, discard
@@ -38,6 +47,28 @@ class Removable:
     why: str
     size: int
     cost: Cost
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A file or folder of what a run makes again if it is missing, and its size in bytes."""
+
+    what: str
+    path: Path
+    size: int
+
+
+def caches_of(store: Store) -> list[Cache]:
+    """Return the kept images of folders and, unless a stage of the store runs, compiled kernels."""
+    found = [Cache("decoded images", path, size_of(path)) for path in kept_files()]
+    compiled = store.root / CACHE
+    running = any(
+        entry.kind == "begun" and store.is_locked(entry.stage, entry.key)
+        for entry in inventory(store)
+    )
+    if compiled.is_dir() and not running:
+        found.append(Cache("compiled kernels", compiled, size_of(compiled)))
+    return found
 
 
 def removable(store: Store, referred: References) -> list[Removable]:

@@ -76,7 +76,8 @@ def write_report(
         contest = collect_contest(artifacts["contest"], store, config.seed)
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
     if config.search.pruning is not None:
-        results["pruning"] = collect_pruning(artifacts["search"], config.search.pruning, store)
+        searches = {name: artifacts[name] for name in search.searches_of(config)}
+        results["pruning"] = collect_pruning(searches, config.search.pruning, store)
     results["classes"] = collect_classes(artifacts["retrain"], datasets["target"], config.retrain)
     results["scorer"] = collect_scorer(config, datasets, artifacts, results["cost"])
     results["network"]["footprint"] = collect_footprint(

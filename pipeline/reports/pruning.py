@@ -16,11 +16,23 @@ _CHOSEN = {
 }
 
 
-def collect_pruning(artifact: Artifact, config: PruningConfig, store: Store) -> dict[str, Any]:
-    """Return results.json's entry, from the search's artifact and the ledger.
+def collect_pruning(
+    artifacts: Mapping[str, Artifact], config: PruningConfig, store: Store
+) -> dict[str, Any]:
+    """Return results.json's entry, from the artifacts of all searches by name and the ledger.
 
     The seconds of a round are wall-clock time, over all attempts.
     """
+    attempts = store.ledger.attempts([artifact.fingerprint for artifact in artifacts.values()])
+    return {
+        "by": config.by,
+        "final_fraction": config.final_fraction,
+        "unit": Cost.of(attempts).unit,
+        "searches": {name: _search(artifact, store) for name, artifact in artifacts.items()},
+    }
+
+
+def _search(artifact: Artifact, store: Store) -> dict[str, Any]:
     content = read_json(artifact.path / PRUNING, _MAX_BYTES)
     attempts = store.ledger.attempts([artifact.fingerprint])
     rounds = []
@@ -37,34 +49,38 @@ def collect_pruning(artifact: Artifact, config: PruningConfig, store: Store) -> 
             {"epoch": each["epoch"], "fraction": each["fraction"], "images": left}
             | {"hours": round(sum(hours), 8), "seconds": round(sum(seconds), 3)}
         )
-    return {
-        "by": config.by,
-        "final_fraction": config.final_fraction,
-        "images": content["images"],
-        "unit": Cost.of(attempts).unit,
-        "rounds": rounds,
-    }
+    return {"images": content["images"], "rounds": rounds}
 
 
 def show_pruning(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the line and the table of the rounds, or None if no images were dropped."""
+    """Return the line and the table of the rounds, or None if no images were dropped.
+
+    The schedule is that of all searches; restarts have rows of their own.
+    """
     if "pruning" not in results:
         return None
     found = results["pruning"]
-    rounds, unit, (weights, architecture) = found["rounds"], found["unit"], found["images"]
-    last = rounds[-1]["images"]
-    count = f"{len(rounds)} round{'s' * (len(rounds) != 1)}"
-    cost = format_cost(sum(each["hours"] for each in rounds), unit)
+    searches, unit = found["searches"], found["unit"]
+    (weights, architecture), first = (searches["search"][key] for key in ("images", "rounds"))
+    last = first[-1]["images"]
+    rows = [
+        (name, n, r) for name, each in searches.items() for n, r in enumerate(each["rounds"], 1)
+    ]
+    count = f"{len(first)} round{'s' * (len(first) != 1)}"
+    each_search = "the search" if len(searches) == 1 else f"each of {len(searches)} searches"
+    cost = format_cost(sum(each["hours"] for *_, each in rows), unit)
+    names = {} if len(searches) == 1 else {"search": [name for name, *_ in rows]}
     return {
-        "line": f"In {count} the search dropped images, {_CHOSEN[found['by']]}: of {weights:,} for "
-        f"the weights {last['weights']:,} were left, and of {architecture:,} for α and β "
-        f"{last['architecture']:,}. The rounds cost {cost} of the search.",
-        "columns": {
-            "round": [str(number) for number in range(1, len(rounds) + 1)],
-            "after epoch": [str(each["epoch"]) for each in rounds],
-            "left of each class": [f"{each['fraction']:.1%}" for each in rounds],
-            "images for the weights": [f"{each['images']['weights']:,}" for each in rounds],
-            "images for α and β": [f"{each['images']['architecture']:,}" for each in rounds],
-            "cost": [format_cost(each["hours"], unit) for each in rounds],
+        "line": f"In {count} {each_search} dropped images, {_CHOSEN[found['by']]}: of "
+        f"{weights:,} for the weights {last['weights']:,} were left, and of {architecture:,} for "
+        f"α and β {last['architecture']:,}. The rounds cost {cost} of the search.",
+        "columns": names
+        | {
+            "round": [str(number) for _, number, _ in rows],
+            "after epoch": [str(each["epoch"]) for *_, each in rows],
+            "left of each class": [f"{each['fraction']:.1%}" for *_, each in rows],
+            "images for the weights": [f"{each['images']['weights']:,}" for *_, each in rows],
+            "images for α and β": [f"{each['images']['architecture']:,}" for *_, each in rows],
+            "cost": [format_cost(each["hours"], unit) for *_, each in rows],
         },
     }

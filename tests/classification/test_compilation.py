@@ -52,6 +52,24 @@ def test_the_cache_is_in_the_store_unless_the_user_chose_another(monkeypatch, tm
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
 
 
+def test_kernels_beyond_the_bound_go_the_least_recently_used_first(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compilation, "MOST_BYTES", 250)
+    files = [tmp_path / ".compiled" / name for name in ("aa/new", "bb/old", "cc/used", "dd/oldest")]
+    # (last read, last written): "used" was written first and read lately.
+    times = [(30, 30), (20, 20), (40, 5), (10, 10)]
+    for file, both in zip(files, times, strict=True):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(100))
+        os.utime(file, both)
+    keep_compiled_in(tmp_path)
+    assert [file.exists() for file in files] == [True, False, True, False]
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "chosen")
+    monkeypatch.setattr(compilation, "MOST_BYTES", 0)
+    keep_compiled_in(tmp_path)
+    assert files[0].exists()
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # read by torch itself
 def test_compiled_cells_give_the_same_logits_and_gradients_and_keep_their_names():
     """With the backend that runs the traced graph as it is."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classification.compilation import CACHE
 from pipeline.config import load_config
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Attempt, Ledger
@@ -269,3 +270,16 @@ def test_decoded_images_are_listed_and_removed(tmp_path, monkeypatch, capsys):
     assert main(["clean", *where, "--yes"]) == 0
     assert "removed     2.0 kB of decoded images" in capsys.readouterr().out
     assert not kept.exists()
+
+
+def test_compiled_kernels_are_removed_unless_a_stage_of_the_store_runs(store, tmp_path, capsys):
+    kernel = store.root / CACHE / "ab" / "kernel.so"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_bytes(bytes(3000))
+    with store.lock("scorer", BEGUN):
+        assert clean(tmp_path, "--yes") == 0
+        assert kernel.exists()
+    assert "compiled" not in capsys.readouterr().out
+    assert clean(tmp_path, "--yes") == 0
+    assert "removed     3.0 kB of compiled kernels" in capsys.readouterr().out
+    assert not kernel.parents[1].exists()

@@ -6,6 +6,7 @@ import pytest
 
 from classification.settings import effective_settings
 from pcdarts.search_config import SearchConfig
+from pipeline.reports.pruning import show_pruning
 from pipeline.store.ledger import Ledger
 from tests.tiny import Place
 
@@ -48,7 +49,7 @@ def test_the_ledger_has_the_cost_of_the_round_within_that_of_the_search(place):
 def test_the_report_has_a_line_and_a_table_of_the_rounds(place):
     found = place.results()["pruning"]
     assert found["by"] == "dynamics"
-    (each,) = found["rounds"]
+    (each,) = found["searches"]["search"]["rounds"]
     assert (each["epoch"], each["fraction"]) == (2, 0.5)
     assert each["images"] == {"weights": 9, "architecture": 9}
     line = "of 18 for the weights 9 were left, and of 18 for α and β 9"
@@ -62,6 +63,31 @@ def test_a_round_that_leaves_less_than_a_batch_is_refused_before_anything_runs(p
     message = capsys.readouterr().err
     assert "leaves 9, less than a batch (search.batch_size: 10)" in message
     assert len(message.splitlines()) == 1
+
+
+def test_pruning_before_the_end_of_a_warm_up_that_is_the_scorer_is_refused(place, capsys):
+    """The supernet, as scorer, trains through the epochs that pruning would observe."""
+    supernet = ("scorer={model: supernet}", "subset={measure: cv, fraction: 0.5}")
+    assert place.run(*QUICK, *supernet, "search.warmup_epochs=2", name="refused") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "search.pruning.after_epochs: epoch 1 is observed or pruned" in line
+    assert "the search begins after epoch 2; allowed: later epochs" in line
+
+
+def test_a_table_of_several_searches_has_the_rounds_of_each():
+    def search(*hours):
+        left = {"weights": 9, "architecture": 9}
+        rounds = [{"epoch": 2, "fraction": 0.5, "images": left, "hours": each} for each in hours]
+        return {"images": [18, 18], "rounds": rounds}
+
+    found = {"by": "random", "unit": "CPU-hours", "searches": {"search": search(1.0, 2.0)}}
+    assert "search" not in show_pruning({"pruning": found})["columns"]
+    found["searches"]["search-2"] = search(3.0, 4.0)
+    shown = show_pruning({"pruning": found})
+    assert shown["columns"]["search"] == ["search"] * 2 + ["search-2"] * 2
+    assert shown["columns"]["round"] == ["1", "2"] * 2
+    assert "In 2 rounds each of 2 searches dropped images" in shown["line"]
+    assert "The rounds cost 10 CPU-hours" in shown["line"]
 
 
 def test_a_search_that_keeps_all_images_has_the_settings_it_had_before():
