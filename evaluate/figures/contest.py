@@ -103,7 +103,7 @@ def contest_front(
             for number, index in enumerate(named, 1)
             if index in fronts[label] or index in winners
         ]
-        label_points(figure, axes, texts, [_staircase(points), *([p, p] for p in points)])
+        label_points(figure, axes, texts, [staircase(points), *([p, p] for p in points)])
     return figure
 
 
@@ -127,7 +127,7 @@ def _draw(
     chosen: str,
 ) -> None:
     points = _points(candidates, costs)
-    line = zip(*_staircase(points), strict=True)
+    line = zip(*staircase(points), strict=True)
     axes.plot(*line, color=INK, linewidth=1.0, label="Pareto front")
     for kind, (colour, marker) in _LOOKS.items():
         own = [p for p, each in zip(points, candidates, strict=True) if each.kind == kind]
@@ -150,7 +150,7 @@ def _draw(
     )
 
 
-def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the line below which no network is: the lowest error at or below each cost."""
     front = [points[index] for index in pareto_front(points)]
     steps = [(after[0], before[1]) for before, after in pairwise(front)]

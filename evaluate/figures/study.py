@@ -52,7 +52,9 @@ class StudyPoint:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
+    """The points of a setting, summarised over its seeds."""
+
     label: str
     x: Summary
     y: Summary
@@ -81,7 +83,7 @@ def curves(
     Raises ValueError if there are no points, if one is not finite, if x ≤ 0 on a logarithmic axis,
     or if a seed occurs twice in a setting.
     """
-    series = _settings_by_series(points)
+    series = settings_by_series(points)
     figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
     axes = figure.subplots()
     if log_x and min(point.x for point in points) <= 0:
@@ -123,7 +125,7 @@ def two_cost_axes(
     Raises ValueError if either has no points, or as `curves`.
     """
     panels = {SEARCH_ALONE: points_search, TOTAL: points_total}
-    found = {name: _settings_by_series(points) for name, points in panels.items()}
+    found = {name: settings_by_series(points) for name, points in panels.items()}
     costs = [point.x for points in panels.values() for point in points]
     figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
     both = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -148,7 +150,7 @@ def two_cost_axes(
     return figure
 
 
-def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting]]:
+def settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[Setting]]:
     """Return the settings of each series, sorted by mean x, with the series in the given order."""
     if not points:
         raise ValueError("no points to draw; allowed: at least 1")
@@ -166,14 +168,14 @@ def _settings_by_series(points: Sequence[StudyPoint]) -> dict[str, list[_Setting
     }
 
 
-def _summarise(seeds: Sequence[StudyPoint]) -> _Setting:
+def _summarise(seeds: Sequence[StudyPoint]) -> Setting:
     x, y = (summarise_seeds([getattr(point, axis) for point in seeds]) for axis in "xy")
-    return _Setting(seeds[0].label, x, y, x.mean)
+    return Setting(seeds[0].label, x, y, x.mean)
 
 
 def _dodged(
-    axes: Axes, series: Mapping[str, Sequence[_Setting]], values: Sequence[float]
-) -> dict[str, list[_Setting]]:
+    axes: Axes, series: Mapping[str, Sequence[Setting]], values: Sequence[float]
+) -> dict[str, list[Setting]]:
     """Place settings with bars next to each other where they have the same x. `values` are all that
     the axis shows.
     """
@@ -220,7 +222,7 @@ def _scale_x(axes: Axes, values: Sequence[float], log: bool, ticks: Sequence[flo
 
 def _draw(
     axes: Axes,
-    series: Mapping[str, Sequence[_Setting]],
+    series: Mapping[str, Sequence[Setting]],
     styles: Mapping[str, dict[str, Any]],
     markers: Mapping[str, dict[str, Any]] | None = None,
     joined: bool = True,
@@ -254,7 +256,7 @@ def _draw(
         )
 
 
-def _seeds(settings: Sequence[_Setting]) -> str:
+def _seeds(settings: Sequence[Setting]) -> str:
     low, high = (pick(setting.y.n for setting in settings) for pick in (min, max))
     return f"n = {low}" if low == high else f"n = {low}–{high}"
 
@@ -274,7 +276,7 @@ def _add_legend(figure: Figure, *panels: Axes) -> None:
 
 
 def _label_directly(
-    figure: Figure, axes: Axes, series: Mapping[str, Sequence[_Setting]], names: bool = True
+    figure: Figure, axes: Axes, series: Mapping[str, Sequence[Setting]], names: bool = True
 ) -> None:
     """Write the settings' labels next to their markers, or a series' name next to its last."""
     texts, lines = [], []

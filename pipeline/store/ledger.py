@@ -108,6 +108,9 @@ class Cost:
             self.wall_hours + other.wall_hours,
         )
 
+    def __truediv__(self, number: int) -> "Cost":
+        return Cost(self.gpu_hours / number, self.cpu_hours / number, self.wall_hours / number)
+
     def __str__(self) -> str:
         parts = [format_cost(hours, unit) for hours, unit in self._parts() if hours]
         return " + ".join(parts) or format_cost(0.0, self.unit)

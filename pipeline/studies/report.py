@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from classification.durations import format_cost, three_figures
 from evaluate.confusion import CONFUSION, read_confusions
+from evaluate.figures.fronts import cost_front
 from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
@@ -25,6 +26,13 @@ from pipeline.studies.study import Study, Trial
 _ERROR = "top-1 error (%)"
 _SMALLEST_P = 0.0001  # in tables; results.json has all digits
 _AXES = {"subset.fraction": "t, share of each class kept", "scores.draws": "M, draws of each image"}
+_ACCOUNT = {
+    "network": "choosing the images + search",
+    "subset": "choosing the images + training one probe on them",
+    "classifier": "training the classifier",
+}
+_PLAIN = ("random", "full")  # measures with which the others are compared, marked in the figure
+_MOST_LINES = 8  # series of which the two cost axes can be read
 _END = {
     "network": "the network found, retrained",
     "subset": "a classifier trained on the subset alone",
@@ -71,6 +79,7 @@ def write_study_report(
             for key, trials in settings.items()
         ],
         "searched": study.goal == "network",
+        "probed": study.goal == "subset",
         "contested": any(trial.config.contest is not None for trial in study.trials),
         "columns": list(COLUMNS.values()) if study.config.agreement else [],
         "agreement": _agreement_rows(settings) if study.config.agreement else [],
@@ -110,15 +119,15 @@ def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
     unit = sum((_spent(result) for result in whole), Cost()).unit
     if "+" in unit:
         return None  # CPU-hours and GPU-hours have no common axis
-    if study.goal == "network":
+    if study.goal == "network" and len({r.trial.series for r in whole}) <= _MOST_LINES:
         alone = [_point(r, r.search_alone.hours or 0.0, r.trial.label) for r in whole]
         total = [_point(r, r.total.hours or 0.0, r.trial.label) for r in whole]
         unit, (alone, total) = scale_costs(unit, alone, total)
         return two_cost_axes(alone, total, unit, _ERROR)
-    points = [_point(r, r.selection.hours or 0.0, r.trial.label) for r in whole]
+    points = [_point(r, r.total.hours or 0.0, r.trial.label) for r in whole]
     unit, (points,) = scale_costs(unit, points)
-    what = "scorer" if study.goal == "classifier" else "scorer + scores + subset"
-    return curves(points, f"{unit}, {what}", _ERROR, title=title)
+    plain = {r.trial.series for r in whole if r.trial.config.subset.measure in _PLAIN}
+    return cost_front(points, f"{unit}, {_ACCOUNT[study.goal]}", _ERROR, marked=plain, title=title)
 
 
 def _point(result: TrialResult, x: float, label: str) -> StudyPoint:

@@ -66,7 +66,10 @@ class TrialResult:
 
     @property
     def total(self) -> Cost:
-        """Cost of the subset and the search."""
+        """Cost of the subset and the search; of the subset and one probe, the mean of all, if the
+        goal is a subset; of the scorer, if it is a classifier."""
+        if self.trial.config.goal != "network":
+            return self.selection + self.costs.get("probe", Cost()) / self.trial.config.probes
         return self.before_search + self.search_alone
 
 

@@ -1,9 +1,11 @@
 """Differences of a study's settings from its reference, with hand-worked p values."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
 
+from pipeline.store.ledger import Cost
 from pipeline.studies.differences import compare_settings
 from pipeline.studies.results import TrialResult
 from pipeline.studies.study import load_study
@@ -69,3 +71,12 @@ def test_unfinished_settings_count_and_those_without_a_counterpart_do_not(trials
 
 def test_a_study_without_a_reference_compares_nothing(trials):
     assert compare_settings([result(trial, 50) for trial in trials], None) == {}
+
+
+def test_the_total_of_a_subset_is_its_choice_and_the_training_of_one_probe(trials):
+    hours = {"scorer": 4.0, "scores": 2.0, "subset": 1.0, "probe": 6.0}
+    costs = {name: Cost(cpu_hours=each, wall_hours=each) for name, each in hours.items()}
+    config = trials[0].config.model_copy(update={"probes": 3})
+    found = TrialResult(replace(trials[0], config=config), {}, costs, None, None, None)
+    assert found.selection.cpu_hours == 7
+    assert found.total == Cost(cpu_hours=9, wall_hours=9)  # 4 + 2 + 1 + 6 / 3
