@@ -17,6 +17,7 @@ from classification.errors import (
     SharedError,
     WorkError,
     did_you_mean,
+    resume_with,
 )
 from classification.persistence.storage import refusal_of
 from pipeline.commands import COMMANDS, load_command, summary_of
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_command(arguments[0])
         return _invoke(arguments)
     except InterruptedRunError as stop:
-        return _complain(f"{stop}; resume with: {stop.again or _again(arguments)}", 130)
+        return _complain(f"{stop}; {resume_with(stop.again or _again(arguments))}", 130)
     except SharedError:
         return 2  # the first process prints the reason
     except PipelineError as error:
@@ -85,8 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _complain(f"error: {error.format_message()}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        again = _again(arguments)
-        return _complain(f"interrupted between stages; no work was lost. Resume with: {again}", 130)
+        again = resume_with(_again(arguments))
+        return _complain(f"interrupted between stages; no work was lost; {again}", 130)
     except BrokenPipeError:
         silence(sys.stdout)  # the reader, such as `head`, has closed the pipe
         return 0

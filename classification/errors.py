@@ -65,6 +65,11 @@ class InterruptedRunError(PipelineError):
         self.again: str | None = None
 
 
+def resume_with(command: str) -> str:
+    """The words with which every message offers the command that resumes a run."""
+    return f"resume with: {command}"
+
+
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """`did you mean search? `, to stand before what is allowed; nothing where nothing is close."""
     close = difflib.get_close_matches(found, list(allowed), n=1)

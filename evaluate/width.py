@@ -8,6 +8,7 @@ and the next one, two channels wider, does not. No network is wider than `WIDEST
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache, lru_cache, partial
 from statistics import median
 
@@ -66,7 +67,7 @@ class Width:
                 return f"{key}: {limit:,} is below the {found:,}"
         if budget.latency is None or self.latency is None or self.latency <= budget.latency:
             return None
-        return f"latency: {budget.latency:g}ms is below the {self.latency:.3g}ms"
+        return f"latency: {_plain(budget.latency)}ms is below the {_plain(self.latency)}ms"
 
 
 def choose_width(
@@ -185,3 +186,8 @@ def _check_narrowest(
         raise NarrowestExceedsBudgetError(
             f"{key}.{needed}; allowed: at least that, or fewer retrain.cells", needed
         )
+
+
+def _plain(number: float) -> str:
+    """Format with three significant digits and without an exponent."""
+    return f"{Decimal(f'{number:.3g}'):f}"

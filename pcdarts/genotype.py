@@ -145,8 +145,10 @@ def _derive_cell(alphas: Tensor, betas: Tensor) -> tuple[Node, ...]:
 
 def _read_cell(value: Any, where: str) -> tuple[Node, ...]:
     if not isinstance(value, list) or len(value) != NUM_NODES:
-        found = len(value) if isinstance(value, list) else type(value).__name__
-        raise ArtifactError(f"{where}: found {found} nodes; a cell has {NUM_NODES}")
+        found = type(value).__name__
+        if isinstance(value, list):
+            found = "1 node" if len(value) == 1 else f"{len(value)} nodes"
+        raise ArtifactError(f"{where}: found {found}; a cell has {NUM_NODES} nodes")
     nodes = []
     for index, node in enumerate(value):
         if not isinstance(node, list) or len(node) != _EDGES_KEPT:

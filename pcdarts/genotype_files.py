@@ -115,7 +115,9 @@ def _cell(value: ast.expr, where: str) -> list[list[Any]]:
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ArtifactError(f"{where}: line {value.lineno}: not a list of constants") from error
     if not isinstance(edges, list | tuple) or len(edges) != 2 * NUM_NODES:
-        found = f"{len(edges)} edges" if isinstance(edges, list | tuple) else reprlib.repr(edges)
+        found = reprlib.repr(edges)
+        if isinstance(edges, list | tuple):
+            found = "1 edge" if len(edges) == 1 else f"{len(edges)} edges"
         raise ArtifactError(
             f"{where}: found {found}; a cell has {2 * NUM_NODES}, two for each of {NUM_NODES} nodes"
         )

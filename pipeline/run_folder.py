@@ -17,6 +17,7 @@ from classification.persistence.storage import writable, write_atomically
 from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.store.checksum import add_checksum, read_verified
 from pipeline.store.ledger import Ledger
+from pipeline.store.store import is_locked
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
@@ -140,7 +141,7 @@ class RunFolder:
         Raises ArtifactError, and changes nothing, if another run of that name with other settings
         is in progress, or if the folder of runs cannot be written.
         """
-        path = self.path.parent / f".lock-{self.path.name}"
+        path = self._claim
         with writable(path.parent, "--runs"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
@@ -199,6 +200,10 @@ class RunFolder:
         return any(map(os.path.lexists, parts))
 
     @property
+    def _claim(self) -> Path:
+        return self.path.parent / f".lock-{self.path.name}"
+
+    @property
     def is_history(self) -> bool:
         """Whether a later run of the same name replaced this one."""
         return self.path.parent.name == _HISTORY
@@ -208,13 +213,30 @@ class RunFolder:
         """The folder of runs that were replaced by later runs of the same name."""
         return self.path.parent / _HISTORY
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a process has claimed the folder; writes nothing."""
+        return is_locked(self._claim)
+
+    def resume_command(self, artifacts: Path, name: str, *options: str) -> str:
+        """Return the command that resumes this run, called `name`, with that store."""
+        return self.run_command(artifacts, "--name", name, *options)
+
+    @property
+    def status_command(self) -> str:
+        """The command that shows how far the run is."""
+        return shlex.join(["python", "run_pipeline.py", "status", self.path.name, *self._runs()])
+
     def run_command(self, artifacts: Path, *options: str) -> str:
-        """Return the command that resumes this run with that store and `options`."""
+        """Return the command that runs this run's config with that store and `options`."""
         words = ["python", "run_pipeline.py", "run", str(self.config_path), *options]
-        runs = self.path.parent.parent if self.is_history else self.path.parent
-        words += [] if str(runs) == "runs" else ["--runs", str(runs)]
+        words += self._runs()
         words += [] if str(artifacts) == "artifacts" else ["--artifacts", str(artifacts)]
         return shlex.join(words)
+
+    def _runs(self) -> list[str]:
+        runs = self.path.parent.parent if self.is_history else self.path.parent
+        return [] if str(runs) == "runs" else ["--runs", str(runs)]
 
 
 def _digest(content: bytes) -> str:

@@ -33,11 +33,11 @@ from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
 from pipeline.sharing import take_part
 from pipeline.signals import deferred
-from pipeline.store.ledger import Attempt, Cost, start_time
+from pipeline.store.ledger import Attempt, start_time
 from pipeline.store.parts import Parts
 from pipeline.store.resumption import prepare
 from pipeline.store.stopwatch import AttemptProgress, Stopwatch
-from pipeline.store.store import Artifact, FormatError, Store, reused_line
+from pipeline.store.store import Artifact, FormatError, Store, done_line, reused_line
 
 Action = Literal["reuse", "resume", "run", "blocked"]
 
@@ -282,9 +282,7 @@ class Runner:
             }
             artifact = self.store.publish(name, key, description)
         again = len(self.store.ledger.attempts([key])) > 1
-        self.console.log(
-            f"{name:8} done     {key}  ({Cost.of([attempt])}{' now' if again else ''})"
-        )
+        self.console.log(done_line(attempt, again))
         return self.world.from_first(lambda: artifact)
 
     def attempt(self, name: str) -> Attempt:

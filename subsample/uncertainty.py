@@ -91,7 +91,7 @@ def measure_losses(
                 workspace.save(done, identity | {"losses": digest.hexdigest()})
                 saved = now
             rate = (end - first * size) * config.draws / max(now - begun, 1e-9)
-            workspace.progress(end, num_anchors, "image", images_per_second=rate)
+            workspace.progress(end, num_anchors, "image", draws_per_second=rate)
     if stored is None:
         return np.empty((0, config.draws), np.float32)
     return np.load(workspace.path(LOSSES), mmap_mode="r")

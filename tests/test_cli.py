@@ -361,4 +361,4 @@ def test_a_run_interrupted_between_its_stages_says_how_to_go_on(tmp_path, capsys
     monkeypatch.setattr("pipeline.run_folder.RunFolder.record", stop)
     (tmp_path / "tiny.yaml").write_text(TINY)
     assert command(tmp_path, "run", str(tmp_path / "tiny.yaml")) == 130
-    assert "Resume with: python run_pipeline.py run" in refusal(capsys)
+    assert "no work was lost; resume with: python run_pipeline.py run" in refusal(capsys)

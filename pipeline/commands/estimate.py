@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.estimates.expected import RunEstimate, StageEstimate
 
+_WALL = 8  # columns of a wall-clock time, such as 12.3 min
 _WIDTH = 16  # of a cost, such as 12.3 CPU-minutes
 _UNITS = {"cpu": "CPU-hours", "gpu": "GPU-hours"}
 
@@ -71,51 +72,54 @@ def estimate(
         return
     unit = _UNITS[device_kind(own_device)]
     for stage in found.stages:
-        console.log(_line(stage, unit))
+        console.log(_line(stage, found, unit))
     for line in _sums(found, unit):
         console.log(line)
     console.log(f"nothing was written to {artifacts}, to a run or to the ledger")
 
 
-def _line(stage: StageEstimate, unit: str) -> str:
-    """Return the line of a stage: cost, memory, notes."""
+def _line(stage: StageEstimate, run: RunEstimate, unit: str) -> str:
+    """Return the line of a stage: wall-clock time, cost, memory, notes."""
     if stage.hours is None:
         return f"{stage.stage:10} not estimated: {stage.note}"
     if stage.action == "reuse":
-        return f"{stage.stage:10} {0:>{_WIDTH}}  reused, {stage.note}"
+        return f"{stage.stage:10} {_both(0.0, run, unit)}  reused, {stage.note}"
     notes = [f"{(stage.peak_memory_bytes or 0) / 1e9:.1f} GB"]
     if stage.cut is not None:
-        notes[0] = f"at least {notes[0]}, with batches of {stage.cut}"
+        images = "1 image" if stage.cut == 1 else f"{stage.cut} images"
+        notes[0] = f"at least {notes[0]} (measured with batches of {images})"
     if stage.low is not None and stage.high is not None and stage.low < stage.high:
-        notes.append(f"{_range(stage.low, stage.high, unit)}: {stage.note}")
+        notes.append(f"{_range(stage.low, stage.high, run)}: {stage.note}")
     elif stage.note:
         notes.append(stage.note)
     if stage.action == "resume":
         notes.append("remaining work only")
-    return f"{stage.stage:10} {format_cost(stage.hours, unit):>{_WIDTH}}  {'  '.join(notes)}"
+    return f"{stage.stage:10} {_both(stage.hours, run, unit)}  {'  '.join(notes)}"
+
+
+def _both(hours: float, run: RunEstimate, unit: str) -> str:
+    """Return the wall-clock time of device-hours, and their number, as columns."""
+    wall = format_duration(run.wall_seconds(hours))
+    return f"{wall:>{_WALL}}  {format_cost(hours, unit):>{_WIDTH}}"
 
 
 def _sums(found: RunEstimate, unit: str) -> list[str]:
-    notes = [_range(found.low, found.high, unit)] if found.low < found.high else []
-    if found.held > 1:
-        notes.append(f"{format_duration(found.wall_seconds(found.total))} of wall time")
+    notes = [_range(found.low, found.high, found)] if found.low < found.high else []
     if found.not_estimated:
         notes.append(f"without {' and '.join(found.not_estimated)}")
-    lines = [
-        f"{'total':10} {format_cost(found.total, unit):>{_WIDTH}}  {'  '.join(notes)}".rstrip()
-    ]
+    lines = [f"{'total':10} {_both(found.total, found, unit)}  {'  '.join(notes)}".rstrip()]
     if any(each.stage == "search" for each in found.stages):
-        before = format_cost(found.before_retraining, unit)
-        alone = format_cost(found.search_alone, unit)
-        lines.append(f"{'of which':10} {before:>{_WIDTH}}  scorer + scores + subset + search")
-        lines.append(f"{'':10} {alone:>{_WIDTH}}  search alone")
+        before = _both(found.before_retraining, found, unit)
+        alone = _both(found.search_alone, found, unit)
+        lines.append(f"{'of which':10} {before}  scorer + scores + subset + search")
+        lines.append(f"{'':10} {alone}  search alone")
     if found.busy is not None:
         lines.append(found.busy)
     return lines
 
 
-def _range(low: float, high: float, unit: str) -> str:
-    return f"{format_cost(low, unit)} to {format_cost(high, unit)}"
+def _range(low: float, high: float, run: RunEstimate) -> str:
+    return " to ".join(format_duration(run.wall_seconds(hours)) for hours in (low, high))
 
 
 def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:

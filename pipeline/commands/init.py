@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from classification.durations import format_duration
+from classification.durations import format_duration, three_figures
 from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Device, Quiet
@@ -79,6 +79,11 @@ def init(
     )
     if fitted.busy is not None:
         console.log(fitted.busy)
+    number = len(survey.classes)
+    console.log(
+        f"accuracy: known after the run; guessing among {number:,} classes is right for "
+        f"{three_figures(100 / number)} % of the images"
+    )
     console.log(f"wrote {path}, with the reason for each value. Next:")
     for words in (["estimate", str(path)], ["run", str(path)], ["predict", name, "IMAGE"]):
         console.log("  " + shlex.join(["python", "run_pipeline.py", *words]))

@@ -111,7 +111,7 @@ def run(
             except InterruptedRunError as stop:
                 if world.alone:
                     given = _unrecorded(device, selection, tensorboard, runner, stop.stage)
-                    stop.again = folder.run_command(artifacts, "--name", runner.config.name, *given)
+                    stop.again = folder.resume_command(artifacts, runner.config.name, *given)
                 raise
             if set(made) == set(runner.order):
                 results = write_run_report(

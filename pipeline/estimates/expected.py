@@ -38,6 +38,11 @@ class StageEstimate:
     cut: int | None = None
 
     @property
+    def lowest(self) -> float:
+        """The lower end of the range, or the hours where there is none; 0 if not estimated."""
+        return (self.hours if self.low is None else self.low) or 0.0
+
+    @property
     def highest(self) -> float:
         """The upper end of the range, or the hours where there is none; 0 if not estimated."""
         return (self.hours if self.high is None else self.high) or 0.0
@@ -76,7 +81,7 @@ class RunEstimate:
     @property
     def low(self) -> float:
         """Device-hours of all stages, each at the lower end of its range."""
-        return sum((e.hours if e.low is None else e.low) or 0.0 for e in self.stages)
+        return sum(each.lowest for each in self.stages)
 
     @property
     def high(self) -> float:

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from classification.durations import format_cost
+from classification.errors import resume_with
 from pipeline.config import dump_config
 from pipeline.console import Console
 from pipeline.device import device_kind
@@ -31,9 +32,8 @@ def warn_of_new_run(runner: Runner, selection: Selection, last: LastRun, moved: 
     cost = "" if hours is None else f" of about {format_cost(hours, unit)}"
     name = runner.config.name
     runner.console.log(
-        f"warning: the last run named {name} had other settings and is not finished; this begins a "
-        f"new run{cost}. To resume the last one: "
-        f"{moved.run_command(artifacts.root, '--name', name)}"
+        f"warning: this begins a new run{cost}; the last run named {name} had other settings and "
+        f"is not finished; {resume_with(moved.resume_command(artifacts.root, name))}"
     )
 
 

@@ -34,7 +34,7 @@ from pipeline.stages.subset import num_kept
 
 # Cost of a network at the 10th and 90th percentile of random ones, relative to the median.
 LIGHT, HEAVY = 0.75, 1.3
-UNTRIED = "assumed 0.75 to 1.3 times, as networks differ and one took the time of measuring"
+UNTRIED = "only one network was measured in the time; others take 0.75 to 1.3 times as long"
 
 
 def expect_training(bench: Bench, name: str, seconds: float) -> Expected:

@@ -8,7 +8,7 @@ from typing import Literal
 import networkx as nx
 
 from classification.data.datasets import ImageDataset, load_dataset
-from classification.errors import ArtifactError
+from classification.errors import ArtifactError, resume_with
 from pipeline.config import PipelineConfig
 from pipeline.graph import build_graph, stage_order
 from pipeline.run_folder import RunFolder
@@ -49,10 +49,11 @@ class RecordedRun:
         """Return a stage's verified artifact. Raises ArtifactError if it is not made yet."""
         artifact = self.store.find(stage, self.stages[stage])
         if artifact is None:
-            raise ArtifactError(
-                f"{self.config.name}: the run has no {stage} yet; "
-                f"resume with: {self.folder.run_command(self.store.root)}"
-            )
+            name, root = self.config.name, self.store.root
+            again = resume_with(self.folder.resume_command(root, name))
+            if self.folder.is_running:
+                again = f"it is still running; see: {self.folder.status_command}"
+            raise ArtifactError(f"{name}: the run has no {stage} yet; {again}")
         return artifact
 
     def dataset(self, key: Literal["data", "target"], artifact: Artifact) -> ImageDataset:

@@ -109,28 +109,37 @@ def choose_plan(survey: FolderSurvey, budget: float, measure: Measure) -> tuple[
         if high <= budget or plan == smallest:
             break
         planned *= _LESS * budget / high
-    if high > budget:
+    _check_long_enough(budget, high, high)
+    return explained(survey, rates, plan, planned, budget / planned), found
+
+
+def _check_long_enough(budget: float, least: float, expected: float) -> None:
+    """Raise ConfigError if the smallest run, `expected` to take so long, takes at least `least`
+    seconds and these are more than `budget`."""
+    if least > budget:
         raise ConfigError(
             f"--budget: found {format_duration(budget)}, but on this device the smallest run takes "
-            f"about {format_duration(high)}; allowed: at least that, or fewer images"
+            f"about {format_duration(expected)}; allowed: at least that, or fewer images"
         )
-    return explained(survey, rates, plan, planned, budget / planned), found
 
 
 def _measure_rates(survey: FolderSurvey, budget: float, smallest: Plan, measure: Measure) -> Rates:
     """Measure the stages, the heavier scorers, and larger networks up to the first that does not
-    fit into `budget` seconds."""
+    fit into `budget` seconds.
+
+    Raises ConfigError once the stages show that the smallest run does not fit.
+    """
     first = replace(smallest, scorer_epochs=_EPOCHS, search_epochs=_EPOCHS, retrain_epochs=_EPOCHS)
 
-    def seconds_of(plan: Plan, seconds: float, only: Collection[str] | None) -> dict[str, float]:
-        found = measure(plan, seconds, only)
-        return {each.stage: found.wall_seconds(each.highest) for each in found.stages}
-
     def per_epoch(stage: str, **changes: Any) -> float:
-        plan = replace(first, **changes)
-        return seconds_of(plan, SECONDS / 3, (stage,))[stage] / _EPOCHS
+        found = measure(replace(first, **changes), SECONDS / 3, (stage,))
+        return found.wall_seconds(found.high) / _EPOCHS
 
-    cost = seconds_of(first, SECONDS, None)
+    found = measure(first, SECONDS, None)
+    cost = {each.stage: found.wall_seconds(each.highest) for each in found.stages}
+    fewest = {stage: FEWEST.get(stage, _EPOCHS) / _EPOCHS for stage in cost}
+    least = sum(found.wall_seconds(e.lowest) * fewest[e.stage] for e in found.stages)
+    _check_long_enough(budget, least, sum(cost[stage] * fewest[stage] for stage in cost))
     each = {stage: cost.pop(stage) / _EPOCHS for stage in FEWEST if stage in cost}
     models = {}
     if "scorer" in each:

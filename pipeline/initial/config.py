@@ -185,7 +185,7 @@ def _retrain(survey: FolderSurvey, plan: Plan) -> list[Key]:
     images = survey.train_images
     network = [
         Key("channels", plan.channels, plan.why.get("retrain.channels", "fewer are faster")),
-        Key("cells", plan.cells),
+        Key("cells", plan.cells, "its depth, chosen together with the channels"),
         Key("epochs", plan.retrain_epochs, plan.why.get("retrain.epochs", "")),
     ]
     if target_side(survey) >= FILES_FROM:

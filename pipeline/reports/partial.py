@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from classification.errors import DataError, PipelineError
+from classification.errors import DataError, PipelineError, resume_with
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_object
 from classification.persistence.workspace import read_metrics
@@ -45,7 +45,8 @@ def write_partial_report(
         for cell, nodes in cells_in_words(genotype).items():
             lines += ["", f"{cell}:", ""]
             lines += [f"- {node}: {operations}" for node, operations in nodes]
-    lines += ["", f"Resume with: `{folder.run_command(store.root, '--name', name)}`"]
+    again = resume_with(f"`{folder.resume_command(store.root, name)}`")
+    lines += ["", f"The run is not finished; {again}"]
     text = "\n".join(lines) + "\n"
     folder.report.mkdir(parents=True, exist_ok=True)
     shown = "".join(f"\n{line}\n" for line in pictures)

@@ -20,11 +20,12 @@ from typing import Any
 
 from filelock import FileLock
 
+from classification.durations import format_duration
 from classification.errors import ArtifactError, PipelineError
 from classification.persistence.storage import writable, write_atomically
 from classification.persistence.untrusted_files import read_object
 from pipeline.store.checksum import add_checksum, checksum, verify_checksum
-from pipeline.store.ledger import Cost, Ledger
+from pipeline.store.ledger import Attempt, Cost, Ledger
 from pipeline.store.stopwatch import RECORD, record_attempt
 
 MANIFEST = "artifact.json"
@@ -89,14 +90,7 @@ class Store:
 
     def is_locked(self, stage: str, key: str) -> bool:
         """Whether a running process is making the artifact; does not write to the store."""
-        try:
-            with (self.root / stage / f".lock-{key}").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.root / stage / f".lock-{key}")
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return the artifact after verifying every file's checksum; None if it was never made.
@@ -195,6 +189,12 @@ def reused_line(store: Store, stage: str, key: str) -> str:
     return f"{stage:8} reused   {key}  ({cost} when it was made)"
 
 
+def done_line(attempt: Attempt, again: bool) -> str:
+    """Return the message that an attempt made its artifact; `again`, if there were earlier ones."""
+    cost = f"{format_duration(attempt.seconds)}, {Cost.of([attempt])}{' now' if again else ''}"
+    return f"{attempt.stage:8} done     {attempt.fingerprint}  ({cost})"
+
+
 def damaged_files(path: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line, naming the file, for each of an artifact's files that has changed."""
     for name, expected in manifest["files"].items():
@@ -234,3 +234,15 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a running process holds the lock file; writes nothing."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -105,6 +105,8 @@ def test_the_latency_of_the_chosen_network_is_within_the_budget(
     assert max(measured) == 10  # networks above another limit are not measured
     with pytest.raises(ConfigError, match=r"^budget\.latency: 1ms is below the 2ms of the narrow"):
         choose({"latency": "1ms"})
+    with pytest.raises(ConfigError, match=r"^budget\.latency: 0\.00001ms is below the 2ms of the"):
+        choose({"latency": "0.00001ms"})
 
 
 def test_latency_is_measured_in_inference_mode_and_leaves_the_generator_alone() -> None:

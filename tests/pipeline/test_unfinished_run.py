@@ -31,7 +31,7 @@ def test_a_report_names_what_exists_and_what_is_missing(place, capsys):
     shown = capsys.readouterr().out
     for part in ("- scorer", "reliability of the ranking", "36 images by cv", "missing: retrain"):
         assert part in shown
-    assert "run_pipeline.py run " in shown
+    assert "resume with: `python run_pipeline.py run " in shown
     assert "--name tiny" in shown
     written = place.read("tiny/report/unfinished.md")
     assert "missing: retrain" in written
@@ -133,7 +133,8 @@ def noted(place, monkeypatch):
 
 def test_the_warning_names_the_folders_of_the_last_run(noted):
     (message,) = noted.warn()
-    assert "a new run of about 30 CPU-minutes. To resume the last one: " in message
+    assert "a new run of about 30 CPU-minutes; the last run named tiny had other" in message
+    assert "is not finished; resume with: python run_pipeline.py run " in message
     assert message.endswith(
         f"--name tiny --runs {noted.artifacts.parent / 'runs'} --artifacts {noted.artifacts}"
     )
@@ -151,4 +152,4 @@ def test_an_estimate_that_fails_leaves_out_the_cost(noted, monkeypatch):
 
     monkeypatch.setattr(new_run, "estimate", fail)
     (message,) = noted.warn(stages={"search": "4567"})
-    assert "this begins a new run. To resume" in message
+    assert "this begins a new run; the last" in message

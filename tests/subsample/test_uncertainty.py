@@ -287,7 +287,7 @@ def test_progress_counts_anchors_and_reports_mixed_images_a_second(tmp_path: Pat
     seen: list[tuple[int, int, str, float]] = []
 
     def note(done: int, total: int, unit: str, **metrics: float) -> None:
-        seen.append((done, total, unit, metrics["images_per_second"]))
+        seen.append((done, total, unit, metrics["draws_per_second"]))
 
     arguments = (small_network(), photographs(6, 8), torch.zeros(6).long(), 3, PLAIN)
     measure_losses(*arguments, ScoresConfig(), 0, Workspace(tmp_path, note))

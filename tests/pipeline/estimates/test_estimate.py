@@ -8,6 +8,7 @@ import pytest
 
 from evaluate.contest_config import ContestConfig
 from pcdarts.operations import CANDIDATES
+from pipeline.commands.estimate import _line
 from pipeline.estimates import estimate as estimates
 from pipeline.estimates import networks, training
 from pipeline.estimates.architectures import _heaviest, _lightest, contest_seconds
@@ -43,12 +44,14 @@ def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys)
     lines = [line for line in shown.splitlines() if "CPU-" in line]
     stages = ["scorer", "scores", "subset", "search", "retrain"]
     assert [line.split()[0] for line in lines[:6]] == [*stages, "total"]
+    wall, cost = r"\d+(\.\d+)? (s|min|h)", r"\d+(\.\d+)? CPU-\w+"
+    assert all(re.search(rf" {wall} +{cost}(  |$)", line) for line in lines)  # the wall time first
     assert [re.split(r"CPU-\w+  ", line)[1] for line in lines[6:]] == [
         "scorer + scores + subset + search",
         "search alone",
     ]
     assert "GB" in lines[3]
-    assert re.search(r"CPU-\w+ to", lines[4])  # its network is not known yet
+    assert re.search(rf"{wall} to {wall}: ", lines[4])  # its network is not known yet
     assert "nothing was written" in shown
     assert everything(folder) == before
 
@@ -70,7 +73,7 @@ def test_one_network_is_tried_if_it_takes_long_and_the_range_is_assumed(folder, 
     retrain = document(capsys, *fast)["stages"][-1]
     assert retrain["low"] == pytest.approx(training.LIGHT * retrain["hours"])
     assert retrain["high"] == pytest.approx(training.HEAVY * retrain["hours"])
-    assert "assumed" in retrain["note"]
+    assert "only one network was measured" in retrain["note"]
 
 
 def test_what_stands_counts_nothing_and_the_ledger_is_left_alone(folder, capsys):
@@ -197,6 +200,19 @@ def test_networks_that_exceed_the_budget_stand_in_for_none(folder, capsys, param
     fast = ["subset.measure=random", f"budget={{parameters: {parameters}}}", "retrain.cells=3"]
     assert estimate(*[part for each in fast for part in ("--set", each)]) == 0
     assert expected in capsys.readouterr().out
+
+
+def test_a_line_has_the_wall_time_before_the_cost_and_says_which_batch_was_measured():
+    # Two cores are held: an hour of wall time is two CPU-hours.
+    stage = StageEstimate("retrain", "run", 3.0, 2.0, 4.0, 10**9, note="so it is", cut=1)
+    words = _line(stage, RunEstimate((stage,), held=2.0), "CPU-hours").split("  ")
+    assert [word.strip() for word in words if word.strip()] == [
+        "retrain",
+        "1.5 h",
+        "3 CPU-hours",
+        "at least 1.0 GB (measured with batches of 1 image)",
+        "1 h to 2 h: so it is",
+    ]
 
 
 def test_sums_leave_out_what_is_not_known():

@@ -138,7 +138,7 @@ def test_a_name_that_is_no_plain_yaml_and_labels_of_a_flat_val_survive():
 def test_every_value_says_why_or_speaks_for_itself():
     for line in initial_config(survey(side=300, mode="L"), "photos", PLAN).splitlines():
         name = line.split(":")[0].strip("# ")
-        silent = {"kind", "root", "weight_decay", "schedule", "cells", "batch_size", "name"}
+        silent = {"kind", "root", "weight_decay", "schedule", "batch_size", "name"}
         assert "#" in line or not line or name in silent, line
 
 
@@ -167,6 +167,7 @@ def test_init_writes_a_config_that_a_run_takes_and_says_what_to_type(photos, cap
     assert "python run_pipeline.py run my-photos.yaml" in shown
     assert "python run_pipeline.py predict my-photos IMAGE" in shown
     assert "which the budget does not include" in shown
+    assert "guessing among 2 classes is right for 50 % of the images" in shown
     assert not re.search(r"second (\d+)/\1 ", shown)  # no line as each measuring ends
     assert load_config(Path("my-photos.yaml")).name == "my-photos"
     assert main(["run", "my-photos.yaml", "--dry-run", "--device", "cpu"]) == 0
@@ -260,6 +261,19 @@ def test_a_budget_below_the_smallest_run_is_refused():
     # 10 + 5 · 0.5 + 6 · 2 + 5 · 1 seconds.
     with pytest.raises(ConfigError, match=r"smallest run takes about 29\.5 s"):
         choose_plan(survey((60,) * 10), 20.0, measured(SPEEDS))
+
+
+def test_a_budget_far_below_the_smallest_run_is_refused_after_one_measuring():
+    calls = []
+
+    def counted(plan, seconds, only):
+        calls.append(only)
+        return measured(SPEEDS)(plan, seconds, only)
+
+    # Each stage's lower end is half of it: 14.75 of the 29.5 seconds above.
+    with pytest.raises(ConfigError, match=r"found 14\.7 s, .*smallest run takes about 29\.5 s"):
+        choose_plan(survey((60,) * 10), 14.7, counted)
+    assert calls == [None]
 
 
 def test_the_smallest_run_is_tried_before_a_budget_is_refused():

@@ -22,6 +22,7 @@ from pipeline import open_run
 from pipeline.exports.network import load_network
 from pipeline.predictions.assessment import assess
 from pipeline.predictions.predictor import Predictions, Predictor
+from pipeline.run_folder import RunFolder
 from run_pipeline import main
 from tests.pipeline.exports.test_export import Place
 
@@ -407,6 +408,10 @@ def test_a_run_without_a_network_is_refused(
     places = ["--runs", str(tmp_path / "runs"), "--device", "cpu"]
     assert main(["predict", "photos", str(trained.root / "val"), *places]) == 2
     assert "photos: the run has no retrain yet; resume with: " in refusal(capsys)
+    with RunFolder(tmp_path / "runs" / "photos").claimed(print):
+        assert main(["predict", "photos", str(trained.root / "val"), *places]) == 2
+    running = "it is still running; see: python run_pipeline.py status photos --runs"
+    assert f"photos: the run has no retrain yet; {running}" in refusal(capsys)
     opened = open_run("photos", tmp_path / "runs")
     with pytest.raises(ArtifactError, match="the run has no search yet"):
         _ = opened.genotype
