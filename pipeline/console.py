@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -28,10 +30,31 @@ _Show = Callable[[str, int, int, list[str]], None]  # unit, done, total, details
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage
 _STEP_SECONDS = 0.2
+_LONG_SECONDS = 30.0  # without a line, after which an epoch's steps get one
 _BAR = 20  # columns
 # To the end of the line, then of the screen, not from its first cell: tmux would keep a copy.
 _ERASE = "\x1b[K\x1b[C\x1b[J\r"
-_WORTH = {"test_accuracy": 0, "accuracy": 1, "loss": 2, "images_per_second": 3}
+_WORTH = {"test_accuracy": 0, "held_out_accuracy": 0, "accuracy": 1, "loss": 2}
+_RATE = "_per_second"
+
+
+@dataclass(frozen=True)
+class StageOfRun:
+    """The place of a stage among the run's `stages`, from 1; `begun` are monotonic seconds."""
+
+    number: int
+    stages: int
+    begun: float
+
+    @property
+    def count(self) -> str:
+        """A text such as `stage 4/6`."""
+        return f"stage {self.number}/{self.stages}"
+
+    @property
+    def elapsed(self) -> str:
+        """A text such as `2.3 min since the start`."""
+        return f"{format_duration(round(time.monotonic() - self.begun))} since the start"
 
 
 class Console:
@@ -45,6 +68,8 @@ class Console:
         self._stream = cast(TextIO, _Unbreakable(stream or sys.stdout))
         self._rich = RichConsole(file=self._stream, highlight=False, soft_wrap=True)
         self.log_file = log_file
+        self.begun = time.monotonic()
+        self.of_run: StageOfRun | None = None  # the stage that a run is at
 
     @classmethod
     def choose(cls, quiet: bool, as_json: bool) -> "Console":
@@ -57,13 +82,20 @@ class Console:
         self._record(message)
 
     @contextmanager
-    def progress(self, stage: str, device: str, brief: bool = False) -> Iterator[Progress]:
+    def progress(
+        self, stage: str, device: str, brief: bool = False, evaluated: str = "test"
+    ) -> Iterator[Progress]:
         """Provide a callable that shows the progress of `stage` until the block ends.
 
-        If `brief`, a stage of a few seconds leaves no line where there is no terminal.
+        If `brief`, a stage of a few seconds leaves no line where there is no terminal. `evaluated`
+        names the images of the accuracy: test, val or held-out.
         """
+        of_run = self.of_run
+        reporter = partial(
+            _Reporter, stage, device, brief=brief, evaluated=evaluated, of_run=of_run
+        )
         if not self._rich.is_terminal:
-            yield _Reporter(stage, device, self._plain, brief=brief)
+            yield reporter(line=self._plain)
             return
         last: list[str] = []
         live = RichProgress(_Line(self._rich), console=self._rich, transient=True)
@@ -71,6 +103,14 @@ class Console:
         with live:
             bar = live.add_task(stage, total=None, unit="", details=[])
             steps = live.add_task("", total=None, unit="step", details=[], visible=False)
+            if of_run is not None:
+                live.add_task(
+                    "run",
+                    total=of_run.stages,
+                    completed=of_run.number - 1,
+                    count=of_run.count,
+                    details=lambda: [of_run.elapsed],  # when the line is drawn
+                )
 
             def show(unit: str, done: int, total: int, details: list[str]) -> None:
                 if unit != "step":
@@ -80,7 +120,7 @@ class Console:
                     task, completed=done, total=total, unit=unit, details=details, visible=True
                 )
 
-            yield _Reporter(stage, device, self._record, show)
+            yield reporter(line=self._record, live=show)
         if any("accuracy" in part for part in last):
             while len("  ".join(last)) >= self._rich.width and len(last) > 2:
                 last.pop()  # the part of the least worth
@@ -140,11 +180,15 @@ class _Line(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the line."""
-        fields, total = task.fields, task.total
-        done = f"{fields['unit']} {int(task.completed)}/{int(total)}" if total else "starting"
+        fields, total, details = task.fields, task.total, task.fields["details"]
+        done = f"{fields.get('unit')} {int(task.completed)}/{int(total)}" if total else "starting"
         share = task.completed / total if total else 0.0
         line = progress_line(
-            self._console.width - 1, task.description, done, share, fields["details"]
+            self._console.width - 1,
+            task.description,
+            fields.get("count", done),
+            share,
+            details() if callable(details) else details,
         )
         return Text(line, no_wrap=True, overflow="crop")
 
@@ -197,9 +241,13 @@ class _Reporter:
         line: Callable[[str], None],
         live: _Show | None = None,
         brief: bool = False,
+        evaluated: str = "test",
+        of_run: StageOfRun | None = None,
     ) -> None:
         self._stage, self._device, self._line, self._live = stage, device, line, live
-        self._brief, self._begin = brief, time.monotonic()
+        self._brief, self._evaluated, self._of_run = brief, evaluated, of_run
+        self._begin = time.monotonic()
+        self._epoch = ""  # that the steps belong to, if known
         self._first: int | None = None
         self._last_step = float("-inf")
         self._last_line = self._begin if brief else self._last_step
@@ -210,19 +258,38 @@ class _Reporter:
             if self._live and now - self._last_step > _STEP_SECONDS:
                 self._last_step = now
                 self._live(unit, done, total, [])
+            if not self._brief and now - max(self._last_line, self._begin) > _LONG_SECONDS:
+                self._print(now, f"step {done}/{total}{self._epoch}", [])
             return
+        self._epoch = f" of {unit} {done + 1}/{total}"
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
         rate = (now - self._begin) / max(done - self._first, 1)
         left = format_duration(round(rate * (total - done)))
-        detail = "  ".join([*map(_format, metrics.items()), f"left {left}", self._device])
         if self._live:
-            worth = sorted(metrics.items(), key=lambda metric: _WORTH.get(metric[0], 2))
-            self._live(unit, done, total, [f"left {left}", *map(_format, worth), self._device])
+            worth = [self._format(*each) for each in sorted(metrics.items(), key=_worth)]
+            self._live(unit, done, total, [f"left {left}", *worth, self._device])
         ended = done == total and not self._brief
         if ended or now - self._last_line > _PLAIN_SECONDS:
-            self._last_line = now
-            self._line(f"{self._stage:8} {unit} {done}/{total}  {detail}")
+            shown = [self._format(*each) for each in metrics.items()]
+            self._print(now, f"{unit} {done}/{total}", [*shown, f"left {left}"])
+
+    def _print(self, now: float, count: str, details: list[str]) -> None:
+        self._last_line, of_run = now, self._of_run
+        place = [] if of_run is None else [of_run.count, of_run.elapsed]
+        line = "  ".join([count, *details, *place, self._device])
+        self._line(f"{self._stage:8} {line}")
+
+    def _format(self, name: str, value: float) -> str:
+        if name.endswith(_RATE):
+            return f"{value:,.0f} {name.removesuffix(_RATE)}/s"
+        name = name.replace("test", self._evaluated).replace("held_out", "held-out")
+        return f"{name.replace('_', ' ')} {value:.4f}"
+
+
+def _worth(metric: tuple[str, float]) -> int:
+    name, _ = metric
+    return 3 if name.endswith(_RATE) else _WORTH.get(name, 2)
 
 
 def print_json(value: Any) -> None:
@@ -232,13 +299,6 @@ def print_json(value: Any) -> None:
     """
     text = json.dumps(value, indent=1, ensure_ascii=False)
     print(text.encode("utf-8", "backslashreplace").decode())
-
-
-def _format(metric: tuple[str, float]) -> str:
-    name, value = metric
-    if name == "images_per_second":
-        return f"{value:,.0f} images/s"
-    return f"{name.replace('_', ' ')} {value:.4f}"
 
 
 def silence(stream: TextIO) -> None:

@@ -89,6 +89,10 @@ class Stage(Generic[Settings]):
         """The dotted key of the settings that decide how much memory the stage takes."""
         return self.name if self.section is None else self.section(config)
 
+    def evaluated(self, datasets: Mapping[str, ImageDataset]) -> str:
+        """What the display calls the images that evaluate its network: test, val or held-out."""
+        return "test" if self.trained_on is None else datasets[self.trained_on].evaluated
+
     def preprocessing(
         self, config: PipelineConfig, datasets: Mapping[str, ImageDataset]
     ) -> dict[str, Any]:

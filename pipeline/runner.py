@@ -27,7 +27,7 @@ from classification.progress import Progress, silent
 from classification.settings import effective_settings
 from classification.world import ALONE, World
 from pipeline.config import PipelineConfig
-from pipeline.console import Console
+from pipeline.console import Console, StageOfRun
 from pipeline.device import device_kind, device_name, software
 from pipeline.failure import failure_of, is_out_of_memory
 from pipeline.graph import SOURCES, Context, Stage, build_graph, fingerprints, stage_order
@@ -121,7 +121,8 @@ class Runner:
         selection.check(self.order)
         keep_compiled_in(self.store.root)
         artifacts: dict[str, Artifact] = {}
-        for name in selection.of(self.order):
+        for number, name in enumerate(selected := selection.of(self.order), 1):
+            self.console.of_run = StageOfRun(number, len(selected), self.console.begun)
             if selection.only:
                 artifacts = self.world.from_first(partial(self._standing, name))
             forced = name == selection.force
@@ -247,7 +248,8 @@ class Runner:
         with storing(work), parts.all_closed():
             prepare(work, inputs, forced, self.store.ledger, self.console.log)
         stopwatch = Stopwatch(self.store.ledger, work, attempt, begin)
-        with self.console.progress(name, self.device.type) as show:
+        evaluated = self.stages[name].evaluated(self.datasets)
+        with self.console.progress(name, self.device.type, evaluated=evaluated) as show:
             progress = AttemptProgress(stopwatch, show, partial(self.watch, name, work))
             shared = parts if self.world.alone else None
             context = self._context(name, artifacts, work, progress, shared)
@@ -281,8 +283,7 @@ class Runner:
                 **self.stages[name].preprocessing(self.config, self.datasets),
             }
             artifact = self.store.publish(name, key, description)
-        again = len(self.store.ledger.attempts([key])) > 1
-        self.console.log(done_line(attempt, again))
+        self.console.log(done_line(self.store, attempt))
         return self.world.from_first(lambda: artifact)
 
     def attempt(self, name: str) -> Attempt:

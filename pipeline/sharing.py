@@ -23,6 +23,8 @@ from pipeline.store.store import Store
 if TYPE_CHECKING:
     import torch
 
+    from classification.data.datasets import ImageDataset
+
 _POLL_SECONDS = 0.2
 
 
@@ -34,6 +36,7 @@ class _Runner(Protocol):
     store: Store
     console: Console
     device: torch.device
+    datasets: Mapping[str, ImageDataset]
 
     def attempt(self, name: str) -> Attempt:
         """Return an attempt at a stage that begins now."""
@@ -53,7 +56,8 @@ def take_part(
         parts = _Helping(runner, name)
         if parts.are_open:
             try:
-                with runner.console.progress(name, runner.device.type) as show:
+                evaluated = runner.stages[name].evaluated(runner.datasets)
+                with runner.console.progress(name, runner.device.type, evaluated=evaluated) as show:
                     parts.show = show
                     help_(context_of(work, parts, parts))
                 return

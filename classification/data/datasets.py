@@ -60,6 +60,7 @@ class ImageDataset:
     notes: tuple[str, ...] = ()  # what a person should know of how the images were read
     source: str | None = None  # of the files, see `source_of`
     files: FileIndex | None = None  # of the whole training split, if its images are files
+    evaluated: str = "test"  # the usual name of `test`, for the display: test, val or held-out
 
     @property
     def num_classes(self) -> int:
@@ -117,9 +118,9 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
         return _leave_in_files(config, key)
     listing = listing_of(config)  # first: a file that changes while it is read is listed otherwise
     decoding, notes = Decoding.of(config), list[str]()
-    counts, files = None, None
+    counts, files, evaluated = None, None, "test"
     if config.kind == "folder":
-        classes, found = _read_folder(config, key, listing)
+        classes, evaluated, found = _read_folder(config, key, listing)
         train, test, decoding, counts = found.train, found.test, found.decoding, found.counts
         notes += found.notes
         files = found.files
@@ -143,6 +144,7 @@ def load_dataset(config: DataConfig, key: str = "data", download: bool = True) -
         notes=tuple(notes),
         source=None if listing is None else join_source(config, listing),
         files=files,
+        evaluated=evaluated,
     )
 
 
@@ -199,8 +201,8 @@ def _read_cifar(config: DataConfig, key: str, download: bool) -> _Splits:
 
 def _read_folder(
     config: DataConfig, key: str, listing: str | None
-) -> tuple[tuple[str, ...], FolderPixels]:
-    """Class names, and both splits with notes on how they were decoded."""
+) -> tuple[tuple[str, ...], str, FolderPixels]:
+    """Class names, what is evaluated, and both splits with notes on how they were decoded."""
     found = list_images(config, key)
 
     def decode() -> tuple[Tensor, Decoding, Findings]:
@@ -212,7 +214,8 @@ def _read_folder(
         return decode_images(paths, side, resize, Decoding.of(config), train)
 
     pixels = read_pixels(config, listing, found, decode)
-    return found.classes, replace(pixels, notes=(*found.notes(), *pixels.notes))
+    notes = (*found.notes(), *pixels.notes)
+    return found.classes, found.layout.evaluated, replace(pixels, notes=notes)
 
 
 def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
@@ -248,6 +251,7 @@ def _leave_in_files(config: DataConfig, key: str) -> ImageDataset:
         decoding=decoding,
         notes=tuple(notes),
         files=found.train,
+        evaluated=found.layout.evaluated,
     )
 
 

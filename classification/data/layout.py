@@ -64,6 +64,13 @@ class Layout:
     passed_over: tuple[str, ...]
     missing: str = ""
 
+    @property
+    def evaluated(self) -> str:
+        """The usual name of the split that is evaluated: val, test or, of hold_out, held-out."""
+        if self.held_out is None:
+            return "held-out"
+        return "val" if self.held_out.name.lower().startswith("val") else "test"
+
     def describe(self) -> str:
         """Which folder was taken for which split."""
         train = "the class folders" if self.train == self.root else f"{self.train.name}/"

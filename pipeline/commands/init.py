@@ -74,9 +74,7 @@ def init(
     fitted = fit_to_budget(survey, name, allowed, own_device, console)
     with writable(path.parent, "-o"):
         write_atomically(path, fitted.text)
-    console.log(
-        f"expected: {format_duration(fitted.seconds)}, at most {format_duration(fitted.high)}"
-    )
+    console.log(fitted.expected)
     if fitted.busy is not None:
         console.log(fitted.busy)
     number = len(survey.classes)

@@ -252,6 +252,8 @@ def _record(folder: RunFolder, runner: Runner, selection: Selection) -> None:
     runner.console.log_file = folder.log
     number = "" if runner.world.alone else f"{runner.world.size} × "
     runner.console.log(f"run {runner.config.name} on {number}{device} ({runner.device})")
+    stages = selection.of(runner.order)
+    runner.console.log(f"{len(stages)} stage{'s' * (len(stages) != 1)}: {', '.join(stages)}")
     for key, dataset in runner.datasets.items():
         if key == "data" or dataset is not runner.datasets["data"]:
             for note in dataset.notes:

@@ -20,6 +20,7 @@ from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
 from pipeline.config import load_config
 from pipeline.console import Console
+from pipeline.device import device_name
 from pipeline.estimates.estimate import estimate
 from pipeline.estimates.expected import RunEstimate
 from pipeline.initial.config import initial_config
@@ -52,12 +53,11 @@ Measure = Callable[[Plan, float, Collection[str] | None], RunEstimate]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A config's text, the expected wall-clock seconds of its run with their upper end, and what
-    other programs cost (`RunEstimate.busy`)."""
+    """A config's text, the wall-clock time that its run and the run's stages are expected to take,
+    in words, and what other programs cost (`RunEstimate.busy`)."""
 
     text: str
-    seconds: float
-    high: float
+    expected: str
     busy: str | None
 
 
@@ -85,12 +85,25 @@ def fit_to_budget(
     with TemporaryDirectory(prefix="init-") as folder:
         measure = _Measure(survey, name, device, console, Path(folder))
         plan, found = choose_plan(survey, budget, measure)
-    return Fitted(
-        initial_config(survey, name, plan),
-        found.wall_seconds(found.total),
-        found.wall_seconds(found.high),
-        found.busy,
+    expected = describe_expected(found)
+    where = f"Budget {format_duration(budget)}; on {device_name(device)}, {expected}"
+    return Fitted(initial_config(survey, name, plan, where), expected, found.busy)
+
+
+def describe_expected(found: RunEstimate) -> str:
+    """Return a text such as `expected: 4 min, at most 5 min (search 1 min, retrain 3 min)`; stages
+    of less than a second are left out."""
+
+    def duration(hours: float | None) -> str:
+        return format_duration(found.wall_seconds(hours or 0.0))
+
+    stages = ", ".join(
+        f"{each.stage} {duration(each.hours)}"
+        for each in found.stages
+        if found.wall_seconds(each.hours or 0.0) >= 1
     )
+    total = f"expected: {duration(found.total)}, at most {duration(found.high)}"
+    return f"{total} ({stages})" if stages else total
 
 
 def choose_plan(survey: FolderSurvey, budget: float, measure: Measure) -> tuple[Plan, RunEstimate]:

@@ -49,9 +49,9 @@ _LARGEST_OVER_EFFECTIVE = 3
 _LEAST_BETA, _LARGEST_BETA = 0.9, 0.9999
 
 
-def initial_config(survey: FolderSurvey, name: str, plan: Plan) -> str:
+def initial_config(survey: FolderSurvey, name: str, plan: Plan, expected: str = "") -> str:
     """YAML with comments, a config called `name` for the folder; `plan` has the choices that follow
-    from the time there is.
+    from the time there is, and `expected` says how long a run of it takes.
 
     Raises PipelineError if a run on that folder would refuse what it says.
     """
@@ -77,6 +77,7 @@ def initial_config(survey: FolderSurvey, name: str, plan: Plan) -> str:
     }
     opening = [
         f"# Made by `init` for {scalar(str(survey.root))}: {survey.describe()}.",
+        *([f"# {expected}"] if expected else []),
         "# Print every key and its default: python run_pipeline.py config THIS-FILE",
         f"name: {scalar(name)}",
         line("seed: 0", "all randomness is derived from it"),

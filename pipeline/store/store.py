@@ -189,9 +189,11 @@ def reused_line(store: Store, stage: str, key: str) -> str:
     return f"{stage:8} reused   {key}  ({cost} when it was made)"
 
 
-def done_line(attempt: Attempt, again: bool) -> str:
-    """Return the message that an attempt made its artifact; `again`, if there were earlier ones."""
-    cost = f"{format_duration(attempt.seconds)}, {Cost.of([attempt])}{' now' if again else ''}"
+def done_line(store: Store, attempt: Attempt) -> str:
+    """Return the message that an attempt made its artifact: its time and cost, without those of
+    earlier attempts."""
+    now = " now" if len(store.ledger.attempts([attempt.fingerprint])) > 1 else ""
+    cost = f"{format_duration(attempt.seconds)}, {Cost.of([attempt])}{now}"
     return f"{attempt.stage:8} done     {attempt.fingerprint}  ({cost})"
 
 

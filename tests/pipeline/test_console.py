@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console as RichConsole
 
-from pipeline.console import Console, progress_line
+from pipeline.console import Console, StageOfRun, progress_line
 
 ERASED = "\x1b[K\x1b[C\x1b[J\r"  # the line, and all below it
 DETAILS = [
@@ -89,3 +89,67 @@ def test_where_there_is_no_terminal_a_brief_stage_leaves_no_line(brief, lines):
         show(0, 2, "second")
         show(2, 2, "second")
     assert stream.getvalue().count("\n") == lines
+
+
+def of_run(console, number=4, stages=6, seconds=150.0):
+    """Put the console into a run that began so many seconds ago."""
+    console.of_run = StageOfRun(number, stages, time.monotonic() - seconds)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_run_shows_its_stage_and_the_time_since_it_began_in_a_line_below(width):
+    console, stream = terminal(width)
+    of_run(console)
+    with console.progress("search", "cpu") as show:
+        show(1, 50, "epoch", loss=1.0, accuracy=0.5)
+        time.sleep(0.3)  # the lines are drawn ten times a second
+    bar = "━" * 10 + "╌" * 10 + "  " if width >= 80 else ""  # three of six stages are made
+    assert f"\nrun         {bar}stage 4/6  2.5 min since the start" in stream.getvalue()
+
+
+def test_without_a_terminal_each_line_has_the_stage_and_the_time_since_the_run_began():
+    stream = io.StringIO()
+    console = Console(stream)
+    of_run(console)
+    with console.progress("search", "cpu") as show:
+        show(1, 2, "epoch", accuracy=0.5)
+    # One epoch is left, and the first took no time.
+    assert stream.getvalue() == (
+        "search   epoch 1/2  accuracy 0.5000  left 0 s  stage 4/6  2.5 min since the start  cpu\n"
+    )
+
+
+def test_without_a_terminal_a_long_epoch_prints_a_line_every_thirty_seconds(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("pipeline.console.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Console(stream).progress("search", "cpu") as show:
+        for step in range(1, 101):  # a second each
+            now[0] += 1
+            show(step, 100, "step")
+        show(1, 50, "epoch", accuracy=0.5)
+        for step in range(1, 33):
+            now[0] += 1
+            show(step, 100, "step")
+    assert [line.split("  cpu")[0] for line in stream.getvalue().splitlines()] == [
+        "search   step 31/100",
+        "search   step 62/100",
+        "search   step 93/100",
+        "search   epoch 1/50  accuracy 0.5000  left 1.36 h",  # 49 epochs of 100 seconds
+        "search   step 31/100 of epoch 2/50",
+    ]
+
+
+@pytest.mark.parametrize("evaluated", ["val", "held-out", "test"])
+def test_an_accuracy_is_named_after_the_images_that_it_was_measured_on(evaluated):
+    stream = io.StringIO()
+    with Console(stream).progress("retrain", "cpu", evaluated=evaluated) as show:
+        show(1, 2, "epoch", accuracy=0.5, test_accuracy=0.25)
+    assert f"  accuracy 0.5000  {evaluated} accuracy 0.2500  " in stream.getvalue()
+
+
+def test_a_rate_is_named_after_what_it_counts():
+    stream = io.StringIO()
+    with Console(stream).progress("scores", "cpu") as show:
+        show(1, 2, "image", draws_per_second=12345.0)
+    assert "  12,345 draws/s  " in stream.getvalue()

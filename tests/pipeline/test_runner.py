@@ -1,6 +1,7 @@
 """The runner on stages of its own: numbers in files, so that every reuse and remake is visible."""
 
 import io
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ class Pipeline:
         self.root, self.ran, self.stop_in, self.fail_in = root, [], None, None
         self.values = {"first": 1, "second": 10, "third": 100}
         self.content = "images"
+        self.shown = io.StringIO()
         needs = {"first": ("data",), "second": ("first",), "third": ("second",)}
         self.stages = {
             name: Stage(
@@ -63,7 +65,7 @@ class Pipeline:
             {"data": SimpleNamespace(content_hash=self.content)},
             Store(self.root),
             torch.device("cpu"),
-            Console(io.StringIO()),
+            Console(self.shown),
         )
 
     def run(self, **selection):
@@ -85,6 +87,15 @@ def test_everything_runs_once_and_is_then_reused(pipeline):
     assert ran == ["first", "second", "third"]
     assert (artifacts["third"].path / "total.txt").read_text() == "111"
     assert pipeline.run()[0] == []
+
+
+def test_lines_say_which_stage_of_how_many_a_run_is_at_and_what_it_took(pipeline):
+    pipeline.run(until="first")
+    pipeline.shown.truncate(0)
+    pipeline.run(until="second")  # the reused stage counts
+    shown = pipeline.shown.getvalue()
+    assert re.search(r"second   epoch 3/3  left 0 s  stage 2/2  \d+ s since the start  cpu", shown)
+    assert re.search(r"second   done     \w+  \([\d.]+ s, <?[\d.]+ CPU-seconds\)", shown)
 
 
 def test_a_changed_setting_remakes_what_follows_from_it(pipeline):

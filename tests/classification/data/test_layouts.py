@@ -69,6 +69,7 @@ def test_the_splits_go_by_the_names_in_use(tmp_path, train, held_out):
     data = load(tmp_path)
     assert sizes(data) == [[3, 3], [1, 1]]
     assert first_notes(data, tmp_path) == (f"train: {train}/; held out: {held_out}/",)
+    assert data.evaluated == ("test" if held_out in ("test", "testing") else "val")
 
 
 @STORED
@@ -80,6 +81,7 @@ def test_valid_beside_a_flat_test_is_the_held_out_split(tmp_path, storage):
     paint(tmp_path / "test", 5)
     data = load(tmp_path, storage)
     assert sizes(data) == [[3, 3], [2, 2]]
+    assert data.evaluated == "val"
     assert first_notes(data, tmp_path) == (
         "train: train/; held out: valid/",
         "passed over: test/",
@@ -114,6 +116,7 @@ def test_a_share_of_each_class_is_held_out(without_held_out, storage):
     data = load(without_held_out, storage, hold_out=0.2)
     assert sizes(data) == [[8, 12, 32], [2, 3, 8]]
     assert data.notes[0].endswith("held out: a part of each class")
+    assert data.evaluated == "held-out"
 
 
 def names_held_out(root, **settings):

@@ -142,6 +142,17 @@ def test_every_value_says_why_or_speaks_for_itself():
         assert "#" in line or not line or name in silent, line
 
 
+def test_the_expected_time_is_said_of_the_run_and_of_stages_that_take_a_second():
+    # Two cores are held: two CPU-hours are an hour.
+    stages = [StageEstimate("subset", "run", 1e-4), StageEstimate("search", "run", 1.0)]
+    retrain = StageEstimate("retrain", "run", 3.0, 2.0, 4.0)
+    words = budget.describe_expected(RunEstimate((*stages, retrain), held=2.0))
+    assert words == "expected: 2 h, at most 2.5 h (search 30 min, retrain 1.5 h)"
+    text = initial_config(survey(), "photos", PLAN, words)
+    assert f"\n# {words}\n" in text
+    assert yaml.safe_load(text) == values(survey())
+
+
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "SECONDS", 0.3)
