@@ -90,7 +90,7 @@ def fidelity(
     console.log("")
     for measure, found in results["correlations"].items():
         tau = RankCorrelation(**found)
-        console.log(f"Kendall tau {correlation_title(measure)} against full data: {tau}")
+        console.log(f"Kendall tau {correlation_title(measure, own)} against full data: {tau}")
     console.log(f"report      {report / REPORT}")
     if json_:
         print_json(results)

@@ -14,7 +14,7 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig, flatten
-from pipeline.reports.results import SERIES
+from pipeline.reports.results import name_subset
 from pipeline.reports.seed_groups import group_by_setting, varied
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
@@ -210,7 +210,7 @@ def _describe(entry: ComparedRun) -> str:
     if entry.result["of"] == "scorer":
         weights = config.scorer.weights
         return f"loaded from {weights}" if weights else Setting.of(config.scorer).describe()
-    series = SERIES.get(config.subset.measure, config.subset.measure)
+    series = name_subset(config.subset.measure, config.subset.order)
     return f"searched on {series}, fraction t = {config.subset.fraction:g}"
 
 

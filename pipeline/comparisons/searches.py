@@ -15,7 +15,7 @@ from pcdarts.genotype import Genotype
 from pipeline.config import flatten
 from pipeline.reports.page import is_page, show_cost, write_html
 from pipeline.reports.picture import inline
-from pipeline.reports.results import SERIES, cost_point, read_results
+from pipeline.reports.results import cost_point, name_subset, read_results
 from pipeline.run_folder import RESULTS, RunFolder
 
 COMPARISON = "comparison.html"
@@ -121,7 +121,9 @@ def _improvement(result: Mapping[str, Any]) -> str:
 
 
 _ROWS: dict[str, Any] = {
-    "subset": lambda r: SERIES.get(r["subset"]["measure"], r["subset"]["measure"]),
+    "subset": lambda r: name_subset(
+        r["subset"]["measure"], r["subset"].get("order", "deterministic")
+    ),
     "fraction t": lambda r: f"{r['subset']['fraction']:g}",
     "images searched on": lambda r: f"{r['subset']['size']:,}",
     "top-1 error, last epoch (%)": lambda r: f"{r['accuracy']['top1_error_last']:.2f}",

@@ -22,7 +22,7 @@ from evaluate.figures.style import save_figure
 from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
 from pipeline.reports.page import show_cost, write_page
-from pipeline.reports.results import SERIES, describe_subset, hours_of, selection_cost
+from pipeline.reports.results import describe_subset, hours_of, name_subset, selection_cost
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
@@ -157,12 +157,12 @@ def write_fidelity(
 ) -> None:
     """Write the page and its figure. Raises ArtifactError if `folder` cannot be written."""
     correlations = {
-        correlation_title(measure): RankCorrelation(**found)
+        correlation_title(measure, own): RankCorrelation(**found)
         for measure, found in results["correlations"].items()
     }
     figure = fidelity_scatter(
         rankings[_FULL].mean_errors,
-        {series_title(m): each.mean_errors for m, each in rankings.items() if m != _FULL},
+        {series_title(m, own): each.mean_errors for m, each in rankings.items() if m != _FULL},
         correlations,
     )
     with writable(folder, "--runs"):
@@ -173,16 +173,20 @@ def write_fidelity(
         "training": own.fidelity.training,
         "correlations": {name: str(found) for name, found in correlations.items()},
         "own_is_random": own.subset.measure == _RANDOM,
-        "rows": [_row(measure, each, results["rankings"]) for measure, each in rankings.items()],
+        "rows": [
+            _row(measure, own, each, results["rankings"]) for measure, each in rankings.items()
+        ],
         "figure": _FIGURE,
     }
     write_page(folder, "fidelity.md.j2", values, results)
 
 
-def _row(measure: str, group: Rankings, results: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    measure: str, own: PipelineConfig, group: Rankings, results: Mapping[str, Any]
+) -> dict[str, Any]:
     errors, cost = group.mean_errors, results[measure]["cost"]
     return {
-        "series": series_title(measure),
+        "series": series_title(measure, own),
         "run": ", ".join(ranking.config.name for ranking in group.seeds),
         "size": group.seeds[0].subset["size"],
         "errors": f"{min(errors):.2f} to {max(errors):.2f}",
@@ -191,11 +195,12 @@ def _row(measure: str, group: Rankings, results: Mapping[str, Any]) -> dict[str,
     }
 
 
-def series_title(measure: str) -> str:
-    """Return the title of a measure's subset."""
-    return SERIES.get(measure, measure)
+def series_title(measure: str, own: PipelineConfig) -> str:
+    """Return the title of a measure's subset, `own` being the config that is compared."""
+    subset = own.subset
+    return name_subset(measure, subset.order if measure == subset.measure else "deterministic")
 
 
-def correlation_title(measure: str) -> str:
+def correlation_title(measure: str, own: PipelineConfig) -> str:
     """Return the title of a ranking that is compared with the one on all images."""
-    return "full data, other seeds" if measure == _FULL else series_title(measure)
+    return "full data, other seeds" if measure == _FULL else series_title(measure, own)

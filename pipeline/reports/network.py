@@ -33,10 +33,10 @@ from pipeline.reports.pruning import collect_pruning, show_pruning
 from pipeline.reports.results import (
     MADE_ELSEWHERE,
     SELECTION,
-    SERIES,
     class_sizes,
     collect_results,
     describe_class_sizes,
+    name_subset,
 )
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
@@ -284,4 +284,4 @@ def _warnings(
 
 
 def _series(config: PipelineConfig) -> str:
-    return SERIES.get(config.subset.measure, config.subset.measure)
+    return name_subset(config.subset.measure, config.subset.order)

@@ -12,7 +12,7 @@ from classification.persistence.workspace import read_metrics
 from pcdarts.drawing import cells_in_words
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
-from pipeline.reports.results import describe_subset
+from pipeline.reports.results import describe_subset, name_subset
 from pipeline.run_folder import PARTIAL, RunFolder
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE
@@ -103,7 +103,7 @@ def _result(stage: str, artifacts: Mapping[str, Artifact]) -> str:
         return f": reliability of the ranking {_number(record.get('spearman_brown'))}"
     if stage == "subset":
         subset = describe_subset(artifacts)
-        return f": {subset['size']} images by {subset['measure']}"
+        return f": {subset['size']} images by {name_subset(subset['measure'], subset['order'])}"
     rows = read_metrics(path)
     if stage in ("scorer", "retrain", "probe") and rows and "test_accuracy" in rows[-1]:
         return f": top-1 error {100 * (1 - rows[-1]['test_accuracy']):.2f} % (last epoch)"

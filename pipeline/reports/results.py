@@ -26,13 +26,21 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # stages that make up the cost of a subset
-SERIES = {
+_SERIES = {
     "full": "full data",
     "random": "random",
     "cv": "high-CV",
     "score": "high imported score",
     "score_low": "low imported score",
     "imported": "imported subset",
+}
+_ORDERS = {
+    "deterministic": "",
+    "interval": ", every n-th",
+    "ccs": ", in strata (CCS)",
+    "p1": ", drawn by P1",
+    "p2": ", drawn by P2",
+    "p3": ", drawn by P3",
 }
 MADE_ELSEWHERE = "the images were scored or chosen elsewhere, at an unknown cost"
 _HOURS_DIGITS = 8
@@ -112,13 +120,14 @@ def describe_network(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def describe_subset(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Return the subset's measure, fraction, size, and the reliability of its scores."""
+    """Return the subset's measure, order, fraction, size, and the reliability of its scores."""
     from subsample.selection import Subset
 
     subset = Subset.load(artifacts["subset"].path / SUBSET)
     elsewhere = {"made_elsewhere": True} if subset.measure in MEASURES_OF_FILES else {}
     return elsewhere | {
         "measure": subset.measure,
+        "order": subset.order,
         "fraction": subset.fraction,
         "size": len(subset.all_indices),
         "reliability": _reliability(artifacts),
@@ -133,6 +142,13 @@ def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[s
         "train": class_histogram(data.train.labels.numpy(), data.classes),
         "subset": dict(Subset.load(artifacts["subset"].path / SUBSET).class_histogram),
     }
+
+
+def name_subset(measure: str, order: str) -> str:
+    """Return how reports name the images that are chosen by `measure` in `order`."""
+    if measure in ("full", "random", "imported"):  # the same images in any order
+        return _SERIES[measure]
+    return _SERIES.get(measure, measure) + _ORDERS[order]
 
 
 def describe_class_sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
@@ -175,7 +191,7 @@ def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint
     dropped = f", {pruned['by']} pruning to {pruned['final_fraction']:g}" if pruned else ""
     unknown = ", without the choice" if subset.get("made_elsewhere") and axis == "total" else ""
     return StudyPoint(
-        series=SERIES.get(subset["measure"], subset["measure"]),
+        series=name_subset(subset["measure"], subset.get("order", "deterministic")),
         x=float(hours),
         y=100 - float(results["accuracy"]["top1_error_last"]),
         seed=number,

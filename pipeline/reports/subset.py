@@ -26,11 +26,11 @@ from pipeline.reports.picture import Picture, draw_costs
 from pipeline.reports.results import (
     MADE_ELSEWHERE,
     SELECTION,
-    SERIES,
     class_sizes,
     describe_class_sizes,
     describe_subset,
     hours_of,
+    name_subset,
     selection_cost,
     wall_hours_of,
 )
@@ -72,7 +72,7 @@ def write_subset_report(
         "data": describe_dataset(data),
         "num_train": len(data.train),
         "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
-        "series": SERIES.get(subset["measure"], subset["measure"]),
+        "series": name_subset(subset["measure"], subset["order"]),
         "draws": config.scores.draws,
         "epochs": config.probed.trained_epochs,
         "repeats": _repeats(results["accuracy"]),
