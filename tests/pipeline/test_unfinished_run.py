@@ -29,7 +29,12 @@ def place(tmp_path_factory):
 def test_a_report_names_what_exists_and_what_is_missing(place, capsys):
     assert main(["report", "tiny", "--runs", str(place.folder / "runs")]) == 0
     shown = capsys.readouterr().out
-    for part in ("- scorer", "reliability of the ranking", "36 images by high-CV", "missing: retrain"):
+    for part in (
+        "- scorer",
+        "reliability of the ranking",
+        "36 images by high-CV",
+        "missing: retrain",
+    ):
         assert part in shown
     assert "resume with: `python run_pipeline.py run " in shown
     assert "--name tiny" in shown
