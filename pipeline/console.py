@@ -29,6 +29,7 @@ T = TypeVar("T")
 _Show = Callable[[str, int, int, list[str]], None]  # unit, done, total, details by worth
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage
+_BRIEF_SECONDS = 10.0  # and of a brief one
 _STEP_SECONDS = 0.2
 _LONG_SECONDS = 30.0  # without a line, after which an epoch's steps get one
 _BAR = 20  # columns
@@ -264,13 +265,13 @@ class _Reporter:
         self._epoch = f" of {unit} {done + 1}/{total}"
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
-        rate = (now - self._begin) / max(done - self._first, 1)
+        rate = (now - self._begin) / max(done - self._first, 1) if unit != "second" else 1.0
         left = format_duration(round(rate * (total - done)))
         if self._live:
             worth = [self._format(*each) for each in sorted(metrics.items(), key=_worth)]
             self._live(unit, done, total, [f"left {left}", *worth, self._device])
         ended = done == total and not self._brief
-        if ended or now - self._last_line > _PLAIN_SECONDS:
+        if ended or now - self._last_line > (_BRIEF_SECONDS if self._brief else _PLAIN_SECONDS):
             shown = [self._format(*each) for each in metrics.items()]
             self._print(now, f"{unit} {done}/{total}", [*shown, f"left {left}"])
 

@@ -117,7 +117,7 @@ def explained(
     elif place + 1 < len(rates.networks):
         channels, cells = networks(survey)[place + 1]
         budget = format_duration(scale * _needed(survey, rates, place + 1, seconds))
-        why["retrain.channels"] = f"{channels} and {cells} cells would need a budget of {budget}"
+        why["retrain.channels"] = f"{channels} with {cells} cells would need a budget of {budget}"
     return replace(plan, why=why)
 
 

@@ -148,6 +148,17 @@ def test_an_accuracy_is_named_after_the_images_that_it_was_measured_on(evaluated
     assert f"  accuracy 0.5000  {evaluated} accuracy 0.2500  " in stream.getvalue()
 
 
+def test_a_brief_stage_that_takes_longer_counts_the_seconds_left_of_what_was_planned(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("pipeline.console.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with Console(stream).progress("search", "estimated", brief=True) as show:
+        for _ in range(12):
+            now[0] += 1
+            show(1, 2, "second")
+    assert stream.getvalue() == "search   second 1/2  left 1 s  estimated\n"
+
+
 def test_a_rate_is_named_after_what_it_counts():
     stream = io.StringIO()
     with Console(stream).progress("scores", "cpu") as show:

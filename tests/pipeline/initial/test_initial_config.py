@@ -248,7 +248,7 @@ def test_the_budget_named_for_a_larger_network_buys_it_and_a_smaller_one_does_no
     plan, _ = choose_plan(found, 600.0, measured(SPEEDS))
     # 24 channels need 800 s of 40 epochs; 10 s of scores, 120 of resnet9, which then fits, and 100
     # of the search: 1030 s, of 85 % of the budget.
-    assert plan.why["retrain.channels"] == "24 and 14 cells would need a budget of 20.2 min"
+    assert plan.why["retrain.channels"] == "24 with 14 cells would need a budget of 20.2 min"
     for minutes, channels in ((20.1, 16), (20.3, 24)):
         assert choose_plan(found, 60 * minutes, measured(SPEEDS))[0].channels == channels
 
