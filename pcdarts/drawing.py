@@ -17,11 +17,13 @@ from pcdarts.genotype import NUM_INPUTS, SOURCE_NAMES, Genotype, Node
 Point = tuple[float, float]
 
 # Inches, which are also the units of the axes, so that fonts and boxes keep their proportion.
-_COLUMN, _ROW = 2.2, 0.55
-_LABEL_DISTANCE, _LABEL_RISE = 0.98, 0.15  # of a label's centre from its node's
-_LABEL_BOX, _NODE_BOX = (0.56, 0.13), (0.3, 0.3)  # half width, half height
-_NODE_SIZE = 1300  # square points
-_MARGIN, _TITLE = 0.5, 0.35
+_WIDTH = 4.0
+_COLUMN, _LAST_COLUMN, _ROW = 0.815, 0.4, 0.45
+_LABEL_DISTANCE, _LABEL_RISE = 0.45, 0.16  # of a label's centre from its node's
+_LABEL_BOX, _NODE_BOX = (0.29, 0.155), (0.15, 0.15)  # half width, half height
+_NODE_SIZE = 330  # square points
+_MARGIN, _MARGIN_ABOVE, _TITLE = 0.17, 0.32, 0.2
+_FONT_SIZE = 8  # points: at least 6 in a column of 80 mm
 _ROWS = (-3, -2, -1, 0, 1, 2, 3)
 _INPUT_ROWS = (3, -3)
 _SAMPLES = 40  # points per line that are tested for overlap
@@ -33,9 +35,8 @@ _INK, _FAINT = "#3c4a57", "#b9c2ca"
 
 def draw_genotype(genotype: Genotype) -> Figure:
     """Draw both cells, the normal cell above the reduction cell."""
-    width = (len(genotype.normal) + 1) * _COLUMN + 2 * _MARGIN
     height = 2 * (_height() + _TITLE)
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(_WIDTH, height))
     for row, (title, nodes) in enumerate(titled_cells(genotype)):
         bottom = (1 - row) * (_height() + _TITLE)
         axes = figure.add_axes((0, bottom / height, 1, _height() / height))
@@ -66,7 +67,7 @@ def describe_genotype(genotype: Genotype) -> str:
 
 
 def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
-    """Draw one cell into `axes`, which need 12 by 4.3 inches at full size."""
+    """Draw one cell into `axes`, which need 4 by 2.9 inches at full size."""
     places = _least_cluttered(nodes)
     graph: nx.DiGraph[str] = nx.DiGraph()
     labels: dict[str, str] = {}
@@ -91,6 +92,8 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
             edge_color=color,
             arrowstyle=arrows,
             arrows=True,
+            arrowsize=6,
+            width=0.8,
             ax=axes,
         )
     states = [name for name in graph if name not in labels]
@@ -101,13 +104,20 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
         ax=axes,
         node_size=_NODE_SIZE,
         edgecolors=_INK,
+        linewidths=0.7,
         node_color=[_COLORS[_role(name)] for name in states],
     )
-    nx.draw_networkx_labels(graph, places, {name: name for name in states}, font_size=11, ax=axes)
-    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": _FAINT}
-    nx.draw_networkx_labels(graph, places, labels, font_size=9, font_color=_INK, bbox=box, ax=axes)
-    axes.set_title(title, fontsize=12, loc="left", x=_MARGIN / (5 * _COLUMN + 2 * _MARGIN))
-    axes.set_xlim(-_MARGIN, (len(nodes) + 1) * _COLUMN + _MARGIN)
+    nx.draw_networkx_labels(graph, places, {name: name for name in states}, _FONT_SIZE, ax=axes)
+    box = {
+        "boxstyle": "round,pad=0.12",
+        "facecolor": "white",
+        "edgecolor": _FAINT,
+        "linewidth": 0.6,
+    }
+    lines = {key: "\n".join(label.rsplit("_", 1)) for key, label in labels.items()}
+    nx.draw_networkx_labels(graph, places, lines, _FONT_SIZE, _INK, bbox=box, ax=axes)
+    axes.set_title(title, fontsize=9, fontweight="bold", loc="left", x=_MARGIN / _WIDTH, pad=2)
+    axes.set_xlim(-_MARGIN, _WIDTH - _MARGIN)
     axes.set_ylim(-_height() / 2, _height() / 2)
     axes.set_axis_off()
 
@@ -130,7 +140,7 @@ def cell_lines(nodes: Sequence[Node]) -> list[tuple[str, str, str, str]]:
 
 
 def _height() -> float:
-    return (_ROWS[-1] - _ROWS[0]) * _ROW + 2 * _MARGIN
+    return (_ROWS[-1] - _ROWS[0]) * _ROW + 2 * _MARGIN_ABOVE
 
 
 def _role(name: str) -> str:
@@ -149,7 +159,7 @@ def _places(nodes: Sequence[Node], rows: Sequence[float]) -> dict[str, Point]:
     """Return the centres of inputs, nodes, output and labels."""
     names = [*_INPUTS, *map(str, range(len(nodes)))]
     heights = [*_INPUT_ROWS, *rows]
-    places = {_OUTPUT: ((len(nodes) + 1) * _COLUMN, 0.0)}
+    places = {_OUTPUT: (len(nodes) * _COLUMN + _LAST_COLUMN, 0.0)}
     for number, (name, row) in enumerate(zip(names, heights, strict=True)):
         places[name] = (max(0, number - 1) * _COLUMN, row * _ROW)
     for index, node in enumerate(nodes):

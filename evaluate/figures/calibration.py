@@ -6,7 +6,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from evaluate.calibration import Bin
-from evaluate.figures.style import GREY, PALETTE, STYLE
+from evaluate.figures.style import GREY, PALETTE, STYLE, WIDTH
 
 
 @rc_context(STYLE)
@@ -15,7 +15,7 @@ def reliability_diagram(bins: Sequence[Bin], error: float) -> Figure:
 
     error: the calibration error in [0, 1].
     """
-    figure = Figure(figsize=(5.0, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     full = [each for each in bins if each.images]
     above.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="confidence = accuracy")

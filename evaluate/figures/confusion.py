@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from evaluate.figures.labels import printable
 from evaluate.figures.style import INK, PALETTE, STYLE, WIDTH
 
-_NUMBERED = 15  # classes up to which each cell has its number
-_NAMED = 40  # classes up to which the axes have names
+_NUMBERED = 12  # classes up to which each cell has its number
+_NAMED = 20  # classes up to which the axes have names
 _NAME_LENGTH = 18  # characters
 _UPRIGHT = 2  # characters of the longest name that needs no turning
-_SMALLEST = 4.6  # inches high
-_NARROW = 5.6  # inches wide, where the cells have numbers
 # From transparent, so that the page's own background shows through in light and dark schemes.
 _SHADES = LinearSegmentedColormap.from_list(
     "share", [(*to_rgb(PALETTE[0]), 0.0), (*to_rgb(PALETTE[0]), 0.7)]
@@ -36,8 +34,7 @@ def confusion_matrix(
     images = counts.sum(1, keepdims=True)
     shares = 100 * counts / np.maximum(images, 1)
     numbered = len(counts) <= _NUMBERED
-    width = _NARROW if numbered else WIDTH
-    figure = Figure(figsize=(width, _height(class_names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, WIDTH if numbered else 1.15 * WIDTH), layout="constrained")
     axes = figure.subplots()
     norm = PowerNorm(0.5, 0, 100)
     shown = axes.imshow(shares, _SHADES, norm, interpolation="nearest", aspect="equal")
@@ -47,34 +44,28 @@ def confusion_matrix(
     if numbered:
         for row, column in np.argwhere(counts):
             text = f"{shares[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=INK)
+            axes.text(column, row, text, ha="center", va="center", color=INK)
     if len(counts) <= _NAMED:
         names = [_shorten(name) for name in class_names]
         turned = 90 if max(map(len, names)) > _UPRIGHT else 0
-        axes.set_xticks(range(len(names)), names, rotation=turned, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=turned)
+        axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="predicted class, by index", ylabel="true class, by index")
     if numbered:
-        axes.set_xlabel("predicted class (numbers: % of the true class's images)")
+        axes.set_xlabel("predicted class\n(numbers: % of the true class's images)")
         return figure
-    bar = figure.colorbar(shown, ax=axes, label="share of the class's images (%)", shrink=0.7)
+    bar = figure.colorbar(
+        shown, ax=axes, label="share of the class's images (%)", location="bottom", shrink=0.8
+    )
     bar.set_ticks([0, 1, 5, 10, 25, 50, 100])
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.xaxis.set_minor_locator(NullLocator())
     assert bar.solids is not None  # drawn with the bar
     bar.solids.set_rasterized(True)  # one image, not a path for each shade
     return figure
-
-
-def _height(class_names: Sequence[str]) -> float:
-    """Return the height in inches at which names fit beside their rows."""
-    if len(class_names) > _NAMED:
-        return 0.9 * WIDTH
-    longest = max(len(_shorten(name)) for name in class_names)
-    return max(_SMALLEST, 0.24 * len(class_names) + 0.07 * longest + 0.6)
 
 
 def _shorten(name: str) -> str:

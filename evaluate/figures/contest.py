@@ -1,6 +1,5 @@
 """Held-out error of the contestants against their multiply-adds and latency, with the front."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -17,6 +16,7 @@ from evaluate.figures.style import (
     STYLE,
     WIDTH,
     explain_legend,
+    fit_line,
     legend_below,
     use_log_axis,
 )
@@ -31,8 +31,6 @@ _LOOKS: Mapping[str, tuple[str, str]] = {
 
 
 _SPREAD = 4.0  # of the costs; from it, those of small and large networks need a log axis
-
-_LINE = 105  # characters of the list of names
 
 
 @dataclass(frozen=True)
@@ -83,19 +81,19 @@ def contest_front(
     named = sorted(
         {*chain(*fronts.values()), *winners}, key=lambda index: candidates[index].multiply_adds
     )
-    figure = Figure(figsize=(WIDTH, 3.4 * len(axes_of) + 1.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4 * len(axes_of) + 1.0), layout="constrained")
     panels = list(figure.subplots(len(axes_of), 1, squeeze=False).flatten())
     for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
         _draw(axes, candidates, costs, winners, "" if rounds == 1 else ", by the last round")
-        axes.set(xlabel=label, ylabel="held-out error (%)")
+        axes.set(xlabel=fit_line(label), ylabel="held-out error (%)")
         axes.margins(0.08)
         if min(costs) > 0 and max(costs) / min(costs) > _SPREAD:
             use_log_axis(axes, costs)
     panels[0].set_title("Held-out error after the first round, equal training", loc="left")
-    legend_below(figure, *panels, columns=6)
+    legend_below(figure, *panels, columns=3)
     names = [_name(candidates[index].name, index, winners) for index in named]
     listed = "; ".join(f"{number}: {name}" for number, name in enumerate(names, 1))
-    explain_legend(figure, textwrap.fill(listed, _LINE))
+    explain_legend(figure, listed)
     for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
         points = _points(candidates, costs)
         texts = [
@@ -128,7 +126,7 @@ def _draw(
 ) -> None:
     points = _points(candidates, costs)
     line = zip(*staircase(points), strict=True)
-    axes.plot(*line, color=INK, linewidth=1.0, label="Pareto front")
+    axes.plot(*line, color=INK, linewidth=0.8, label="Pareto front")
     for kind, (colour, marker) in _LOOKS.items():
         own = [p for p, each in zip(points, candidates, strict=True) if each.kind == kind]
         if own:
@@ -143,7 +141,8 @@ def _draw(
         *zip(*(points[winner] for winner in winners), strict=True),
         color=INK,
         marker="o",
-        markersize=13,
+        markersize=8,
+        markeredgewidth=0.8,
         markerfacecolor="none",
         linestyle="none",
         label=("winner" if len(winners) == 1 else "winner of a budget") + chosen,

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from classification.durations import cost_scale, format_cost, format_duration
-from evaluate.figures.style import BAND, PALETTE, STYLE, WIDTH, legend_below
+from evaluate.figures.style import BAND, PALETTE, PANEL_LINE, STYLE, WIDTH, fit_line, legend_below
 
 
 @rc_context(STYLE)
@@ -21,17 +21,20 @@ def cost_bars(
     """
     hours = [*stages.values(), *(beside or {}).values()]
     factor, shown = cost_scale(max(hours), unit)
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * len(hours)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.24 * len(hours)), layout="constrained")
     axes = figure.subplots()
     lengths = [factor * cost for cost in hours]
-    bars = axes.barh([*stages, *(beside or {})], lengths, color=PALETTE[0], height=0.62)
-    for bar in bars[len(stages) :]:
-        bar.set(facecolor="none", edgecolor=PALETTE[3], linestyle="--", linewidth=1.4)
-    axes.bar_label(
-        bars, labels=[format_duration(3600 * cost) for cost in hours], padding=4, fontsize=9
+    bars = axes.barh(
+        [fit_line(name, PANEL_LINE) for name in (*stages, *(beside or {}))],
+        lengths,
+        color=PALETTE[0],
+        height=0.62,
     )
+    for bar in bars[len(stages) :]:
+        bar.set(facecolor="none", edgecolor=PALETTE[3], linestyle="--", linewidth=1.0)
+    axes.bar_label(bars, labels=[format_duration(3600 * cost) for cost in hours], padding=3)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.2)
     axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -47,7 +50,7 @@ def break_even_lines(before: float, one: float, full: float, searches: int, unit
     A search takes `one` hours on the subset and `full` on all images. The shaded range starts at
     `searches`, where the subset breaks even.
     """
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     last = max(3, 2 * searches)
     factor, shown = cost_scale(full * last, unit)

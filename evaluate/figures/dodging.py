@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-_STEP = 0.085  # inches between two bars
-_BAR = 0.02  # inches: bars closer than this hide each other
+_STEP = 0.055  # inches between two bars
+_BAR = 0.015  # inches: bars closer than this hide each other
 _MOST = 0.6  # of the distance to the next x, for all bars of one x together
 
 

@@ -16,17 +16,17 @@ Point = tuple[float, float]
 Boxes = NDArray[np.floating]
 """Pixels [B, 4]: left, bottom, right, top."""
 
-_DOT = 4  # pixels, width of the boxes that cover a line
-_END = 12  # pixels, width of the boxes at a line's points, which have markers or caps
+_DOT = 3  # pixels at 100 dpi, width of the boxes that cover a line
+_END = 7  # pixels at 100 dpi, width of the boxes at a line's points, which have markers or caps
 _LEAVING = 5  # weight of area outside the axes against covered area
 _SIDES: tuple[tuple[float, float, Literal["left", "center", "right"]], ...] = (
-    (7, 0, "left"),
-    (6, -7, "left"),
-    (6, 7, "left"),
-    (-6, 7, "right"),
-    (-6, -7, "right"),
-    (0, 11, "center"),
-    (0, -11, "center"),
+    (5, 0, "left"),
+    (4, -6, "left"),
+    (4, 6, "left"),
+    (-4, 6, "right"),
+    (-4, -6, "right"),
+    (0, 9, "center"),
+    (0, -9, "center"),
 )
 """Offsets of a label from its point, in points, with the alignment; best first."""
 _PLACES = [(x * reach, y * reach, side) for reach in (1, 1.7, 2.6) for x, y, side in _SIDES]
@@ -50,7 +50,7 @@ def label_points(
     """
     labels = [
         axes.annotate(
-            *(text, point), xytext=(0, 0), textcoords="offset points", va="center", fontsize=8,
+            *(text, point), xytext=(0, 0), textcoords="offset points", va="center",
             color=TEXT,
         )
         for text, point in texts

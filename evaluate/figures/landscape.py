@@ -6,7 +6,6 @@ drawn at the highest finite loss in a contour or a surface. A loss axis is logar
 span more than a factor of 10. The caption names the images and the mode of BatchNorm.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,12 +18,16 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from evaluate.figures.style import (
+    LINE,
     PALETTE,
+    PANEL_LINE,
     PAPER,
     STYLE,
     TEXT,
+    TITLE_LINE,
     WIDTH,
     explain_legend,
+    fit_line,
     label_accuracy,
     legend_below,
     needs_log_axis,
@@ -39,7 +42,6 @@ _COLOURS = "viridis"
 _PER_ROW = 2  # surfaces
 _MARGIN = 1.3  # under the lowest loss of a logarithmic axis
 _LINES = ("-", "--", ":", "-.")
-_NAME_LENGTH = 34  # characters per line of the name over a surface
 
 
 def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
@@ -73,10 +75,12 @@ def loss_line(results: Mapping[str, Result]) -> Figure:
         accuracies, spread = line["accuracies"], line.get("accuracy_deviations")
         _curve(right, line["alphas"], accuracies, spread, label, look, factor=100)
     for axes in (left, right):
-        axes.set_xlabel("step α along a random direction\n(1: the norm of each filter)")
+        axes.set_xlabel("step α")
     _finish(figure, left, right, results, [r["line"]["losses"] for r in results.values()])
+    meaning = "α: along a random direction, 1: the norm of each filter"
     if any("seeds" in result for result in results.values()):
-        explain_legend(figure, "mean ± one standard deviation over n seeds, one direction per seed")
+        meaning += "\nmean ± one standard deviation over n seeds, one direction per seed"
+    explain_legend(figure, meaning)
     return figure
 
 
@@ -101,12 +105,13 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
             means = [result["trained"][key], *noise[f"{key}_means"]]
             spread = [result["trained"].get(f"{key}_deviation"), *noise[f"{key}_deviations"]]
             _curve(axes, [0.0, *noise["sigmas"]], means, spread, label, look, factor)
-    unit = "1: its filter's root mean square" if scales == {"filter"} else "absolute"
+    unit = "1 is the root mean square of the filter" if scales == {"filter"} else "absolute"
     for axes in (left, right):
-        axes.set_xlabel(f"noise on each weight, σ\n({unit})")
+        axes.set_xlabel("noise on each weight, σ")
     losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
     _finish(figure, left, right, results, losses)
-    explain_legend(figure, f"mean ± one standard deviation over n{'' if averaged else ' draws'}")
+    spread = f"mean ± one standard deviation over n{'' if averaged else ' draws'}"
+    explain_legend(figure, f"σ: {unit}\n{spread}")
     return figure
 
 
@@ -119,7 +124,7 @@ def loss_contour(result: Result) -> Figure:
     plane = _plane(result)
     losses = _clipped([plane["losses"]])[0]
     norm, levels = _scale([losses])
-    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     # Losses run [alpha, beta]; the horizontal axis is alpha.
     filled = axes.contourf(
@@ -129,7 +134,7 @@ def loss_contour(result: Result) -> Figure:
         plane["alphas"], plane["betas"], losses.T, levels, norm=norm, colors=PAPER,
         linewidths=0.6, alpha=0.7,
     )  # fmt: skip
-    axes.plot([0], [0], marker="x", color=PAPER, markersize=8, linestyle="")
+    axes.plot([0], [0], marker="x", color=PAPER, markersize=6, linestyle="")
     axes.set(xlabel=_along(result, 0), ylabel=_along(result, 1), aspect="equal")
     axes.locator_params(nbins=5)
     axes.grid(visible=False)
@@ -137,7 +142,7 @@ def loss_contour(result: Result) -> Figure:
     bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_ticks([float(level) for level in levels[::2]])
-    _caption(figure, [result])
+    _caption(figure, [result], ";\neigenvectors of the Hessian")
     return figure
 
 
@@ -155,8 +160,8 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
     wide, lowest, highest = isinstance(norm, LogNorm), levels[0], levels[-1]
     columns = min(_PER_ROW, len(planes))
     rows = -(-len(planes) // columns)
-    size = WIDTH / columns if columns > 1 else 5.0
-    figure = Figure(figsize=(WIDTH, 0.95 * size * rows + 0.5), layout="constrained")
+    size = WIDTH / columns if columns > 1 else 3.2
+    figure = Figure(figsize=(WIDTH, size * rows + 0.4), layout="constrained")
     for number, (name, plane, losses) in enumerate(zip(results, planes, heights, strict=True), 1):
         axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
         alphas, betas = np.meshgrid(plane["alphas"], plane["betas"], indexing="ij")
@@ -171,15 +176,15 @@ def loss_surface(results: Mapping[str, Result]) -> Figure:
         if wide:
             ticks = _decades(lowest, highest)
             axes.set_zticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
-        axes.set_title(textwrap.fill(name, _NAME_LENGTH))
-        axes.set_xlabel("α, eigenvector 1")
-        axes.set_ylabel("β, eigenvector 2")
-        axes.set_zlabel("loss (nats)")
-        axes.tick_params(labelsize=7)
-        axes.locator_params(axis="x", nbins=5)
-        axes.locator_params(axis="y", nbins=5)
-        axes.set_box_aspect(None, zoom=0.85)  # or the vertical axis's label is cut off
-    _caption(figure, list(results.values()))
+        axes.set_title(fit_line(name, PANEL_LINE if columns > 1 else TITLE_LINE))
+        axes.set_xlabel("α", labelpad=-8)
+        axes.set_ylabel("β", labelpad=-8)
+        axes.tick_params(pad=-3)
+        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="y", nbins=3)
+        axes.set_box_aspect(None, zoom=0.92)  # or an axis's labels are cut off
+    along = ";\nheight: loss in nats; α, β: steps along the Hessian's eigenvectors 1, 2"
+    _caption(figure, list(results.values()), along)
     return figure
 
 
@@ -205,7 +210,7 @@ def _curve(
 def _two_panels(results: Mapping[str, Result]) -> tuple[Figure, Axes, Axes]:
     if not results:
         raise ValueError("no landscapes to draw; allowed: at least 1")
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     return figure, left, right
 
@@ -244,17 +249,18 @@ def _plane(result: Result) -> Mapping[str, Any]:
 
 def _along(result: Result, place: int) -> str:
     """Label an axis of the plane: its eigenvector, and the curvature along it if known."""
-    name = f"{'αβ'[place]}, along the Hessian's eigenvector {place + 1}"
+    name = f"{'αβ'[place]}, along eigenvector {place + 1}"
     values = result["hessian"]["eigenvalues"] if result["hessian"] else []
     return f"{name} (λ = {values[place]:.3g})" if len(values) > place else name
 
 
-def _caption(figure: Figure, results: Sequence[Result]) -> None:
+def _caption(figure: Figure, results: Sequence[Result], more: str = "") -> None:
+    """Name the images, the mode of BatchNorm and, of a plane, its directions."""
     seen = dict.fromkeys(f"{result['images']:,} {result['split']} images" for result in results)
     treated = dict.fromkeys(result["batch_norm"] for result in results)
     figure.suptitle(
-        f"{', '.join(seen)}; BatchNorm in {', '.join(treated)}",
-        fontsize=9, fontweight="normal", color=TEXT,
+        fit_line(f"{', '.join(seen)}; BatchNorm in {', '.join(treated)}{more}", LINE),
+        fontsize=STYLE["font.size"], fontweight="normal", color=TEXT,
     )  # fmt: skip
 
 

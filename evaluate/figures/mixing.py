@@ -12,25 +12,29 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from classification.mixing import Mix
 from evaluate.figures.labels import printable
-from evaluate.figures.style import PALETTE, STYLE, WIDTH
+from evaluate.figures.style import EDGE, INK, PALETTE, PAPER, STYLE, WIDTH, fit_line
 from evaluate.figures.visibility import draw_visibility
 
 # Lengths in inches.
-_MARGIN = 0.3
-_GAP = 0.3
-_TITLE = 0.42
-_BAR = 0.2
-_BETWEEN = 0.06
-_MAP = 1.9  # width of the map of seen pixels
+_MARGIN = 0.1
+_GAP = 0.14
+_TITLE = 0.26
+_BAR = 0.15
+_BETWEEN = 0.04
+_MAP = 1.4  # width of the map of seen pixels
 _THUMBS = 5  # sources shown per mix
 _BARS = 3  # classes shown per soft label
 _LEAST_SHARE = 0.005
-_NAME_LENGTH = 18  # characters
-ALONE = "no pixel of another image"
+_LEAST_PER_ROW, _PER_ROW = 2, 3  # mixes
+_CHARACTER = 0.068  # inches, of a class name
+_PERCENT = 0.36  # inches, of a share
+_EDGED = [Stroke(linewidth=1.7, foreground=INK), Normal()]  # so that it shows on any image
+ALONE = "one image only"
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,10 @@ class MixedBatch:
 def mixing_sheet(
     batches: Sequence[MixedBatch],
     class_names: Sequence[str],
-    columns: int = 4,
+    columns: int = 3,
     seen: tuple[str, NDArray[np.floating]] | None = None,
 ) -> Figure:
-    """Draw the first `columns` mixes of each batch, one block per mixer.
+    """Draw the first `columns` mixes of each batch, three side by side, one block per mixer.
 
     From top to bottom: the mixed image with the outlines of its parts; at most five of its source
     images, framed in the same colours; their saliency, if the mixer uses it; the largest shares of
@@ -58,18 +62,25 @@ def mixing_sheet(
     seen.
     """
     columns = min(columns, *(len(batch.mixed) for batch in batches))
-    width = (WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
+    rows = -(-columns // _PER_ROW)
+    per_row = -(-columns // rows)
+    width = (WIDTH - 2 * _MARGIN) / max(per_row, _LEAST_PER_ROW) - _GAP
     heights = [_height(batch, width) for batch in batches]
-    map_height = 0.0 if seen is None else _TITLE + _MAP * _aspect(batches[0]) + _MARGIN
-    figure = Figure(figsize=(WIDTH, sum(heights) + map_height + _MARGIN))
+    titles = [_title_height(batch.title) for batch in batches]
+    map_height = 0.0
+    if seen is not None:
+        map_height = _title_height(seen[0]) + _MAP * _aspect(batches[0]) + _MARGIN
+    total = sum(titles) + rows * sum(heights) + map_height + _MARGIN
+    figure = Figure(figsize=(WIDTH, total))
     top = 0.0
-    for batch, height in zip(batches, heights, strict=True):
-        title = _panel(figure, _MARGIN, top, WIDTH - 2 * _MARGIN, _TITLE)
-        title.text(0, 0.4, batch.title, weight="bold", va="center", transform=title.transAxes)
-        for column in range(columns):
+    for batch, height, title in zip(batches, heights, titles, strict=True):
+        _write_title(figure, batch.title, top)
+        top += title
+        for index in range(columns):
+            row, column = divmod(index, per_row)
             left = _MARGIN + column * (width + _GAP)
-            _draw_mix(figure, batch, column, class_names, left, top + _TITLE, width)
-        top += height
+            _draw_mix(figure, batch, index, class_names, left, top + row * height, width)
+        top += rows * height
     if seen is not None:
         _draw_map(figure, *seen, top)
     return figure
@@ -77,21 +88,31 @@ def mixing_sheet(
 
 def _draw_map(figure: Figure, words: str, seen: NDArray[np.floating], top: float) -> None:
     height = _MAP * seen.shape[0] / seen.shape[1]
-    title = _panel(figure, _MARGIN, top, WIDTH - 2 * _MARGIN, _TITLE)
-    title.text(0, 0.4, words, fontsize=9, va="center", transform=title.transAxes)
-    panel = _panel(figure, _MARGIN, top + _TITLE, _MAP, height)
+    _write_title(figure, words, top, weight="normal")
+    top += _title_height(words)
+    panel = _panel(figure, _MARGIN, top, _MAP, height)
     panel.set_axis_on()
     panel.set(xticks=[], yticks=[])
-    key = _panel(figure, _MARGIN + _MAP + _GAP, top + _TITLE, _BAR, height)
+    key = _panel(figure, _MARGIN + _MAP + _GAP, top, _BAR, height)
     key.set_axis_on()
     draw_visibility(panel, seen, key)
+
+
+def _write_title(figure: Figure, text: str, top: float, weight: str = "bold") -> None:
+    title = _panel(figure, _MARGIN, top, WIDTH - 2 * _MARGIN, _title_height(text))
+    lines = fit_line(text)
+    title.text(0, 0.45, lines, weight=weight, va="center", transform=title.transAxes)
+
+
+def _title_height(text: str) -> float:
+    return _TITLE + _BAR * fit_line(text).count("\n")
 
 
 def _height(batch: MixedBatch, width: float) -> float:
     thumb = _thumb(batch, width)
     rows = 1 if batch.mix.saliency is None else 2
     image = width * _aspect(batch)
-    return _TITLE + image + rows * (thumb + _BETWEEN) + _BETWEEN + _BARS * _BAR + _GAP / 2
+    return image + rows * (thumb + _BETWEEN) + _BETWEEN + _BARS * _BAR + _GAP / 2
 
 
 def _draw_mix(
@@ -105,7 +126,7 @@ def _draw_mix(
 ) -> None:
     mix, image = batch.mix, width * _aspect(batch)
     panel = _panel(figure, left, top, width, image)
-    _show(panel, batch.mixed[index])
+    _frame(panel, batch.mixed[index], EDGE, 0.6)  # the border of a white image
     _outline(panel, mix, index)
     top += image + _BETWEEN
     thumb = _thumb(batch, width)
@@ -121,10 +142,10 @@ def _draw_mix(
             _frame(_panel(figure, *below), saliency, _colour(position))
     if len(shown) == 1:
         beside = _panel(figure, left + pitch, top, width - pitch, thumb)
-        beside.text(0, 0.5, ALONE, fontsize=7, va="center", transform=beside.transAxes)
+        beside.text(0, 0.5, ALONE, va="center", transform=beside.transAxes)
     rows = 1 if mix.saliency is None else 2
     top += rows * (thumb + _BETWEEN) + _BETWEEN
-    _draw_label(_panel(figure, left, top, width, _BARS * _BAR), mix, index, class_names)
+    _draw_label(_panel(figure, left, top, width, _BARS * _BAR), mix, index, class_names, width)
 
 
 def _outline(panel: Axes, mix: Mix, index: int) -> None:
@@ -138,11 +159,15 @@ def _outline(panel: Axes, mix: Mix, index: int) -> None:
             if height and width:
                 corner = (left - 0.5, top - 0.5)
                 panel.add_patch(
-                    Rectangle(corner, width, height, fill=False, edgecolor=_colour(k), linewidth=2)
+                    Rectangle(
+                        corner, width, height, fill=False, edgecolor=_colour(k), linewidth=1.2
+                    )
                 )
     elif mix.shares is not None:
         parts = mix.shares[index].cpu().numpy()  # [K, H, W]
-        panel.add_collection(LineCollection(_borders(parts), colors="white", linewidths=1.5))
+        panel.add_collection(
+            LineCollection(_borders(parts), colors=PAPER, linewidths=0.9, path_effects=_EDGED)
+        )
 
 
 def _borders(parts: NDArray[np.floating]) -> list[list[tuple[float, float]]]:
@@ -154,24 +179,28 @@ def _borders(parts: NDArray[np.floating]) -> list[list[tuple[float, float]]]:
     return upright + level
 
 
-def _draw_label(panel: Axes, mix: Mix, index: int, class_names: Sequence[str]) -> None:
+def _draw_label(
+    panel: Axes, mix: Mix, index: int, class_names: Sequence[str], width: float
+) -> None:
+    longest = int((width - _PERCENT) / _CHARACTER)  # characters
+    end = width / (width - _PERCENT)
     target = mix.targets[index].float().cpu().numpy()
     largest = [c for c in np.argsort(-target, kind="stable")[:_BARS] if target[c] >= _LEAST_SHARE]
     for row, label in enumerate(largest):
         name = printable(class_names[label]).replace("_", " ")
-        name = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
+        name = name if len(name) <= longest else name[: longest - 1] + "…"
         panel.barh(row, target[label], height=0.8, color="#d9d9d9")
-        panel.text(0.02, row, name, va="center", fontsize=8)
-        panel.text(1.35, row, f"{100 * target[label]:.0f} %", va="center", ha="right", fontsize=8)
-    panel.set(xlim=(0, 1.35), ylim=(_BARS - 0.5, -0.5))
+        panel.text(0.02, row, name, va="center")
+        panel.text(end, row, f"{100 * target[label]:.0f} %", va="center", ha="right")
+    panel.set(xlim=(0, end), ylim=(_BARS - 0.5, -0.5))
 
 
-def _frame(panel: Axes, image: NDArray[np.generic], colour: str) -> None:
+def _frame(panel: Axes, image: NDArray[np.generic], colour: str, linewidth: float = 1.2) -> None:
     _show(panel, image)
     panel.set_axis_on()
     panel.set(xticks=[], yticks=[])
     for spine in panel.spines.values():
-        spine.set(visible=True, color=colour, linewidth=2)
+        spine.set(visible=True, color=colour, linewidth=linewidth)
 
 
 def _show(panel: Axes, image: NDArray[np.generic]) -> None:

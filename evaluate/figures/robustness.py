@@ -10,10 +10,13 @@ from scipy.stats import binomtest
 
 from evaluate.figures.style import (
     PALETTE,
+    PANEL_LINE,
     PAPER,
     STYLE,
+    TITLE_LINE,
     WIDTH,
     explain_legend,
+    fit_line,
     label_accuracy,
     legend_below,
 )
@@ -23,12 +26,12 @@ from evaluate.statistics import CONFIDENCE, summarise_seeds
 Result = Mapping[str, Any]  # as `measure_robustness` returns it
 Points = Sequence[Mapping[str, Any]]  # {epsilon, accuracy, correct, images}, rising in ε
 
-_STYLE = STYLE | {"legend.handlelength": 3.2}
+_STYLE = STYLE | {"legend.handlelength": 3.0}
 _LINES = {"fgsm": "--", "pgd": "-"}
 _MARKERS = {"white-box": "o", "gray-box": "s", "black-box": "^"}
 _OF_CLASSIFIERS = "os^Dv*PX"
 _AXIS = "ε (1/255 of a pixel's range, L∞)"
-_PANEL = 2.9  # inches high
+_PANEL = 1.7  # inches high
 _SHIFT = 0.12  # 1/255: distance between classifiers at one ε, so that bars do not overlap
 
 
@@ -39,7 +42,7 @@ def robustness_curves(result: Result) -> Figure:
     Colours show the model that the images were made on. Bars are 95 % intervals for n images
     (Wilson 1927).
     """
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     colours: dict[str, str] = {}
     for (source, name), attack in named_attacks(result).items():
@@ -71,7 +74,7 @@ def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
     attacks = dict.fromkeys(who for seeds in results.values() for r in seeds for who in _names(r))
     columns = min(2, len(attacks))
     rows = -(-len(attacks) // columns)
-    figure = Figure(figsize=(WIDTH, _PANEL * rows + 0.3 * len(results)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, _PANEL * rows + 0.2 * len(results) + 0.3), layout="constrained")
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten())
     for axes, who in zip(panels, attacks, strict=False):
         for number, (classifier, seeds) in enumerate(results.items()):
@@ -85,7 +88,8 @@ def compared_curves(results: Mapping[str, Sequence[Result]]) -> Figure:
                     color=PALETTE[number % len(PALETTE)],
                     marker=_OF_CLASSIFIERS[number % len(_OF_CLASSIFIERS)],
                 )
-        axes.set_title(f"{who[1].upper()}, {who[0]}", loc="left")
+        title = f"{who[1].upper()}, {who[0]}"
+        axes.set_title(fit_line(title, PANEL_LINE if columns > 1 else TITLE_LINE), loc="left")
     for axes in panels[len(attacks) :]:
         axes.remove()
     shown = panels[: len(attacks)]
@@ -110,9 +114,9 @@ def _draw(axes: Axes, seeds: Sequence[Points], *, shift: float = 0.0, **look: An
         [255 * point["epsilon"] + shift for point in seeds[0]],
         heights,
         yerr=[below, above],
-        markersize=5,
-        capsize=3,
-        elinewidth=1,
+        capsize=2,
+        elinewidth=0.8,
+        capthick=0.8,
         **look,
     )
 

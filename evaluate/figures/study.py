@@ -15,11 +15,13 @@ from evaluate.figures.dodging import dodge
 from evaluate.figures.labels import label_points
 from evaluate.figures.style import (
     PALETTE,
+    PANEL_LINE,
     PAPER,
     STYLE,
     TEXT,
     WIDTH,
     explain_legend,
+    fit_line,
     legend_below,
     needs_log_axis,
     use_log_axis,
@@ -29,14 +31,14 @@ from evaluate.statistics import Summary, summarise_seeds
 SEARCH_ALONE = "search alone"
 TOTAL = "scorer + scores + subset + search"
 
-_STYLE = STYLE | {"legend.handlelength": 3.2}  # long enough for a dash on both sides of a marker
+_STYLE = STYLE | {"legend.handlelength": 3.0}  # long enough for a dash on both sides of a marker
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
 _FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")
-_CHARACTER = 0.068  # inches, of the legend's font, on the wide side
-_HANDLE = 0.8  # inches, of a legend entry without its name
-_LEGEND_ROW = 0.19  # inches
-_LONGEST_NAME = 90  # characters per line of a name in the legend
+_CHARACTER = 0.062  # inches, of the legend's font, on the wide side
+_HANDLE = 0.6  # inches, of a legend entry without its name
+_LEGEND_ROW = 0.15  # inches
+_LONGEST_NAME = 52  # characters per line of a name in the legend
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def curves(
     or if a seed occurs twice in a setting.
     """
     series = settings_by_series(points)
-    figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     if log_x and min(point.x for point in points) <= 0:
         raise ValueError("x of 0 or less on a logarithmic axis; allowed: above 0")
@@ -93,7 +95,7 @@ def curves(
     _draw(axes, series, _styles(series))
     axes.margins(x=0.06)
     axes.set(xlabel=x_label, ylabel=y_label)
-    axes.set_title(title, loc="left")
+    axes.set_title(fit_line(title), loc="left")
     _add_legend(figure, axes)
     if direct_labels:
         _label_directly(figure, axes, series)
@@ -127,7 +129,7 @@ def two_cost_axes(
     panels = {SEARCH_ALONE: points_search, TOTAL: points_total}
     found = {name: settings_by_series(points) for name, points in panels.items()}
     costs = [point.x for points in panels.values() for point in points]
-    figure = Figure(figsize=(WIDTH, 4.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     both = figure.subplots(1, 2, sharex=True, sharey=True)
     styles = _styles({name: None for series in found.values() for name in series})
     markers: dict[str, dict[str, Any]] = {}
@@ -139,7 +141,7 @@ def two_cost_axes(
         _draw(axes, found[name], styles, markers, joined)
         axes.margins(x=0.1)
         axes.set_xlabel(unit)
-        axes.set_title(name)
+        axes.set_title(fit_line(name, PANEL_LINE))
     both[0].set_ylabel(y_label)
     for label, style in markers.items():
         both[1].plot([], [], linestyle="", color=TEXT, label=label, **style)
@@ -251,8 +253,9 @@ def _draw(
             yerr=[math.nan if setting.y.std is None else setting.y.std for setting in settings],
             fmt="none",  # drawn separately from the line, to keep bars out of the legend
             ecolor=style["color"],
-            capsize=3,
-            elinewidth=1.1,
+            capsize=2,
+            elinewidth=0.8,
+            capthick=0.8,
         )
 
 
@@ -265,7 +268,7 @@ def _add_legend(figure: Figure, *panels: Axes) -> None:
     """Add a legend in as many columns as fit, and increase the height of the figure."""
     names = {str(name) for axes in panels for name in axes.get_legend_handles_labels()[1]}
     widest = max(len(line) for name in names for line in name.splitlines())
-    columns = max(1, int((WIDTH - 0.3) / (_HANDLE + _CHARACTER * widest)))
+    columns = max(1, int((WIDTH - 0.1) / (_HANDLE + _CHARACTER * widest)))
     rows = math.ceil(len(names) / columns)
     lines = rows * max(name.count("\n") + 1 for name in names)
     figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * (lines + 1))

@@ -1,10 +1,13 @@
 """Size, colours, legends and saving, common to all figures.
 
 Drawing functions take plain data and return a matplotlib Figure, built without pyplot, so no figure
-is shown, kept open or shared between threads. Figures are 8 in wide, for reading at 800 px.
+is shown, kept open or shared between threads. Figures are 4 in wide, so that one figure serves a
+narrow column of a paper, where its text has at least 6 pt, a phone and a page.
 """
 
 import io
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,13 @@ from matplotlib.ticker import (
 from classification.errors import ConfigError
 from classification.persistence.storage import write_atomically
 
-WIDTH = 8.0  # inches
-DPI = 150
+WIDTH = 4.0  # inches
+DPI = 300
+COLUMN = 80 / 25.4  # inches, the narrowest column in which a figure is printed
+LEAST_PRINTED = 6.0  # points, of text in that column
+# Characters across a figure, of plain and of bold text, and across one of two panels.
+LINE, TITLE_LINE, PANEL_LINE = 60, 52, 22
+_TICK = 0.36  # inches, of a label of an axis
 # HTML reports replace each of these by a CSS variable: see `evaluate.figures.svg`.
 INK, PAPER = "#000000", "#ffffff"
 TEXT, EDGE, GREY, BAR, GRID = "#404040", "#606060", "#8a8a8a", "#bdbdbd", "#e4e4e4"
@@ -35,10 +43,14 @@ BAND = "#f0ead6"
 # Okabe & Ito 2008, distinct under common colour blindness; without yellow, too faint on white.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", INK, GREY)
 STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 11,
+    # Sizes in points. No text is smaller than font.size: LEAST_PRINTED at COLUMN / WIDTH.
+    "font.size": 8,
+    **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 8),
+    "legend.fontsize": 8,
+    "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
-    "figure.titlesize": 12,
+    "axes.titlepad": 4,
+    "figure.titlesize": 9,
     "figure.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,13 +58,24 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "axes.labelpad": 2,
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 1.5),
+    **dict.fromkeys(("xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("xtick.minor.width", "ytick.minor.width"), 0.5),
+    **dict.fromkeys(("xtick.major.pad", "ytick.major.pad"), 2),
     "text.parse_math": False,  # class names are arbitrary text
     "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.constrained_layout.h_pad": 0.1,  # inches
-    "figure.constrained_layout.w_pad": 0.1,
+    "legend.columnspacing": 1.2,
+    "legend.handlelength": 1.8,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.35,
+    "figure.constrained_layout.h_pad": 0.04,  # inches
+    "figure.constrained_layout.w_pad": 0.04,
 }
 
 _LOG_RANGE = 10.0
@@ -111,22 +134,36 @@ def use_log_axis(axes: Axes, values: Sequence[float]) -> None:
     """Make the horizontal axis logarithmic, with ticks at round numbers. Call it before drawing,
     because the limits depend on it."""
     axes.set_xscale("log")
-    wide = max(values) / min(values) >= _WIDE_RANGE
-    locator: Locator = LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6)
+    ratio = max(values) / min(values)
+    fitting = axes.get_window_extent().width / axes.figure.dpi / _TICK
+    locator: Locator = MaxNLocator(min(6, int(fitting)))
+    if ratio >= _WIDE_RANGE:
+        dense = 3 * math.log10(ratio) <= fitting
+        locator = LogLocator(subs=(1, 2, 5)) if dense else LogLocator(numticks=int(fitting) + 1)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def fit_line(text: str, length: int = TITLE_LINE) -> str:
+    """Break `text` into lines of at most `length` characters, by default a figure's width of bold
+    text, or of text beside the sample of a legend.
+    """
+    return "\n".join(textwrap.fill(line, length) for line in text.split("\n"))
+
+
 def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
-    """Add one legend for all panels below them, each name once, in as many columns as fit."""
+    """Add one legend for all panels below them, each name once, in as many columns as fit.
+
+    Long names have several lines.
+    """
     entries: dict[str, Any] = {}
     for axes in panels:
         handles, names = axes.get_legend_handles_labels()
         entries |= dict(zip(names, handles, strict=True))
     for count in range(min(columns, len(entries)), 0, -1):
         legend = figure.legend(
-            entries.values(), entries.keys(), loc="outside lower center", ncols=count
+            entries.values(), map(fit_line, entries), loc="outside lower center", ncols=count
         )
         if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
@@ -135,8 +172,8 @@ def legend_below(figure: Figure, *panels: Axes, columns: int = 5) -> None:
 
 def explain_legend(figure: Figure, text: str) -> None:
     """Write a line above the legend, such as the meaning of the bars."""
-    figure.legends[0].set_title(text)
-    figure.legends[0].get_title().set(fontsize=9, color=TEXT)
+    figure.legends[0].set_title(fit_line(text, LINE))
+    figure.legends[0].get_title().set(fontsize=STYLE["font.size"], color=TEXT)
 
 
 def label_accuracy(axes: Axes) -> None:

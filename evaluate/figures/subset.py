@@ -6,17 +6,30 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from evaluate.fidelity import RankCorrelation
 from evaluate.figures.labels import printable
-from evaluate.figures.style import BAR, PALETTE, PAPER, STYLE, TEXT, WIDTH
+from evaluate.figures.style import (
+    BAR,
+    EDGE,
+    PALETTE,
+    PAPER,
+    STYLE,
+    TEXT,
+    WIDTH,
+    fit_line,
+    legend_below,
+)
 
-_NAME_LENGTH = 13  # characters per line of a class name
-_BLOCK_GAP = 0.5  # between the gallery's two blocks, in tiles
-_CAPTION_HEIGHT = 0.36  # under each tile, in tiles
-_PANEL_HEIGHT = 3.8  # inches
+# Of the gallery, in inches.
+_BLOCK_GAP = 0.2  # between the blocks
+_TEXT_HEIGHT = 0.16  # a line of text
+_MARGIN = 0.05
+_NAME_LENGTH = 50  # characters of a class name
+_PANEL_HEIGHT = 2.2  # inches
 
 
 @rc_context(STYLE)
@@ -35,38 +48,45 @@ def subset_gallery(
     """
     shown = np.unique(labels)[:max_classes]
     shown_names = [printable(class_names[label]).replace("_", " ") for label in shown]
-    names = [textwrap.fill(name, _NAME_LENGTH) for name in shown_names]
-    longest = max(len(line) for name in names for line in name.splitlines())
-    left_block = 0.5 + 0.13 * longest
-    height = images.shape[2] / images.shape[3]
-    pitch = height + _CAPTION_HEIGHT
-    right_block = left_block + per_class + _BLOCK_GAP
-    width = right_block + per_class + 0.15
-    total_height = len(shown) * pitch + 0.6
-    figure = Figure(figsize=(WIDTH, WIDTH * total_height / width))
+    names = [textwrap.shorten(name, _NAME_LENGTH, placeholder=" …") for name in shown_names]
+    tile = (WIDTH - 2 * _MARGIN - _BLOCK_GAP) / (2 * per_class)
+    height = (tile - _MARGIN) * images.shape[2] / images.shape[3]
+    pitch = height + 2.9 * _TEXT_HEIGHT  # an image under the name and above its CV
+    total_height = _TEXT_HEIGHT + len(shown) * pitch + _MARGIN
+    figure = Figure(figsize=(WIDTH, total_height))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
-    for x, heading in ((left_block, "highest CV"), (right_block, "lowest CV")):
-        axes.text(x + per_class / 2, -0.25, heading, ha="center", va="center", weight="bold")
+    blocks = {"highest CV": _MARGIN, "lowest CV": _MARGIN + per_class * tile + _BLOCK_GAP}
+    for heading, x in blocks.items():
+        axes.text(
+            x + per_class * tile / 2, _TEXT_HEIGHT / 2 + _MARGIN, heading,
+            ha="center", va="center", weight="bold",
+        )  # fmt: skip
     for row, (label, name) in enumerate(zip(shown, names, strict=True)):
-        top = row * pitch
-        axes.text(0.15, top + height / 2, name, ha="left", va="center", fontsize=9)
+        top = 2.2 * _TEXT_HEIGHT + row * pitch
+        axes.text(_MARGIN, top - 0.1 * _TEXT_HEIGHT, name, ha="left", va="bottom")
         members = np.flatnonzero(labels == label)
         order = members[np.argsort(-cv[members], kind="stable")]
         count = min(per_class, max(1, len(order) // 2))
-        for x, block in ((left_block, order[:count]), (right_block, order[-count:])):
+        for x, block in zip(blocks.values(), (order[:count], order[-count:]), strict=True):
             for column, index in enumerate(block):
-                left = x + column
+                left = x + column * tile + _MARGIN / 2
+                right = left + tile - _MARGIN
                 axes.imshow(
                     images[index].transpose(1, 2, 0),
-                    extent=(left + 0.04, left + 0.96, top + height - 0.04, top + 0.04),
+                    extent=(left, right, top + height, top),
                     interpolation="nearest",
                 )
+                axes.add_patch(
+                    Rectangle(
+                        (left, top), right - left, height, fill=False, edgecolor=EDGE, linewidth=0.4
+                    )
+                )  # the border of a white image
                 axes.text(
-                    left + 0.5, top + height + 0.12, f"{cv[index]:.2f}", ha="center", va="center",
-                    fontsize=8, color=TEXT,
+                    (left + right) / 2, top + height + 0.02, f"{cv[index]:.2f}", ha="center",
+                    va="top", color=TEXT,
                 )  # fmt: skip
-    axes.set(xlim=(0, width), ylim=(total_height - 0.6, -0.6), aspect="auto")
+    axes.set(xlim=(0, WIDTH), ylim=(total_height, 0), aspect="auto")
     return figure
 
 
@@ -81,7 +101,7 @@ def cv_histogram(
     cv: [N]; selected: [N], true for images of the subset. `cut` is the result of `lowest_kept`,
     for a subset of the highest CV.
     """
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     edges = np.histogram_bin_edges(cv, bins=int(np.clip(np.sqrt(len(cv)), 10, 60)))
     for values, name, colour in (
@@ -96,7 +116,7 @@ def cv_histogram(
     axes.set_xlabel("coefficient of variation of the loss over the mixes, σ / μ")
     axes.set_ylabel("images")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    legend_below(figure, axes, columns=2)
     return figure
 
 
@@ -129,12 +149,12 @@ def fidelity_scatter(
     `parts` maps a part's name to its errors, in the order of `full`. Each panel's title gives
     Kendall's tau and its interval.
     """
-    figure = Figure(figsize=(WIDTH, _PANEL_HEIGHT), layout="constrained")
-    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    figure = Figure(figsize=(WIDTH, _PANEL_HEIGHT * len(parts) + 0.3), layout="constrained")
+    panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False).flatten()
     for index, (axes, (name, errors)) in enumerate(zip(panels, parts.items(), strict=True)):
         colour = PALETTE[index % len(PALETTE)]
-        axes.scatter(full, errors, color=colour, s=34, edgecolor=PAPER, linewidth=0.6, zorder=3)
-        axes.set_title(f"{name}: τ = {correlations[name]}")
-        axes.set_xlabel("top-1 error, trained on the full data (%)")
-    panels[0].set_ylabel("top-1 error, trained on the part (%)")
+        axes.scatter(full, errors, color=colour, s=16, edgecolor=PAPER, linewidth=0.4, zorder=3)
+        axes.set_title(fit_line(f"{name}: τ = {correlations[name]}"), loc="left")
+        axes.set_ylabel("error on the part (%)")
+    panels[-1].set_xlabel("top-1 error, trained on the full data (%)")
     return figure

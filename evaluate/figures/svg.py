@@ -32,7 +32,7 @@ VARIABLES = {colour: f"s{place}" for place, colour in enumerate(PALETTE)} | {
 """CSS variables, without their dashes, by colour of the figure. Other colours are kept."""
 
 SMALLEST_TEXT = 9.0  # pixels; a figure scrolls instead of shrinking below it
-_POINT = 96 / 72  # pixels
+LARGEST_TEXT = 14.0  # pixels, of the smallest text; a figure grows no further on a wide page
 _NAMESPACES = re.compile(r"\{[^}]*\}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # not allowed in XML
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
@@ -43,7 +43,7 @@ _TARGET = re.compile(r"#([\w.-]+)")
 
 def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """Return the SVG element of `figure`, as wide as its container. Its minimum width keeps the
-    smallest text at 9 pixels; its maximum width is the figure's size.
+    smallest text at 9 pixels, its maximum width at 14 pixels.
 
     `name` prefixes its ids, so it must be unique on a page. `title` and `description` are for
     screen readers.
@@ -55,12 +55,13 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         _rewrite(element, name, targets)
     width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
     sizes = [float(size) for size in _SIZE.findall(ElementTree.tostring(root, "unicode"))]
-    least = math.ceil(width * SMALLEST_TEXT / min(sizes, default=SMALLEST_TEXT)) + 1
+    smallest = min(sizes, default=SMALLEST_TEXT)
+    least, most = (math.ceil(width * size / smallest) + 1 for size in (SMALLEST_TEXT, LARGEST_TEXT))
     root.attrib = {
         "viewBox": f"0 0 {width:g} {height:g}",
         "role": "img",
         "aria-labelledby": f"{name}-title {name}-description",
-        "style": f"min-width: {least}px; max-width: {max(least, round(width * _POINT))}px",
+        "style": f"min-width: {least}px; max-width: {most}px",
     }
     for child in [each for each in root if each.tag in ("metadata", "defs")]:
         if child.tag == "metadata" or child.find("style") is not None:

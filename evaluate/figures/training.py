@@ -43,7 +43,7 @@ def learning_curves(rows: Sequence[Row], title: str, auxiliary_weight: float = 0
     "accuracy" and "test_accuracy", and "warmup" (true while α and β are frozen). The training loss
     has the auxiliary head's loss in it, times `auxiliary_weight`, and is labelled accordingly.
     """
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
     for axes, curves, scale in ((left, _LOSSES, 1), (right, _ACCURACIES, 100)):
@@ -70,7 +70,7 @@ def operation_trajectories(rows: Sequence[Row], operations: Sequence[str]) -> Fi
     shaded. The axis reaches from 0 to at least four times equal weights, so that small differences
     look small. `none` is grey: it is never chosen.
     """
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (cell, name) in zip(panels, _CELLS.items(), strict=True):
         # [epochs, edges, operations] to [epochs, operations]
@@ -87,29 +87,26 @@ def operation_trajectories(rows: Sequence[Row], operations: Sequence[str]) -> Fi
 
 @rc_context(STYLE)
 def edge_trajectories(rows: Sequence[Row]) -> Figure:
-    """Draw softmax(β) of each node's input edges over epochs: cells in rows, nodes in columns.
+    """Draw softmax(β) of each node's input edges over epochs: nodes in rows, cells in columns.
 
     A row of `rows` has "epoch", "warmup" and "betas": {"normal": [edges], "reduce": likewise}
     before the softmax over the edges of a node. The dotted line is 1 / edges; axes are 0 to 1.
     """
-    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
-    panels = figure.subplots(len(_CELLS), len(EDGES_PER_NODE), sharex=True)
-    for across, (cell, name) in zip(panels, _CELLS.items(), strict=True):
+    figure = Figure(figsize=(WIDTH, 5.0), layout="constrained")
+    panels = figure.subplots(len(EDGES_PER_NODE), len(_CELLS), sharex=True, sharey=True)
+    for down, (cell, name) in zip(panels.T, _CELLS.items(), strict=True):
         betas = [normalize_edges(torch.tensor(row["betas"][cell])) for row in rows]
         parts = zip(*(row.split(EDGES_PER_NODE) for row in betas), strict=True) if betas else ()
         nodes = list(parts) or [()] * len(EDGES_PER_NODE)
-        for node, (axes, edges, shares) in enumerate(
-            zip(across, EDGES_PER_NODE, nodes, strict=True)
-        ):
+        for node, (axes, edges, shares) in enumerate(zip(down, EDGES_PER_NODE, nodes, strict=True)):
             _shares(axes, rows, SOURCE_NAMES[:edges], shares)
-            axes.set_title(f"{name.split()[0]}, node {node}", fontsize=10)
-            axes.tick_params(labelsize=9)
-            axes.locator_params(nbins=4)
-            axes.set_ylim(0, 1)
-        across[0].set_ylabel("softmax(β)")
-    for axes in panels[0]:
-        axes.set_xlabel("")
-    legend_below(figure, *panels.flatten(), columns=6)
+            axes.set_title(f"{name.split()[0]}, node {node}")
+            axes.set(ylim=(0, 1), yticks=(0, 0.5, 1))
+            if node < len(EDGES_PER_NODE) - 1:
+                axes.set_xlabel("")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("softmax(β)")
+    legend_below(figure, *panels.flatten())
     return figure
 
 
@@ -137,7 +134,7 @@ def _shares(
 
 def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], **style: Any) -> None:
     # A line through a single point would be invisible.
-    axes.plot(epochs, values, marker="o" if len(epochs) == 1 else "", markersize=4, **style)
+    axes.plot(epochs, values, marker="o" if len(epochs) == 1 else "", **style)
 
 
 def _shade_warm_up(axes: Axes, rows: Sequence[Row]) -> None:
@@ -148,7 +145,7 @@ def _shade_warm_up(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _finish_epochs(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     if rows:
         epochs = [row["epoch"] for row in rows]
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
-from evaluate.figures.style import PALETTE, STYLE
+from evaluate.figures.style import PALETTE, STYLE, WIDTH
 
 # From transparent, so that the page's own background shows through in light and dark schemes.
 _SHADES = LinearSegmentedColormap.from_list(
@@ -17,7 +17,7 @@ _SHADES = LinearSegmentedColormap.from_list(
 @rc_context(STYLE)
 def visibility_map(seen: np.ndarray) -> Figure:
     """Draw the share in percent of the mixes in which each pixel is seen; `seen` [H, W]."""
-    figure = Figure(figsize=(4.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     draw_visibility(axes, seen)
     axes.set(xlabel="column", ylabel="row")

@@ -40,7 +40,7 @@ def show(
         ),
     ] = None,
     set_: Overrides = None,
-    columns: Annotated[int, typer.Option(help="examples of each kind, 1 to 6")] = 4,
+    columns: Annotated[int, typer.Option(help="examples of each kind, 1 to 6")] = 3,
     artifacts: Artifacts = Path("artifacts"),
     scores: Annotated[
         bool,

@@ -29,7 +29,8 @@ def _random_genotype(seed: int) -> Genotype:
 
 
 def _texts(figure: Figure) -> list[list[str]]:
-    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    """Return the texts of each cell, with operations on one line as in `CANDIDATES`."""
+    return [[text.get_text().replace("\n", "_") for text in axes.texts] for axes in figure.axes]
 
 
 @pytest.mark.parametrize("genotype", [GENOTYPES["darts_v1"], _random_genotype(0)])

@@ -80,7 +80,7 @@ def test_seeds_are_a_mean_with_a_sample_deviation_and_one_seed_has_its_interval(
 
 def test_an_attack_that_one_classifier_alone_met_has_a_panel_of_it_alone(tmp_path):
     figure = compared_curves({"plain": [BOTH], "attacked": [GRAY]})
-    titles = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    titles = {axes.get_title(loc="left").replace("\n", " "): axes for axes in figure.axes}
     assert list(titles) == ["FGSM, white-box", "PGD, white-box", "PGD, gray-box from resnet8"]
     assert list(drawn(titles["PGD, gray-box from resnet8"])) == ["attacked (n = 1)"]
     assert [bool(axes.get_xlabel()) for axes in figure.axes] == [False, True, True]

@@ -50,9 +50,9 @@ def touches(box: Box, point: np.ndarray) -> bool:
     return bool(inside)
 
 
-def test_stages_stand_from_left_to_right_in_running_order() -> None:
-    left = {stage: box[0] for stage, box in boxes(stage_graph(pipeline())).items()}
-    assert sorted(left, key=lambda stage: left[stage]) == list(STAGES)
+def test_stages_are_drawn_from_top_to_bottom_in_running_order() -> None:
+    top = {stage: box[3] for stage, box in boxes(stage_graph(pipeline())).items()}
+    assert sorted(top, key=lambda stage: -top[stage]) == list(STAGES)
 
 
 def test_every_edge_is_drawn_from_its_source_to_its_target() -> None:
@@ -75,23 +75,23 @@ def test_no_edge_runs_through_a_box() -> None:
             assert not np.any((x > left) & (x < right) & (y > bottom) & (y < top))
 
 
-def test_upright_parts_of_different_lanes_do_not_fall_together() -> None:
+def test_level_parts_of_different_lanes_do_not_fall_together() -> None:
     figure = stage_graph(pipeline())
-    heights: dict[tuple[float, bool], set[float]] = {}
+    lanes: dict[tuple[float, bool], set[float]] = {}
     for route in routes(figure).values():
         if len(route) == 4:
-            for x in (route[1, 0], route[2, 0]):
-                key = (round(x, 6), bool(route[1, 1] > 0))
-                heights.setdefault(key, set()).add(round(route[1, 1], 6))
-    assert all(len(lanes) == 1 for lanes in heights.values())
+            for y in (route[1, 1], route[2, 1]):
+                key = (round(y, 6), bool(route[1, 0] > 0))
+                lanes.setdefault(key, set()).add(round(route[1, 0], 6))
+    assert all(len(each) == 1 for each in lanes.values())
 
 
 def test_everything_lies_within_the_picture() -> None:
     figure = stage_graph(pipeline())
-    bottom, top = figure.axes[0].get_ylim()
-    heights = np.concatenate([route[:, 1] for route in routes(figure).values()])
-    assert bottom < heights.min()
-    assert heights.max() < top
+    left, right = figure.axes[0].get_xlim()
+    places = np.concatenate([route[:, 0] for route in routes(figure).values()])
+    assert left < places.min()
+    assert places.max() < right
 
 
 def test_states_are_written_and_colour_the_boxes() -> None:
@@ -105,7 +105,7 @@ def test_states_are_written_and_colour_the_boxes() -> None:
     assert colours["data"] == colours["scorer"]
     assert len({colours["data"], colours["search"], colours["report"]}) == 3
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert "interrupted\nat epoch 12\nof 50" in texts
+    assert "interrupted at epoch 12 of 50" in texts
 
 
 def test_a_graph_without_states_shows_names_alone() -> None:

@@ -163,7 +163,7 @@ def test_two_panels_show_the_same_accuracy_against_two_costs() -> None:
     left, right = figure.axes
     assert [left.get_title(), right.get_title()] == [
         "search alone",
-        "scorer + scores + subset + search",
+        "scorer + scores +\nsubset + search",
     ]
     assert [left.get_xlabel(), right.get_xlabel()] == ["GPU-hours", "GPU-hours"]
     assert [left.get_ylabel(), right.get_ylabel()] == ["top-1 accuracy (%)", ""]

@@ -52,13 +52,12 @@ def test_gallery_stops_at_the_class_limit() -> None:
 
 def test_histogram_counts_every_image_and_those_selected() -> None:
     cv = np.linspace(0.1, 0.9, 40)
-    axes = cv_histogram(cv, np.arange(40) >= 30).axes[0]
+    figure = cv_histogram(cv, np.arange(40) >= 30)
+    axes = figure.axes[0]
     all_images, subset = axes.containers
     assert sum(bar.get_height() for bar in all_images) == 40
     assert sum(bar.get_height() for bar in subset) == 10
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == [
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "all images (n = 40)",
         "subset (n = 10)",
     ]
@@ -76,10 +75,8 @@ def test_class_names_are_not_read_as_formulae(tmp_path: Path) -> None:
     [((0.5, 0.5), "threshold 0.50"), ((0.25, 0.5), "threshold 0.25 to 0.50 by class")],
 )
 def test_histogram_shades_the_cut(cut: tuple[float, float], label: str) -> None:
-    axes = cv_histogram(np.linspace(0.1, 0.9, 40), np.arange(40) >= 30, cut).axes[0]
-    legend = axes.get_legend()
-    assert legend is not None
-    assert label in [text.get_text() for text in legend.get_texts()]
+    figure = cv_histogram(np.linspace(0.1, 0.9, 40), np.arange(40) >= 30, cut)
+    assert label in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_the_cut_is_the_lowest_cv_kept_of_each_class() -> None:
@@ -99,7 +96,7 @@ def test_the_figure_has_a_panel_a_part_and_a_dot_an_architecture() -> None:
         "random": RankCorrelation(None, None, None, 3),
     }
     figure = fidelity_scatter(errors, parts, correlations)
-    assert [axes.get_title() for axes in figure.axes] == [
+    assert [axes.get_title("left") for axes in figure.axes] == [
         "high-CV: τ = 1.00 [0.50, 1.00]",
         "random: τ = not defined (all errors are equal)",
     ]

@@ -156,8 +156,8 @@ def test_edges_into_a_node_share_one_and_equal_ones_are_on_the_dotted_line() -> 
     betas = {"normal": normal, "reduce": [0.0] * 14}
     rows = [{"epoch": epoch, "warmup": epoch == 1, "betas": betas} for epoch in (1, 2)]
     panels = edge_trajectories(rows).axes
-    assert [len(lines(axes)) - 1 for axes in panels] == [2, 3, 4, 5] * 2
-    found = {name: values for name, (_, values) in lines(panels[1]).items() if name != EQUAL}
+    assert [len(lines(axes)) - 1 for axes in panels] == [2, 2, 3, 3, 4, 4, 5, 5]
+    found = {name: values for name, (_, values) in lines(panels[2]).items() if name != EQUAL}
     assert found == {
         "cₖ₋₂": pytest.approx([0.25] * 2),
         "cₖ₋₁": pytest.approx([0.5] * 2),
