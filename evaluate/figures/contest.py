@@ -92,7 +92,7 @@ def contest_front(
     panels[0].set_title("Held-out error after the first round, equal training", loc="left")
     legend_below(figure, *panels, columns=3)
     names = [_name(candidates[index].name, index, winners) for index in named]
-    listed = "; ".join(f"{number}: {name}" for number, name in enumerate(names, 1))
+    listed = "; ".join(f"{number}:\N{NO-BREAK SPACE}{name}" for number, name in enumerate(names, 1))
     explain_legend(figure, listed)
     for axes, (label, costs) in zip(panels, axes_of.items(), strict=True):
         points = _points(candidates, costs)

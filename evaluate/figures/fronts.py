@@ -17,12 +17,13 @@ from evaluate.figures.style import (
     STYLE,
     WIDTH,
     explain_legend,
+    fit_line,
     legend_below,
     needs_log_axis,
     use_log_axis,
 )
 
-_AXES = 5.4  # inches of height, without the legend
+_AXES = 3.6  # inches of height, without the legend
 
 
 @rc_context(STYLE)
@@ -57,12 +58,12 @@ def cost_front(
     axes = figure.subplots()
     if needs_log_axis([x for x, _ in means]):
         use_log_axis(axes, [x for x, _ in means])
-    axes.plot(*zip(*staircase(means), strict=True), color=INK, linewidth=1, label="Pareto front")
+    axes.plot(*zip(*staircase(means), strict=True), color=INK, linewidth=0.8, label="Pareto front")
     for number, (name, own, setting) in enumerate(found, 1):
         n = f" (n = {setting.y.n})" if len(sizes) > 1 else ""
         _draw(axes, setting, f"{number}: {name}{n}", own, number - 1 in front)
     axes.set(xlabel=x_label, ylabel=y_label)
-    axes.set_title(title, loc="left")
+    axes.set_title(fit_line(title), loc="left")
     axes.margins(0.08)
     legend_below(figure, axes, columns=4)
     seeds = f" over n = {min(sizes)} seeds" if len(sizes) == 1 else " over n seeds"
@@ -86,7 +87,7 @@ def _draw(axes: Axes, setting: Setting, label: str, own: bool, on_front: bool) -
     colour, at = PALETTE[3] if own else PALETTE[0], ([setting.x.mean], [setting.y.mean])
     axes.errorbar(
         *at, xerr=setting.x.std or math.nan, yerr=setting.y.std or math.nan,
-        fmt="none", ecolor=GREY, elinewidth=0.8, zorder=1,
+        fmt="none", ecolor=GREY, elinewidth=0.6, zorder=1,
     )  # fmt: skip
     axes.plot(
         *at, color=colour, marker="s" if own else "o", linestyle="none", label=label,

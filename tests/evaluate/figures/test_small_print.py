@@ -21,6 +21,7 @@ from evaluate.figures.calibration import reliability_diagram
 from evaluate.figures.confusion import confusion_matrix
 from evaluate.figures.contest import Candidate, contest_front
 from evaluate.figures.cost import break_even_lines, cost_bars
+from evaluate.figures.fronts import cost_front
 from evaluate.figures.landscape import loss_contour, loss_line, loss_surface, noise_curve
 from evaluate.figures.mixing import MixedBatch, mixing_sheet
 from evaluate.figures.robustness import compared_curves, robustness_curves
@@ -140,6 +141,11 @@ FIGURES = {
     ),
     confusion_matrix: lambda: confused(10),
     contest_front: lambda: contest_front(CANDIDATES, [0, 5], "AMD EPYC 9B14, 1 core, float32"),
+    cost_front: lambda: cost_front(
+        [StudyPoint(f"way {n} of choosing", 2**n, 60 - 3 * (n % 5), 0) for n in range(12)],
+        "CPU-minutes: scorer + scores + subset + one training", "top-1 error (%)",
+        marked={"way 0 of choosing", "way 9 of choosing"}, title="100 classes × 500 images",
+    ),
     cost_bars: lambda: cost_bars(COSTS, "CPU-hours", {"search on all images, extrapolated": 30.0}),
     break_even_lines: lambda: break_even_lines(10.0, 1.0, 4.0, 4, "GPU-hours"),
     loss_line: lambda: loss_line(MODELS),
