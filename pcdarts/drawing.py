@@ -114,8 +114,8 @@ def draw_cell(nodes: Sequence[Node], title: str, axes: Axes) -> None:
         "edgecolor": _FAINT,
         "linewidth": 0.6,
     }
-    lines = {key: "\n".join(label.rsplit("_", 1)) for key, label in labels.items()}
-    nx.draw_networkx_labels(graph, places, lines, _FONT_SIZE, _INK, bbox=box, ax=axes)
+    broken = {key: "\n".join(label.rsplit("_", 1)) for key, label in labels.items()}
+    nx.draw_networkx_labels(graph, places, broken, _FONT_SIZE, _INK, bbox=box, ax=axes)
     axes.set_title(title, fontsize=9, fontweight="bold", loc="left", x=_MARGIN / _WIDTH, pad=2)
     axes.set_xlim(-_MARGIN, _WIDTH - _MARGIN)
     axes.set_ylim(-_height() / 2, _height() / 2)

@@ -110,8 +110,8 @@ def noise_curve(results: Mapping[str, Result]) -> Figure:
         axes.set_xlabel("noise on each weight, σ")
     losses = [[r["trained"]["loss"], *r["noise"]["loss_means"]] for r in results.values()]
     _finish(figure, left, right, results, losses)
-    spread = f"mean ± one standard deviation over n{'' if averaged else ' draws'}"
-    explain_legend(figure, f"σ: {unit}\n{spread}")
+    bands = f"mean ± one standard deviation over n{'' if averaged else ' draws'}"
+    explain_legend(figure, f"σ: {unit}\n{bands}")
     return figure
 
 
