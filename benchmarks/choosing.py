@@ -20,11 +20,11 @@ from benchmarks.measurement import interleaved, options, peak_memory, write_reco
 from classification.training.dynamics import Dynamics
 from pipeline.device import device_name
 from pipeline.reports.page import markdown_table
-from subsample.config import SelectionConfig
 from subsample.coreset import k_center_ranks
 from subsample.measures import Order
 from subsample.moderate import moderate_values
 from subsample.selection import select
+from subsample.subset_config import SelectionConfig
 
 _CPU = torch.device("cpu")
 _BATCH = 512  # images whose logits are added at a time

@@ -25,8 +25,8 @@ from classification.data.transforms import Normalization
 from classification.mixing import MixingConfig, MixingContext
 from pipeline.device import device_name
 from pipeline.reports.page import markdown_table
-from subsample.config import SelectionConfig
 from subsample.selection import select
+from subsample.subset_config import SelectionConfig
 
 CLASSES, PER_CLASS, OUTLIER = 10, 100, 537
 FRACTION, SEEDS = 0.2, 50

@@ -27,12 +27,13 @@ from classification.persistence.workspace import Workspace
 from classification.training.dynamics import AUM, FORGETTING
 from pipeline.reports.page import markdown_table
 from subsample import baselines
-from subsample.config import ScoresConfig, SelectionConfig
+from subsample.config import ScoresConfig
 from subsample.coreset import k_center_ranks
 from subsample.early import early_values
 from subsample.measures import DropoutConfig, EarlyConfig
 from subsample.moderate import moderate_values
 from subsample.selection import select
+from subsample.subset_config import SelectionConfig
 from subsample.uncertainty import Scores, measure_losses, summarise
 
 CLASSES, PER_CLASS, WRONG, COPIES, NOISY = 5, 100, 10, 10, 40

@@ -34,8 +34,8 @@ from pipeline.stages import STAGES
 from pipeline.stages.scores import LOSSES, RELIABILITY
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store
-from subsample.config import SubsetConfig
 from subsample.selection import select
+from subsample.subset_config import SubsetConfig
 from subsample.uncertainty import Scores, summarise
 
 _RECIPES = CONFIGS / "scorers"

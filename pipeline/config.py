@@ -30,7 +30,8 @@ from evaluate.retrain_config import RetrainConfig
 from evaluate.robustness.config import RobustnessConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
-from subsample.config import ScoresFromAnywhereConfig, SubsetConfig
+from subsample.config import ScoresFromAnywhereConfig
+from subsample.subset_config import SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
 

@@ -1,7 +1,8 @@
 """Mixes of an anchor: an image with others whose fractions, boxes and partners are random.
 
 Jeong et al. 2023, Section III-C, which leaves open where the anchor lies and how much it keeps. By
-default it is the canvas and keeps a fixed fraction.
+default it is the canvas and keeps a fixed fraction. With `scores.box` there are no other images: a
+box of the mean colour hides as much.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from classification.mixing import nest_boxes, sample_fractions
+from classification.data.transforms import Normalization
+from classification.mixing import compose, nest_boxes, sample_fractions
 from classification.seeding import make_generator
+from subsample.boxes import draw_boxes
 from subsample.config import ScoresConfig
 
 
@@ -21,6 +24,7 @@ class Mixes:
 
     `sources` int64 [A, M, K] are rows of the training set, the anchor first; `owners` uint8
     [A, M, H, W] are positions in `sources`; `weights` float32 [A, M, K] are shares of the pixels.
+    With a box K is 1, and so is the weight; owner 1 is the box.
     """
 
     sources: Tensor
@@ -41,12 +45,17 @@ def draw_mixes(
     Fractions are `anchor_fraction`, then (1 - anchor_fraction) · Dir(α, …, α); or Dir(α, …, α) for
     all K. The anchor has the place in the nest that `config.anchor` says. Partners are uniform
     over all other images. With common draws, a partner that is the anchor is replaced by a spare,
-    which is drawn once for all anchors.
+    which is drawn once for all anchors. With `config.box`, only the box's place is drawn.
     """
     common, device = config.common_draws, images.device
     generator = make_generator(seed, "scores", *([] if common else [block]), device=device)
     num_images, (height, width) = len(images), images.shape[-2:]
     shape = (1 if common else len(anchors), config.draws, config.num_images - 1)
+    canvas = anchors[:, None, None].expand(-1, config.draws, 1)
+    if config.box is not None:
+        owners = draw_boxes(config, shape[:2], height, width, generator)
+        weights = torch.ones(canvas.shape, device=device)
+        return Mixes(canvas, owners.expand(len(anchors), -1, -1, -1), weights)
 
     fractions = _draw_fractions(config, shape, generator)
     nested = _nest_order(config, shape[:2], generator)
@@ -59,7 +68,6 @@ def draw_mixes(
         owners = nested.gather(-1, places).view(*shape[:2], height, width).byte()
         weights = torch.zeros_like(fractions).scatter_(-1, nested, boxes.weights())
 
-    canvas = anchors[:, None, None].expand(-1, config.draws, 1)
     if common:
         shared = torch.randint(num_images, shape, generator=generator, device=device)
         spare = _draw_other(shared, num_images, generator)
@@ -71,6 +79,18 @@ def draw_mixes(
         owners.expand(len(anchors), -1, -1, -1),
         weights.expand(len(anchors), -1, -1),
     )
+
+
+def compose_mixes(
+    images: Tensor, sources: Tensor, owners: Tensor, normalization: Normalization
+) -> Tensor:
+    """Return the mixes [B, C, H, W] of `images` uint8 [N, C, H, W], with `sources` [B, K] and
+    `owners` [B, H, W]; a box has the mean colour, which a network sees as nearly 0."""
+    if sources.shape[-1] > 1:
+        return compose(images, sources, owners)
+    mean = torch.tensor(normalization.mean, device=images.device)
+    colour = (255 * mean).round().to(images.dtype)[:, None, None]
+    return torch.where(owners[:, None] == 1, colour, images[sources[:, 0]])
 
 
 def _draw_fractions(

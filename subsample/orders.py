@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from classification.errors import ConfigError
-from subsample.config import SelectionConfig
 from subsample.measures import PROBABILITIES, Order, StratificationConfig
+from subsample.subset_config import SelectionConfig
 
 _LEAST = float(np.finfo(np.float32).tiny)  # of an entropy, whose logarithm must be finite
 

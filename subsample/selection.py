@@ -19,9 +19,9 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.storage import write_atomically
 from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
-from subsample.config import SelectionConfig
 from subsample.measures import PROBABILITIES, Measure, Order
 from subsample.orders import drawn_order, stratified_order
+from subsample.subset_config import SelectionConfig
 from subsample.uncertainty import Scores
 
 MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from classification.acceleration import autocast
 from classification.data.transforms import Normalization
 from classification.errors import DataError, PipelineError
-from classification.mixing import compose, soft_targets
+from classification.mixing import soft_targets
 from classification.persistence.arrays import create_array, open_array, read_array
 from classification.persistence.checkpoint import State
 from classification.persistence.storage import write_atomically
@@ -27,7 +27,7 @@ from classification.settings import effective_settings
 from classification.training.trainer import evaluating
 from classification.world import World
 from subsample.config import Loss, LossesConfig, ScoresConfig
-from subsample.mixes import Mixes, draw_mixes
+from subsample.mixes import Mixes, compose_mixes, draw_mixes
 
 LOSSES = "losses.npy"
 _BLOCK = 4096  # mixes whose draws share a generator: the unit of resuming, whatever the batch size
@@ -122,7 +122,8 @@ def score_mixes(
     losses = []
     for sources, owners, weights in mixes.split(config.batch_size):
         with autocast(config.precision, images.device):
-            logits = model(normalization(compose(images, sources, owners)))
+            mixed = compose_mixes(images, sources, owners, normalization)
+            logits = model(normalization(mixed))
         losses.append(mixed_losses(logits, labels[sources], weights, num_classes, config.loss))
     return torch.cat(losses).view(mixes.sources.shape[:2])
 
@@ -227,9 +228,9 @@ def redraw_mixes(index: int, images: Tensor, config: ScoresConfig, seed: int) ->
     return Mixes(mixes.sources[one], mixes.owners[one], mixes.weights[one])
 
 
-def mixed_images(mixes: Mixes, images: Tensor) -> Tensor:
+def mixed_images(mixes: Mixes, images: Tensor, normalization: Normalization) -> Tensor:
     """Compose the mixes of one image, uint8 [M, C, H, W]."""
-    return compose(images, mixes.sources[0], mixes.owners[0])
+    return compose_mixes(images, mixes.sources[0], mixes.owners[0], normalization)
 
 
 def losses_of(

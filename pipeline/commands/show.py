@@ -152,19 +152,23 @@ def _score(config: PipelineConfig, dataset: ImageDataset, columns: int) -> Mixed
     weights = torch.stack([mixes.weights[0, 0] for mixes in drawn])
     owners = torch.stack([mixes.owners[0, 0] for mixes in drawn]).long()  # [N, H, W]
     rows, partners = sources.unique(return_inverse=True)
-    images = torch.stack([mixed_images(mixes, train.images)[0] for mixes in drawn])
+    images = torch.stack(
+        [mixed_images(mixes, train.images, dataset.normalization)[0] for mixes in drawn]
+    )
     labels = F.one_hot(train.labels[sources], dataset.num_classes) * weights[..., None]
-    shares = F.one_hot(owners, scores.num_images).movedim(-1, 1).float()
+    num_shown = 2 if scores.box else scores.num_images  # the box counts as an image
+    shares = F.one_hot(owners, num_shown).movedim(-1, 1).float()
     mix = Mix(images, labels.sum(1), partners, weights, shares=shares)
     fraction = (
         "fraction dirichlet"
         if scores.fraction == "dirichlet"
         else f"anchor's fraction {scores.anchor_fraction:.3g}"
     )
-    title = (
-        f"mixes that score images: anchor {scores.anchor}, {fraction}, K = {scores.num_images}, "
-        f"α = {scores.alpha:.3g}"
-    )
+    title = f"mixes that score images: {fraction}, "
+    if scores.box:
+        title += f"the rest under a box, {scores.box}"
+    else:
+        title += f"anchor {scores.anchor}, K = {scores.num_images}, α = {scores.alpha:.3g}"
     return MixedBatch(title, train.images[rows].numpy(), images.numpy(), mix)
 
 

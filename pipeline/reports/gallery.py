@@ -209,7 +209,7 @@ def _strip(
     tiles = []
     if mixes is not None:
         shown = np.sort(losses)[_ranks(len(losses))].tolist()
-        pictures = mixed_images(mixes, train.images)
+        pictures = mixed_images(mixes, train.images, data.normalization)
         for picture, loss, sources, weights in zip(
             pictures, shown, mixes.sources[0], mixes.weights[0], strict=True
         ):

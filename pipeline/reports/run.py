@@ -15,7 +15,7 @@ from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.checksum import read_verified
 from pipeline.store.store import Artifact, Store
-from subsample.config import SubsetConfig
+from subsample.subset_config import SubsetConfig
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset

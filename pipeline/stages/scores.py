@@ -86,8 +86,10 @@ def settings(config: PipelineConfig) -> ScoresSettings:
 def check(
     config: PipelineConfig, datasets: Mapping[str, ImageDataset], device: torch.device
 ) -> None:
-    """Reject images in files, and recorded losses that the scorer does not provide."""
+    """Reject images in files, a box that has no place, and recorded losses that the scorer does not
+    provide."""
     from classification.classifier import never_seen
+    from subsample.boxes import box_corners
     from subsample.uncertainty import check_anchors
 
     scorer, scores = config.scorer, config.scores
@@ -95,6 +97,9 @@ def check(
     datasets["data"].in_memory()
     if scores.source != "training":
         check_anchors(len(datasets["data"].train))
+        if scores.box is not None:
+            side = datasets["data"].image_size
+            box_corners(scores, side, side)
         return
     if not scorer.record_losses:
         raise ConfigError(

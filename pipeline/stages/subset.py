@@ -15,8 +15,9 @@ from pipeline.graph import Context, Stage, StageSettings
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scores import LOSSES
 from pipeline.store.store import file_digest
-from subsample.config import LossesConfig, SelectionConfig
+from subsample.config import LossesConfig
 from subsample.measures import IMPORTED
+from subsample.subset_config import SelectionConfig
 
 if TYPE_CHECKING:
     import numpy as np

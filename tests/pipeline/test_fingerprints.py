@@ -126,6 +126,7 @@ def bases(place: Path) -> dict[str, dict[str, Any]]:
             "scorer": {"record_dynamics": True},
             "subset": {"measure": "forgetting"},
         },
+        "box": {"scores": {"box": "middle"}},
         "early": {"subset": {"measure": "grand"}},
         "stratified": {"subset": {"measure": "el2n", "order": "ccs"}},
         "drawn": {"subset": {"measure": "entropy", "order": "p1"}},

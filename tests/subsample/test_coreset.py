@@ -9,9 +9,9 @@ from torch import Tensor
 
 from classification.errors import ConfigError, PipelineError
 from subsample import coreset
-from subsample.config import SubsetConfig
 from subsample.coreset import k_center_greedy, k_center_ranks
 from subsample.selection import select
+from subsample.subset_config import SubsetConfig
 
 
 def brute_force(features: Tensor, count: int) -> list[int]:

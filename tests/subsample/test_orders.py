@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from subsample.config import SelectionConfig
 from subsample.measures import StratificationConfig
 from subsample.orders import drawn_order, entropy_probabilities, stratified_order
 from subsample.selection import select
+from subsample.subset_config import SelectionConfig
 
 
 def order_of(values: list[float], beta: float = 0.0, strata: int = 3, seed: int = 0) -> np.ndarray:

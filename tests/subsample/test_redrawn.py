@@ -29,6 +29,6 @@ def test_an_image_meets_the_same_mixes_again(tmp_path, monkeypatch, common):
         assert (mixes.sources[..., 0] == index).all()
         again = losses_of(mixes, *settings)
         assert again[0].tolist() == pytest.approx(measured[index].tolist(), rel=1e-5)
-        pictures = mixed_images(mixes, images)
+        pictures = mixed_images(mixes, images, normalization)
         own = mixes.owners[0, :, None].expand(-1, 3, -1, -1) == 0
         assert (pictures == images[index])[own].all()

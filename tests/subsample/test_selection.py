@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from classification.errors import ArtifactError, ConfigError
-from subsample.config import SubsetConfig
 from subsample.selection import (
     Subset,
     check_selection,
@@ -18,6 +17,7 @@ from subsample.selection import (
     describe_small_classes,
     select,
 )
+from subsample.subset_config import SubsetConfig
 from subsample.uncertainty import Scores
 
 MEASURES = ("cv", "mean_high", "mean_low", "std", "random")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from classification.errors import ArtifactError, ConfigError
-from subsample.config import SubsetConfig
 from subsample.selection import Subset, check_selection, select, select_parts
+from subsample.subset_config import SubsetConfig
 from tests.subsample.test_selection import scores_of, subset
 
 
