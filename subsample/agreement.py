@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 Array = np.ndarray | Tensor
+_EXACT = "donot_use_mm_for_euclid_dist"  # so that copies are at a distance of 0
 
 
 def rank_agreement(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -58,6 +59,33 @@ def diversity(features: Array, labels: Array) -> float:
             f"{len(points)} images, no two of the same class; allowed: a class of at least 2"
         )
     return float(torch.stack(means).mean())
+
+
+def near_duplicate_share(features: Array, labels: Array, kept: np.ndarray) -> float | None:
+    """Return the share of the images `kept` that have another kept image of their class closer than
+    half of the class's images have any, 0 to 1.
+
+    `features` [N, D] and `labels` [N] are of all images, and distances as in `diversity`: a kept
+    image's to the nearest other kept one of its class is compared with the median over the class of
+    the distance to the nearest other image of the class. If all are kept, it is about a half. None
+    if no class keeps two images. Memory grows with the square of the largest class.
+
+    Raises ValueError unless each feature has a label.
+    """
+    points, classes = _aligned(features, labels)
+    points = F.normalize(points.double(), dim=1)
+    chosen = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    chosen[_tensor(kept).to(points.device, torch.int64)] = True
+    near, several = 0, False
+    for label in classes[chosen].unique():
+        rows = classes == label
+        own_rows = points[rows]
+        apart = torch.cdist(own_rows, own_rows, compute_mode=_EXACT).fill_diagonal_(torch.inf)
+        own = apart[chosen[rows]][:, chosen[rows]]
+        if len(own) > 1:
+            near += int((own.amin(1) < apart.amin(1).median()).sum())
+            several = True
+    return near / int(chosen.sum()) if several else None
 
 
 def confused_share(logits: Array, labels: Array) -> float:

@@ -15,11 +15,9 @@ import torch
 from classification.classifier import read_scorer
 from classification.config import SUPERNET
 from classification.data.datasets import ImageDataset
-from classification.data.loaders import ImageSet
-from classification.models.network import Classifier
 from classification.persistence.arrays import read_array
 from classification.persistence.untrusted_files import read_object
-from classification.training.trainer import evaluating, to_device
+from classification.training.trainer import to_device
 from pipeline.stages.baseline import VALUES
 from pipeline.stages.scorer import WEIGHTS
 from pipeline.stages.scores import LOSSES, RELIABILITY
@@ -29,6 +27,7 @@ from subsample.agreement import (
     confused_share,
     confusion_concentration,
     diversity,
+    near_duplicate_share,
     overlap,
     rank_agreement,
 )
@@ -43,7 +42,9 @@ COLUMNS: dict[str, str] = {
     "with_reference": "Spearman with the reference",
     "overlap_with_reference": "overlap with the reference",
     "overlap_mean_low": "overlap with mean low",
+    "overlap_mean_high": "overlap with mean high",
     "diversity": "diversity of features",
+    "near_duplicates": "near-duplicates",
     "confused": "wrong by the scorer",
     "confusion_concentration": "two of these confuse the same classes",
     "scoring_seconds": "seconds of scoring",
@@ -70,7 +71,7 @@ def add_agreement(
 ) -> None:
     """Fill in `agreement`, with the keys of COLUMNS, of every trial that has a subset."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
-    seen: dict[tuple[Path, Path], dict[str, float | None]] = {}  # keys: paths of scorer, subset
+    traits = _traits(results, ranked, datasets_of, device)
     across = _across_seeds(results, ranked)
     for result in results:
         if id(result) not in ranked:
@@ -79,13 +80,10 @@ def add_agreement(
         other = counterpart(result, reference, results)
         theirs = ranked.get(id(other)) if other is not result else None
         found: dict[str, float | None] = dict.fromkeys(COLUMNS)
-        found |= across[result.key] | _own(result, mine, datasets_of(result))
-        viewer = _viewer(result, results)
-        if viewer is not None:
-            files = viewer.artifacts["scorer"].path, result.artifacts["subset"].path
-            if files not in seen:
-                seen[files] = _traits(viewer, result, datasets_of(result), device)
-            found |= seen[files]
+        found |= across[result.key] | _own(result) | traits.get(id(result), {})
+        scored = _of_seed(result, [result, *results], "scores")
+        if scored is not None:
+            found |= _extremes(scored, result, mine, datasets_of(result))
         if theirs is not None:
             found["overlap_with_reference"] = overlap(mine.indices, theirs.indices)
             if mine.values is not None and theirs.values is not None:
@@ -126,62 +124,97 @@ def _across_seeds(
     return found
 
 
-def _own(result: TrialResult, mine: _Ranking, data: ImageDataset) -> dict[str, float | None]:
-    """Return the figures that come from a trial's own losses."""
+def _own(result: TrialResult) -> dict[str, float | None]:
+    """Return the figures of a trial's own scores."""
     if "scores" not in result.artifacts:
         return {}
-    path, config = result.artifacts["scores"].path, result.trial.config
-    easy: Measure = "mean_low"
-    easiest = select(
-        data.train.labels.numpy(),
-        config.subset.model_copy(update={"measure": easy, "order": "deterministic"}),
-        summarise(read_array(path / LOSSES, 2), config.scores),
-        config.seed,
-    )
     cost = result.costs["scores"]
     return {
-        "split_half": read_object(path / RELIABILITY)["spearman_brown"],
-        "overlap_mean_low": overlap(mine.indices, easiest),
+        "split_half": read_object(result.artifacts["scores"].path / RELIABILITY)["spearman_brown"],
         "scoring_seconds": 3600 * (cost.gpu_hours + cost.cpu_hours),
     }
 
 
-def _viewer(result: TrialResult, results: Sequence[TrialResult]) -> TrialResult | None:
-    """Return the trial whose scorer describes a subset's images: `result` if its scorer is a
-    classifier, else the first such trial of its seed."""
-    same_seed = [other for other in results if other.trial.seed == result.trial.seed]
+def _extremes(
+    scored: TrialResult, result: TrialResult, mine: _Ranking, data: ImageDataset
+) -> dict[str, float | None]:
+    """Return the overlap of a subset with as many images of lowest and of highest mean loss, by the
+    losses of the trial `scored`."""
+    losses = read_array(scored.artifacts["scores"].path / LOSSES, 2)
+    found: dict[str, float | None] = {}
+    extremes: tuple[Measure, ...] = ("mean_low", "mean_high")
+    for measure in extremes:
+        # A file of images has no fraction in its config.
+        fraction = Subset.load(result.artifacts["subset"].path / SUBSET).fraction
+        wanted = {"measure": measure, "order": "deterministic", "fraction": fraction}
+        first = select(
+            data.train.labels.numpy(),
+            result.trial.config.subset.model_copy(update=wanted),
+            summarise(losses, scored.trial.config.scores),
+            result.trial.config.seed,
+        )
+        found[f"overlap_{measure}"] = overlap(mine.indices, first)
+    return found
+
+
+def _of_seed(
+    result: TrialResult, candidates: Sequence[TrialResult], stage: str
+) -> TrialResult | None:
+    """Return the first candidate of the result's seed that has the stage."""
     return next(
         (
             other
-            for other in (result, *same_seed)
-            if "scorer" in other.artifacts and other.trial.config.scorer.model != SUPERNET
+            for other in candidates
+            if other.trial.seed == result.trial.seed and stage in other.artifacts
         ),
         None,
     )
 
 
 def _traits(
-    viewer: TrialResult, seen: TrialResult, data: ImageDataset, device: torch.device
-) -> dict[str, float | None]:
-    """Describe the subset of the trial `seen` with the scorer of `viewer`."""
+    results: Sequence[TrialResult],
+    ranked: Mapping[int, _Ranking],
+    datasets_of: Callable[[TrialResult], ImageDataset],
+    device: torch.device,
+) -> dict[int, dict[str, float | None]]:
+    """Describe the images of each subset, by the trial's id, with its scorer or, if that is no
+    classifier, with the first of its seed. Each scorer passes once over all images."""
+    seen: dict[tuple[Path, str], list[tuple[TrialResult, TrialResult]]] = {}
+    for result in results:
+        candidates = [
+            other for other in (result, *results) if other.trial.config.scorer.model != SUPERNET
+        ]
+        viewer = _of_seed(result, candidates, "scorer")
+        if id(result) in ranked and viewer is not None:
+            key = viewer.artifacts["scorer"].path, datasets_of(result).content_hash
+            seen.setdefault(key, []).append((viewer, result))
+    found = {}
+    for pairs in seen.values():
+        data = datasets_of(pairs[0][1])
+        features, logits = _see(pairs[0][0], data, device)
+        labels = data.train.labels
+        for _, result in pairs:
+            kept = ranked[id(result)].indices
+            shown = features[kept], logits[kept], labels[kept]
+            found[id(result)] = {
+                "diversity": diversity(shown[0], shown[2]),
+                "near_duplicates": near_duplicate_share(features, labels, kept),
+                "confused": confused_share(shown[1], shown[2]),
+                "confusion_concentration": confusion_concentration(shown[1], shown[2]),
+            }
+    return found
+
+
+@torch.inference_mode()
+def _see(
+    viewer: TrialResult, data: ImageDataset, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the features [N, D] and logits [N, L] of all training images by a trial's scorer, on
+    the CPU."""
     config = viewer.trial.config
     weights = viewer.artifacts["scorer"].path / WEIGHTS
     model = read_scorer(config.scorer.model, data, weights)
     to_device(model, device)
-    subset = Subset.load(seen.artifacts["subset"].path / SUBSET)
-    images = data.in_memory().take(torch.tensor(subset.indices)).to(device)
-    features = extract_features(model, images.images, data.normalization, config.scores.batch_size)
-    logits = _logits(model, images, data, config.scores.batch_size)
-    labels = images.labels.cpu().numpy()
-    return {
-        "diversity": diversity(features, labels),
-        "confused": confused_share(logits, labels),
-        "confusion_concentration": confusion_concentration(logits, labels),
-    }
-
-
-@torch.inference_mode()
-def _logits(model: Classifier, images: ImageSet, data: ImageDataset, batch: int) -> np.ndarray:
-    with evaluating(model):
-        parts = [model(data.normalization(part)) for part in images.images.split(batch)]
-    return torch.cat(parts).float().cpu().numpy()
+    images = data.in_memory().images.to(device)
+    features = extract_features(model, images, data.normalization, config.scores.batch_size)
+    return features.cpu(), model.logits(features).float().cpu()

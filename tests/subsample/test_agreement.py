@@ -9,6 +9,7 @@ from subsample.agreement import (
     confused_share,
     confusion_concentration,
     diversity,
+    near_duplicate_share,
     overlap,
     rank_agreement,
 )
@@ -127,3 +128,25 @@ def test_concentration_does_not_grow_as_errors_get_fewer() -> None:
 def test_fewer_than_two_errors_have_no_concentration(predicted: list[int]) -> None:
     labels = np.zeros(len(predicted), int)
     assert confusion_concentration(logits_for(predicted), labels) is None
+
+
+def on_circle(*degrees: float) -> torch.Tensor:
+    angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def test_near_duplicates_are_closer_than_half_of_their_class_is_to_any() -> None:
+    # Nearest others at 1, 1, 10, 10 and 40 degrees: the median is 10.
+    features, labels = on_circle(0, 1, 60, 70, 110), torch.zeros(5)
+    assert near_duplicate_share(features, labels, np.array([0, 1, 4])) == pytest.approx(2 / 3)
+    # Kept 10 degrees apart is not closer than the median; 0 and 60 are far apart.
+    assert near_duplicate_share(features, labels, np.array([2, 3])) == 0
+    assert near_duplicate_share(features, labels, np.array([0, 2])) == 0
+
+
+def test_near_duplicates_are_of_the_same_class_and_length_has_no_effect() -> None:
+    features = on_circle(0, 0, 90, 90) * torch.tensor([[1.0], [5], [1], [7]])
+    assert near_duplicate_share(features, torch.tensor([0, 1, 0, 1]), np.array([0, 1])) is None
+    labels, kept = torch.tensor([0, 0, 1, 1]), np.array([0, 1, 2])
+    # Both of class 0 are at distance 0, which is also the median: no closer than half.
+    assert near_duplicate_share(features, labels, kept) == 0

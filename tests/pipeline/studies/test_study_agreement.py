@@ -45,7 +45,10 @@ def trials(tmp_path_factory):
             subset = Path("artifacts/subset", stages["subset"], "subset.json")
             trial["indices"] = set(json.loads(subset.read_text())["indices"])
             if "scores" in stages:
-                trial["losses"] = np.load(Path("artifacts/scores", stages["scores"], "losses.npy"))
+                scores = Path("artifacts/scores", stages["scores"])
+                trial["losses"] = np.load(scores / "losses.npy")
+                table = np.loadtxt(scores / "scores.csv", delimiter=",", skiprows=1)
+                trial["labels"] = table[:, 1].astype(int)
         return {(trial["series"], trial["seed"]): trial for trial in trials}
 
 
@@ -60,6 +63,20 @@ def test_overlaps_are_shares_of_the_same_images(trials):
     assert easy["agreement"]["overlap_mean_low"] == 1
     across = shared(cv, trials["high CV", 1])
     assert cv["agreement"]["overlap_across_seeds"] == pytest.approx(across)
+
+
+def test_every_subset_is_compared_with_both_ends_of_the_mean_losses(trials):
+    """Those without losses of their own with the losses of the first series of their seed."""
+    labels = trials["high CV", 0]["labels"]
+    for (name, seed), trial in trials.items():
+        losses = trial.get("losses", trials["high CV", seed]["losses"]).astype(float).mean(1)
+        for key, order in (("low", losses), ("high", -losses)):
+            first = set()
+            for label in range(3):
+                rows = np.flatnonzero(labels == label)
+                first |= set(rows[np.argsort(order[rows], kind="stable")[:8]].tolist())
+            found = trial["agreement"][f"overlap_mean_{key}"]
+            assert found == pytest.approx(len(first & trial["indices"]) / 24), (name, key)
 
 
 def test_rankings_are_compared_by_rank(trials):
@@ -85,6 +102,7 @@ def test_every_subset_is_looked_at_by_a_scorer_of_its_seed(trials):
     for trial in trials.values():
         assert 0 <= trial["agreement"]["confused"] <= 1
         assert trial["agreement"]["diversity"] > 0
+        assert 0 <= trial["agreement"]["near_duplicates"] <= 1
 
 
 def test_a_reference_is_not_compared_with_itself(trials):
