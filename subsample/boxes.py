@@ -36,8 +36,9 @@ def box_corners(config: ScoresConfig, height: int, width: int) -> Tensor:
     places = _allowed(config.box, hit).nonzero()
     if len(places) < _LEAST:
         raise ConfigError(
-            f"scores.box: {config.box} has {len(places)} places for a box of {sides[0]}×{sides[1]} "
-            f"pixels on {height}×{width}; allowed: an anchor_fraction with at least {_LEAST}"
+            f"scores.box: places of a box of {sides[0]}×{sides[1]} pixels on {height}×{width} "
+            f"with {config.box}: found {len(places)}; allowed: at least {_LEAST}, by another "
+            "anchor_fraction"
         )
     return places
 

@@ -1,6 +1,6 @@
 """k-center greedy: a subset that covers all images in a scorer's features.
 
-Sener & Savarese 2018, Algorithm 1 (the farthest-first traversal of Gonzalez 1985): every next
+Sener & Savarese 2018 (the farthest-first traversal of Gonzalez 1985): every next
 centre is the image farthest from all centres so far. The greatest distance of an image from its
 centre is then at most twice the least possible one. Theirs starts from images already labelled;
 here it starts from the image nearest the mean of the features. Their refinement by a mixed integer

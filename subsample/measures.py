@@ -64,7 +64,7 @@ class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class StratificationConfig(BaseModel, frozen=True, extra="forbid"):
-    """Coverage-centric coreset selection (CCS), Zheng et al. 2023, Algorithm 1."""
+    """Coverage-centric coreset selection (CCS), Zheng et al. 2023."""
 
     beta: float = Field(
         0.0,

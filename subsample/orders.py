@@ -20,7 +20,7 @@ def stratified_order(
 ) -> np.ndarray:
     """Return the order of coverage-centric coreset selection, int64 [n] (CCS).
 
-    Zheng et al. 2023, Algorithm 1: of `values` [n], of which the hardest image has the highest, the
+    Zheng et al. 2023: of `values` [n], of which the hardest image has the highest, the
     hardest floor(β · n) are cut; the range of the others is divided into strata of equal width;
     each stratum gives equally many images, drawn at random, and those of a stratum that has fewer
     are divided among the larger ones. The first m images are those that the algorithm chooses for a

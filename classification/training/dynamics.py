@@ -1,6 +1,6 @@
 """Dynamics of each training image over a training: forgetting events and the area under the margin.
 
-Toneva et al. 2019 (Section 2) and Pleiss et al. 2020 (Section 3) take both from the training's own
+Toneva et al. 2019 (Section 3.1) and Pleiss et al. 2020 take both from the training's own
 forward passes. Here a mix of several images has no label of its own, so each image is observed
 unmixed and unaugmented, in eval mode, by a pass over all of them after every epoch.
 """
@@ -73,7 +73,7 @@ class Dynamics:
         self._margins[rows] += margins.double()
 
     def forgetting(self) -> Tensor:
-        """Return the forgetting events, float32 [N] (Toneva et al. 2019, Section 2).
+        """Return the forgetting events, float32 [N] (Toneva et al. 2019, Section 3).
 
         An image that was never learned counts as infinitely often forgotten: it gets the number of
         epochs, which no other reaches.

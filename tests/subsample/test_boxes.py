@@ -117,5 +117,5 @@ def test_a_box_cannot_be_scored_by_losses_of_the_training() -> None:
 )
 def test_a_box_without_two_places_is_refused_in_one_line(place, fraction, places: int) -> None:
     config = ScoresConfig(box=place, anchor_fraction=fraction)
-    with pytest.raises(ConfigError, match=f"scores.box: {place} has {places} places for a box"):
+    with pytest.raises(ConfigError, match=f"with {place}: found {places}; allowed: at least 2"):
         box_corners(config, 8, 8)
