@@ -114,9 +114,8 @@ def test_images_edited_under_a_run_count_from_the_next_run_on(tmp_path, capsys):
     """A run reads its images once; what it made is known by what it read."""
     make_images(tmp_path / "images")
     (tmp_path / "own.yaml").write_text(CONFIG.format(root=tmp_path / "images", epochs=20))
-    first = CommandProcess(tmp_path, *run(tmp_path))
-    first.wait_for("scorer   epoch 1/20")
-    first.send("SIGSTOP")
+    first = CommandProcess(tmp_path, *run(tmp_path), stop_at="scorer   epoch 1/20")
+    first.wait_until_stopped()
     edit_in_place(tmp_path / "images")
     first.send("SIGCONT")
     assert first.end() == 0

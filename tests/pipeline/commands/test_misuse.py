@@ -85,9 +85,8 @@ def refusal(capsys):
     ],
 )
 def test_a_run_that_waited_for_a_killed_one_ends_with_the_same_bytes(folder, start, name, waits):
-    first = start(folder, *run(folder))
-    first.wait_for("scorer   epoch 1/12")
-    first.send("SIGSTOP")
+    first = start(folder, *run(folder), stop_at="scorer   epoch 1/12")
+    first.wait_until_stopped()
     second = start(folder, *run(folder, "--name", name))
     second.wait_for(waits)
     first.send("SIGKILL")
@@ -114,9 +113,8 @@ def test_another_run_under_a_name_that_is_at_work_is_refused(folder, start, caps
 
 
 def test_status_and_report_look_at_a_run_that_goes_on_without_touching_it(folder, start, capsys):
-    first = start(folder, *run(folder))
-    first.wait_for("scorer   epoch 1/12")
-    first.send("SIGSTOP")
+    first = start(folder, *run(folder), stop_at="scorer   epoch 1/12")
+    first.wait_until_stopped()
     runs = ["--runs", str(folder / "runs")]
     assert main(["status", "tiny", *runs]) == 0
     assert "scorer   running" in capsys.readouterr().out
@@ -128,9 +126,8 @@ def test_status_and_report_look_at_a_run_that_goes_on_without_touching_it(folder
 
 
 def test_force_waits_for_the_process_that_makes_the_stage_and_then_makes_it_again(folder, start):
-    first = start(folder, *run(folder))
-    first.wait_for("scorer   epoch 1/12")
-    first.send("SIGSTOP")
+    first = start(folder, *run(folder), stop_at="scorer   epoch 1/12")
+    first.wait_until_stopped()
     second = start(folder, *run(folder, "--name", "other", "--force", "scorer"))
     second.wait_for("another run is making it; waiting")
     first.send("SIGCONT")
@@ -142,9 +139,8 @@ def test_force_waits_for_the_process_that_makes_the_stage_and_then_makes_it_agai
 
 
 def test_force_on_a_stage_that_another_process_reads_leaves_that_one_its_result(folder, start):
-    first = start(folder, *run(folder, config="probed.yaml"))
-    first.wait_for("probe    epoch 1/12")
-    first.send("SIGSTOP")
+    first = start(folder, *run(folder, config="probed.yaml"), stop_at="probe    epoch 1/12")
+    first.wait_until_stopped()
     forced = ["--name", "other", "--force", "subset", "--until", "subset"]
     assert main(run(folder, *forced, config="probed.yaml")) == 0
     first.send("SIGCONT")
