@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from evaluate.figures.style import (
@@ -135,6 +136,7 @@ def _bar(points: Points) -> tuple[float, float, float]:
 def _finish(panels: Sequence[Axes]) -> None:
     for axes in panels:
         label_accuracy(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
 

@@ -35,8 +35,8 @@ _STYLE = STYLE | {"legend.handlelength": 3.0}  # long enough for a dash on both 
 _MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":", "-.")
 _FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")
-_CHARACTER = 0.062  # inches, of the legend's font, on the wide side
-_HANDLE = 0.6  # inches, of a legend entry without its name
+_CHARACTER = 0.058  # inches, of the legend's font, on the wide side
+_HANDLE = 0.52  # inches, of a legend entry without its name
 _LEGEND_ROW = 0.15  # inches
 _LONGEST_NAME = 52  # characters per line of a name in the legend
 
