@@ -183,7 +183,8 @@ class FolderSurvey:
 def survey_folder(root: Path, sampled: int = SAMPLED, follow_links: bool = False) -> FolderSurvey:
     """List an image folder as its loader does, and look at `sampled` headers of each split.
 
-    Where there are no held-out images, a fifth of each class is held out. Raises DataError, in a
+    Where there are no held-out images, a fifth of each class is held out. Where a header has an EXIF
+    orientation other than upright, the survey's config turns images. Raises DataError, in a
     line that says what to do, for what no loader accepts: no such layout, a class with too few
     images; for images and class folders outside of the splits; and naming the headers that cannot
     be read.
@@ -199,6 +200,8 @@ def survey_folder(root: Path, sampled: int = SAMPLED, follow_links: bool = False
     train, test = look_at(folder.train, sampled), look_at(folder.test, sampled)
     if failures := train.failures + test.failures:
         raise all_of(failures)
+    if any(header.turned for header in train.headers + test.headers):
+        config = config.model_copy(update={"exif_orientation": True})
     counts = [_counts(files, len(folder.classes)) for files in (folder.train, folder.test)]
     return FolderSurvey(config, folder, train, test, *counts)
 

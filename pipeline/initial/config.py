@@ -27,6 +27,8 @@ from pipeline.initial.plan import Plan
 from pipeline.initial.shapes import (
     FILES_FROM,
     FRACTION,
+    KEPT,
+    KEPT_OF_MEDIAN,
     batch_of,
     fraction_of,
     in_memory,
@@ -100,6 +102,9 @@ def _data(survey: FolderSurvey) -> list[Key]:
         keys.append(Key("image_size", side, "small copies suffice for a search; central square"))
     if most < max(survey.train_counts):
         keys.append(Key("images_per_class", most, "all of them would not fit into memory"))
+    if not survey.config.exif_orientation:
+        why = f"none of the {len(survey.headers):,} images looked at has to be turned upright"
+        keys.append(Key("exif_orientation", True, why, commented=True))
     keys.append(Key("flip", False, "if left and right matter, as in digits", commented=True))
     return keys
 
@@ -129,10 +134,10 @@ def _where(survey: FolderSurvey) -> list[Key]:
         keys.append(Key("hold_out", config.hold_out, "of each class, as no images are held out"))
     if config.follow_links:
         keys.append(Key("follow_links", True, "links may lead out of the folder"))
-    turned = sum(header.turned for header in survey.headers)
-    if turned:
-        why = f"turns {turned:,} of the images looked at upright"
-        keys.append(Key("exif_orientation", True, why, commented=True))
+    if config.exif_orientation:
+        turned = sum(header.turned for header in survey.headers)
+        why = f"turns upright {turned:,} of the {len(survey.headers):,} images looked at"
+        keys.append(Key("exif_orientation", True, why))
     return keys
 
 
@@ -160,7 +165,10 @@ def _subset(survey: FolderSurvey) -> list[Key]:
         return [Key("measure", "full", why)]
     why = "the paper's t"
     if fraction > FRACTION:
-        why = f"a tenth of {survey.train_images:,} images would be too few"
+        why = (
+            f"{sum(_kept(survey)):,} images; the paper's tenth of {survey.train_images:,} is less "
+            f"than {KEPT_OF_MEDIAN} a class or {KEPT} in all"
+        )
     keys = [
         Key("measure", "cv", "the paper's; random needs no scorer"),
         Key("fraction", fraction, why),
@@ -171,15 +179,20 @@ def _subset(survey: FolderSurvey) -> list[Key]:
 
 
 def _search(survey: FolderSurvey, plan: Plan) -> list[Key]:
-    fraction = fraction_of(survey)
-    kept = [max(MIN_PER_CLASS, round(fraction * count)) for count in survey.train_counts]
-    half = sum(kept) // 2
+    half = sum(_kept(survey)) // 2
+    halves = f"one half of the subset, {half:,} images, trains weights, the other the architecture"
     batch = batch_of(half, share=8, most=256)
     return [
         Key("epochs", plan.search_epochs, plan.why.get("search.epochs", "the paper's")),
         Key("warmup_epochs", plan.warmup_epochs, "warm-up: the architecture is frozen"),
-        Key("batch_size", batch, f"of the {half:,} images of a half"),
+        Key("batch_size", batch, halves),
     ]
+
+
+def _kept(survey: FolderSurvey) -> list[int]:
+    """Return how many images of each class the subset keeps."""
+    fraction = fraction_of(survey)
+    return [max(MIN_PER_CLASS, round(fraction * count)) for count in survey.train_counts]
 
 
 def _retrain(survey: FolderSurvey, plan: Plan) -> list[Key]:

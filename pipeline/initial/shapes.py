@@ -17,8 +17,8 @@ _TARGET_SIDE = 64  # of a retraining that holds its images in memory
 FILES_FROM = 128  # pixels, from which on images stay in their files
 _IMAGENET_SIDE, _IMAGENET_FROM = 224, 200
 FRACTION = 0.1  # the paper's t
-_KEPT_OF_MEDIAN = 10  # images of a class of middle size that a search should see at least
-_KEPT = 128  # and of all classes together: two batches of 32 a half
+KEPT_OF_MEDIAN = 10  # images of a class of middle size that a search should see at least
+KEPT = 128  # and of all classes together: two batches of 32 a half
 _WORTHWHILE = 0.5  # the largest fraction that saves more than it costs to choose
 
 
@@ -26,7 +26,7 @@ def fraction_of(survey: FolderSurvey) -> float:
     """The share of each class that leaves a class of middle size ten images and the search 128: a
     tenth where that does, all where it is more than half. The smallest classes keep two images."""
     counts = survey.train_counts
-    least = (_KEPT_OF_MEDIAN / median(counts), _KEPT / sum(counts))
+    least = (KEPT_OF_MEDIAN / median(counts), KEPT / sum(counts))
     fraction = max(FRACTION, math.ceil(max(least) * 100) / 100)
     return fraction if fraction <= _WORTHWHILE else 1.0
 

@@ -57,6 +57,16 @@ def test_a_sample_of_headers_is_spread_over_each_split(folder):
     assert found.sides == (8, 8, 8, 16)
 
 
+def test_images_are_turned_upright_if_any_has_an_exif_orientation(folder):
+    assert not survey_folder(folder).config.exif_orientation
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    Image.new("RGB", (8, 8)).save(folder / "test" / "bee" / "camera.jpg", exif=exif)
+    found = survey_folder(folder)
+    assert found.config.exif_orientation
+    assert any("1 image with an EXIF orientation, turned upright" in line for line in found.notes())
+
+
 def test_folders_beside_the_splits_are_named(folder):
     save(folder / "unlabelled" / "1.png")
     assert "passed over: unlabelled/" in survey_folder(folder).notes()

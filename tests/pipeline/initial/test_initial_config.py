@@ -23,7 +23,7 @@ from pipeline.initial.shapes import fraction_of
 from run_pipeline import main
 
 
-def survey(counts=(500,) * 10, side=32, mode="RGB", root="photos", **layout):
+def survey(counts=(500,) * 10, side=32, mode="RGB", root="photos", turned=0, **layout):
     """One of a folder that is nowhere, of images of one size."""
     root = Path(root)
     found = {"train": root / "train", "held_out": root / "test", "val_labels": None}
@@ -32,8 +32,9 @@ def survey(counts=(500,) * 10, side=32, mode="RGB", root="photos", **layout):
     folder = ImageFolder(
         Layout(root, passed_over=(), **(found | layout)), classes, files, files, files
     )
-    sample = Sample((Header((side, side), mode),) * 5, 5)
-    config = DataConfig(kind="folder", root=root)
+    plain, on_its_side = (Header((side, side), mode, turned=each) for each in (False, True))
+    sample = Sample((on_its_side,) * turned + (plain,) * (5 - turned), 5)
+    config = DataConfig(kind="folder", root=root, exif_orientation=bool(turned))
     held_out = (10,) * len(counts)
     return FolderSurvey(config, folder, sample, sample, tuple(counts), held_out)
 
@@ -88,6 +89,25 @@ def test_tiny_images_take_the_light_scorer():
     made = values(survey(side=12))
     assert made["data"]["image_size"] == 12
     assert values(survey(side=5))["data"]["image_size"] == 8
+
+
+def test_photographs_that_a_camera_stored_on_their_side_are_turned_upright():
+    made = initial_config(survey(side=64, turned=2), "photos", PLAN)
+    reason = "  exif_orientation: true # turns upright 4 of the 10 images looked at\n"
+    assert made.count(reason) == 2  # of data and target
+    assert yaml.safe_load(made)["target"]["exif_orientation"]
+    made = initial_config(survey(side=64), "photos", PLAN)
+    assert "# exif_orientation: true # none of the 10 images looked at has to be turned" in made
+    assert "exif_orientation" not in yaml.safe_load(made)["data"]
+
+
+def test_comments_say_why_the_fraction_is_not_a_tenth_and_what_a_half_is_for():
+    made = initial_config(survey((100,) * 6), "photos", PLAN)
+    reason = "132 images; the paper's tenth of 600 is less than 10 a class or 128 in all"
+    assert f"fraction: 0.22         # {reason}" in made
+    halves = "one half of the subset, 66 images, trains weights, the other the architecture"
+    assert f"batch_size: 32         # {halves}" in made
+    assert "fraction: 0.1          # the paper's t\n" in initial_config(survey(), "photos", PLAN)
 
 
 def test_too_few_images_are_searched_on_whole_without_a_scorer():
