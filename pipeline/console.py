@@ -13,28 +13,23 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 from rich.console import Console as RichConsole
-from rich.console import ConsoleOptions, RenderResult
-from rich.control import Control
-from rich.live_render import LiveRender
 from rich.progress import Progress as RichProgress
 from rich.progress import ProgressColumn, Task
-from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from classification.durations import format_duration
 from classification.persistence.storage import refusal_of
 from classification.progress import Progress
+from pipeline.live_lines import LiveLines
 
 T = TypeVar("T")
 _Show = Callable[[str, int, int, list[str]], None]  # unit, done, total, details by worth
 
 _PLAIN_SECONDS = 2.0  # between two plain lines of one stage
-_BRIEF_SECONDS = 10.0  # and of a brief one
+_MEASURING_SECONDS = 10.0  # and of a measuring
 _STEP_SECONDS = 0.2
 _LONG_SECONDS = 30.0  # without a line, after which an epoch's steps get one
 _BAR = 20  # columns
-# To the end of the line, then of the screen, not from its first cell: tmux would keep a copy.
-_ERASE = "\x1b[K\x1b[C\x1b[J\r"
 _WORTH = {"test_accuracy": 0, "held_out_accuracy": 0, "accuracy": 1, "loss": 2}
 _RATE = "_per_second"
 
@@ -83,25 +78,18 @@ class Console:
         self._record(message)
 
     @contextmanager
-    def progress(
-        self, stage: str, device: str, brief: bool = False, evaluated: str = "test"
-    ) -> Iterator[Progress]:
+    def progress(self, stage: str, device: str, evaluated: str = "test") -> Iterator[Progress]:
         """Provide a callable that shows the progress of `stage` until the block ends.
 
-        If `brief`, a stage of a few seconds leaves no line where there is no terminal. `evaluated`
-        names the images of the accuracy: test, val or held-out.
+        `evaluated` names the images of the accuracy: test, val or held-out.
         """
         of_run = self.of_run
-        reporter = partial(
-            _Reporter, stage, device, brief=brief, evaluated=evaluated, of_run=of_run
-        )
+        reporter = partial(_Reporter, stage, device, evaluated=evaluated, of_run=of_run)
         if not self._rich.is_terminal:
             yield reporter(line=self._plain)
             return
         last: list[str] = []
-        live = RichProgress(_Line(self._rich), console=self._rich, transient=True)
-        live.live._live_render = _LiveLines(live.get_renderable())
-        with live:
+        with self._live() as live:
             bar = live.add_task(stage, total=None, unit="", details=[])
             steps = live.add_task("", total=None, unit="step", details=[], visible=False)
             if of_run is not None:
@@ -127,6 +115,35 @@ class Console:
                 last.pop()  # the part of the least worth
             self._rich.print("  ".join(last), markup=False)
 
+    @contextmanager
+    def measuring(self) -> Iterator[Callable[[float, float, str], None]]:
+        """Provide a callable that shows a measuring until the block ends: the seconds passed, those
+        expected in all, and the stage that is measured."""
+        if self._rich.is_terminal:
+            with self._live() as live:
+                task = live.add_task("measuring", total=None, count="starting", details=[])
+
+                def show(passed: float, expected: float, stage: str) -> None:
+                    count = f"{measured(passed, expected)}: {stage}"
+                    live.update(task, completed=passed, total=expected, count=count)
+
+                yield show
+            return
+        last = time.monotonic()
+
+        def print_line(passed: float, expected: float, stage: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > _MEASURING_SECONDS:
+                last = time.monotonic()
+                self._plain(f"measuring  {measured(passed, expected)}: {stage}")
+
+        yield print_line
+
+    def _live(self) -> RichProgress:
+        live = RichProgress(_Line(self._rich), console=self._rich, transient=True)
+        live.live._live_render = LiveLines(live.get_renderable())
+        return live
+
     def _plain(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
         self._record(line)
@@ -142,34 +159,6 @@ class Console:
             lost, self.log_file = self.log_file, None
             reason = refusal_of(error, lost) or f"{lost}: {error}"
             self.log(f"warning: the log ends here ({reason})")
-
-
-class _LiveLines(LiveRender):
-    """Live lines that a resize of the terminal cannot leave behind.
-
-    A terminal that becomes narrower breaks a line in two, so that counting rows upwards, as rich
-    does, ends below the first of them. Here the cursor waits at the start of the first line, which
-    the terminal moves together with its text, and everything after it is erased.
-    """
-
-    def position_cursor(self) -> Control:
-        """Return the codes that erase the lines."""
-        return _control("\r" + _ERASE)
-
-    def restore_cursor(self) -> Control:
-        """Return the codes that erase the lines after the line feed with which rich ends."""
-        return _control("\r\x1b[A" + _ERASE)
-
-    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
-        yield from super().__rich_console__(console, options)
-        below = self.last_render_height - 1
-        yield _control("\r" + (f"\x1b[{below}A" if below > 0 else "")).segment
-
-
-def _control(codes: str) -> Control:
-    control = Control()
-    control.segment = Segment(codes, None, [(ControlType.CARRIAGE_RETURN,)])
-    return control
 
 
 class _Line(ProgressColumn):
@@ -192,6 +181,11 @@ class _Line(ProgressColumn):
             details() if callable(details) else details,
         )
         return Text(line, no_wrap=True, overflow="crop")
+
+
+def measured(passed: float, expected: float) -> str:
+    """Return a text such as `12 of about 40 s`."""
+    return f"{passed:.0f} of about {max(passed, expected):.0f} s"
 
 
 def progress_line(width: int, stage: str, done: str, share: float, details: list[str]) -> str:
@@ -241,17 +235,16 @@ class _Reporter:
         device: str,
         line: Callable[[str], None],
         live: _Show | None = None,
-        brief: bool = False,
         evaluated: str = "test",
         of_run: StageOfRun | None = None,
     ) -> None:
         self._stage, self._device, self._line, self._live = stage, device, line, live
-        self._brief, self._evaluated, self._of_run = brief, evaluated, of_run
+        self._evaluated, self._of_run = evaluated, of_run
         self._begin = time.monotonic()
         self._epoch = ""  # that the steps belong to, if known
         self._first: int | None = None
         self._last_step = float("-inf")
-        self._last_line = self._begin if brief else self._last_step
+        self._last_line = self._last_step
 
     def __call__(self, done: int, total: int, unit: str, **metrics: float) -> None:
         now = time.monotonic()
@@ -259,19 +252,18 @@ class _Reporter:
             if self._live and now - self._last_step > _STEP_SECONDS:
                 self._last_step = now
                 self._live(unit, done, total, [])
-            if not self._brief and now - max(self._last_line, self._begin) > _LONG_SECONDS:
+            if now - max(self._last_line, self._begin) > _LONG_SECONDS:
                 self._print(now, f"step {done}/{total}{self._epoch}", [])
             return
         self._epoch = f" of {unit} {done + 1}/{total}"
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
-        rate = (now - self._begin) / max(done - self._first, 1) if unit != "second" else 1.0
+        rate = (now - self._begin) / max(done - self._first, 1)
         left = format_duration(round(rate * (total - done)))
         if self._live:
             worth = [self._format(*each) for each in sorted(metrics.items(), key=_worth)]
             self._live(unit, done, total, [f"left {left}", *worth, self._device])
-        ended = done == total and not self._brief
-        if ended or now - self._last_line > (_BRIEF_SECONDS if self._brief else _PLAIN_SECONDS):
+        if done == total or now - self._last_line > _PLAIN_SECONDS:
             shown = [self._format(*each) for each in metrics.items()]
             self._print(now, f"{unit} {done}/{total}", [*shown, f"left {left}"])
 

@@ -16,6 +16,7 @@ LEVEL = {
 }
 # The rooms of pipeline/, and its files.
 FLOORS = (
+    {"live_lines"},
     {"console", "device", "documents", "signals", "store"},
     {"config", "start_up"},
     {"failure", "graph", "launch", "run_folder", "tracking"},

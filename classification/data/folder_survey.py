@@ -183,9 +183,9 @@ class FolderSurvey:
 def survey_folder(root: Path, sampled: int = SAMPLED, follow_links: bool = False) -> FolderSurvey:
     """List an image folder as its loader does, and look at `sampled` headers of each split.
 
-    Where there are no held-out images, a fifth of each class is held out. Where a header has an EXIF
-    orientation other than upright, the survey's config turns images. Raises DataError, in a
-    line that says what to do, for what no loader accepts: no such layout, a class with too few
+    Where there are no held-out images, a fifth of each class is held out. If a header has an EXIF
+    orientation that is not upright, the config turns images. Raises DataError, in a line that says
+    what to do, for what no loader accepts: no such layout, a class with too few
     images; for images and class folders outside of the splits; and naming the headers that cannot
     be read.
     """

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from classification.durations import format_cost, format_duration
+from classification.durations import format_cost
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
 from pipeline.estimates import SECONDS
+from pipeline.estimates.expected import short_duration
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
 
@@ -39,9 +40,10 @@ def estimate(
 ) -> None:
     """Estimate hours and memory of a run from a few steps of each stage.
 
-    Measures for half a minute. Where the cost depends on something not known yet, such as the
-    network that the search will find, a range is printed. Finished stages count as zero. Nothing is
-    written, and the ledger does not change.
+    Measures for half a minute. The first column is wall-clock time if no other program runs. Where
+    the cost depends on something not known yet, such as the network that the search will find, a
+    range is printed. Finished stages count as zero. Nothing is written, and the ledger does not
+    change.
 
     \b
     Example:
@@ -54,6 +56,7 @@ def estimate(
         resolve_device,
     )
     from pipeline.estimates.estimate import estimate as estimate_run
+    from pipeline.estimates.measuring import Measuring
     from pipeline.inputs import check_inputs, load_datasets
     from pipeline.runner import Runner
 
@@ -66,7 +69,8 @@ def estimate(
     console = Console.choose(quiet=False, as_json=json_)
     console.log(f"estimate of {resolved.name} on {device_name(own_device)} ({own_device})")
     runner = Runner(STAGES, resolved, datasets, Store(artifacts), own_device, console)
-    found = estimate_run(runner, seconds)
+    with console.measuring() as show:
+        found = estimate_run(runner, seconds, show=Measuring(show, seconds))
     if json_:
         print_json(_document(found, own_device))
         return
@@ -87,7 +91,9 @@ def _line(stage: StageEstimate, run: RunEstimate, unit: str) -> str:
     notes = [f"{(stage.peak_memory_bytes or 0) / 1e9:.1f} GB"]
     if stage.cut is not None:
         images = "1 image" if stage.cut == 1 else f"{stage.cut} images"
-        notes[0] = f"at least {notes[0]} (measured with batches of {images})"
+        notes[0] = (
+            f"at least {notes[0]} (measured with batches of {images}; a run's have {stage.batch:,})"
+        )
     if stage.low is not None and stage.high is not None and stage.low < stage.high:
         notes.append(f"{_range(stage.low, stage.high, run)}: {stage.note}")
     elif stage.note:
@@ -99,8 +105,10 @@ def _line(stage: StageEstimate, run: RunEstimate, unit: str) -> str:
 
 def _both(hours: float, run: RunEstimate, unit: str) -> str:
     """Return the wall-clock time of device-hours, and their number, as columns."""
-    wall = format_duration(run.wall_seconds(hours))
-    return f"{wall:>{_WALL}}  {format_cost(hours, unit):>{_WIDTH}}"
+    wall, cost = short_duration(run.wall_seconds(hours)), format_cost(hours, unit)
+    if 0 < 3600 * hours < 1:
+        cost = f"<1 {unit.replace('hours', 'second')}"
+    return f"{wall:>{_WALL}}  {cost:>{_WIDTH}}"
 
 
 def _sums(found: RunEstimate, unit: str) -> list[str]:
@@ -113,13 +121,14 @@ def _sums(found: RunEstimate, unit: str) -> list[str]:
         alone = _both(found.search_alone, found, unit)
         lines.append(f"{'of which':10} {before}  scorer + scores + subset + search")
         lines.append(f"{'':10} {alone}  search alone")
-    if found.busy is not None:
-        lines.append(found.busy)
+    lines.append(found.expected)
+    if found.is_busy:
+        lines.append(f"{found.caution}; run `estimate` again when it is free")
     return lines
 
 
 def _range(low: float, high: float, run: RunEstimate) -> str:
-    return " to ".join(format_duration(run.wall_seconds(hours)) for hours in (low, high))
+    return " to ".join(short_duration(run.wall_seconds(hours)) for hours in (low, high))
 
 
 def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def init(
     """
     from classification.data.folder_survey import survey_folder  # slow to import: torch
     from pipeline.device import device_name, keep_freed_memory, resolve_device
-    from pipeline.initial.budget import DEFAULT, fit_to_budget, parse_budget
+    from pipeline.initial.budget import DEFAULT, fit_to_budget, parse_budget, planned_seconds
 
     own_device = resolve_device(device)
     allowed = DEFAULT[own_device.type] if budget is None else parse_budget(budget)
@@ -66,17 +66,22 @@ def init(
     for note in survey.notes():
         console.log(note)
     chosen = "; choose another with --budget" if budget is None else ""
+    console.log(f"budget {format_duration(allowed)}{chosen}")
     console.log(
-        f"budget {format_duration(allowed)}{chosen}; measuring on {device_name(own_device)}, "
-        "which the budget does not include"
+        f"measuring on {device_name(own_device)} for about "
+        f"{format_duration(round(planned_seconds(survey)))}, beside other programs for some "
+        "minutes; the budget does not include this time"
     )
     keep_freed_memory()
     fitted = fit_to_budget(survey, name, allowed, own_device, console)
     with writable(path.parent, "-o"):
         write_atomically(path, fitted.text)
-    console.log(fitted.expected)
-    if fitted.busy is not None:
-        console.log(fitted.busy)
+    console.log(fitted.expected.expected)
+    if fitted.expected.is_busy:
+        console.log(
+            f"{fitted.expected.caution}; run `init` again when it is free, with --overwrite: it "
+            "can then choose longer training"
+        )
     number = len(survey.classes)
     console.log(
         f"accuracy: known after the run; guessing among {number:,} classes is right for "

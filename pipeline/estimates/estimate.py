@@ -8,6 +8,7 @@ folder: the store, its ledger and the runs are only read.
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,7 @@ from pipeline.estimates.passes import (
     expect_scores,
 )
 from pipeline.estimates.training import expect_retraining, expect_training
-from pipeline.estimates.trial import trains
+from pipeline.estimates.trial import batch_size, trains
 from pipeline.estimates.width import describe_channels, expect_width
 from pipeline.failure import failure_of
 from pipeline.runner import Runner, Selection, Step
@@ -63,9 +64,11 @@ def estimate(
     clock: Callable[[], float] = idle_clock,
     only: Collection[str] | None = None,
     force: str | None = None,
+    show: Callable[[str], None] = lambda stage: None,
 ) -> RunEstimate:
     """Try every stage that the runner would run with `--force` of that stage, or those of `only`,
-    for about `seconds` in all; `clock` times steps.
+    for about `seconds` in all; `clock` times steps. `show` is called with the stage's name as the
+    work advances.
 
     Raises PipelineError for failures that would end the run too, such as too little GPU memory.
     """
@@ -84,8 +87,9 @@ def estimate(
             passed = time.perf_counter() - begun
             # Seconds of `clock`, of which a busy machine gives fewer.
             pace = min(1.0, (clock() - timed) / passed) if stages else 1.0
-            part = _part(plan[number:], seconds - passed)
-            stages.append(_estimate(bench, step, part, max(_LEAST, pace * part)))
+            part = max(_LEAST, pace * _part(plan[number:], seconds - passed))
+            bench.tell = partial(show, step.stage)
+            stages.append(_estimate(bench, step, part))
     elapsed = time.perf_counter() - begun
     share = (waited() - idle) / elapsed
     held = replace(runner.attempt(runner.order[0]), seconds=3600.0).device_hours
@@ -102,9 +106,9 @@ def _part(plan: list[Step], left: float) -> float:
     return max(_LEAST, left * parts[0] / sum(parts))
 
 
-def _estimate(bench: Bench, step: Step, wall_seconds: float, seconds: float) -> StageEstimate:
-    """Return the expected cost of the step's stage, tried for `wall_seconds`, which are `seconds`
-    of the bench's clock; its output is kept for later stages."""
+def _estimate(bench: Bench, step: Step, seconds: float) -> StageEstimate:
+    """Return the expected cost of the step's stage, tried for `seconds` of the bench's clock; its
+    output is kept for later stages."""
     name, runner = step.stage, bench.runner
     if step.action == "reuse":
         cost = Cost.of(runner.store.ledger.attempts([step.fingerprint]))
@@ -117,16 +121,8 @@ def _estimate(bench: Bench, step: Step, wall_seconds: float, seconds: float) -> 
     if runner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(runner.device)
     try:
-        with runner.console.progress(name, "estimated", brief=True) as show:
-            begun = time.perf_counter()
-
-            def tell() -> None:
-                done = min(time.perf_counter() - begun, wall_seconds)
-                show(int(done), max(1, round(wall_seconds)), "second")
-
-            bench.tell = tell
-            tell()
-            found = _way(bench, name)(bench, name, seconds)
+        bench.tell()
+        found = _way(bench, name)(bench, name, seconds)
     except Exception as error:
         section, attempt = runner.stages[name].section_of(bench.config), runner.attempt(name)
         problem = failure_of(error, name, section, attempt, bench.config, bench.root)
@@ -139,7 +135,8 @@ def _estimate(bench: Bench, step: Step, wall_seconds: float, seconds: float) -> 
         for each in (found.seconds, found.low, found.high)
     )
     memory = _peak_memory(bench, name)
-    return StageEstimate(name, step.action, hours, low, high, memory, found.note, found.cut)
+    batch = None if found.cut is None else batch_size(name, bench.config)
+    return StageEstimate(name, step.action, hours, low, high, memory, found.note, found.cut, batch)
 
 
 def _way(bench: Bench, name: str) -> Way:

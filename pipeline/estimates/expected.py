@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from classification.durations import format_duration
 from pipeline.runner import Action
 from pipeline.stages.search import SEARCHES
 
 _BUSY = 0.1  # share of the measuring spent waiting for a processor that is worth a line
 _BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", *SEARCHES)
+
+
+def short_duration(seconds: float) -> str:
+    """Format a duration; an estimate below a second is `<1 s`."""
+    return "<1 s" if 0 < seconds < 1 else format_duration(seconds)
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Expected:
 @dataclass(frozen=True)
 class StageEstimate:
     """The expected cost of a stage in device-hours, None if not estimated; `low` and `high` are
-    a range, if the cost depends on something not known yet."""
+    a range, if the cost depends on something not known yet. `cut` is as in `Expected`, where a
+    batch of the stage has `batch` images."""
 
     stage: str
     action: Action
@@ -36,6 +43,7 @@ class StageEstimate:
     peak_memory_bytes: int | None = None
     note: str = ""
     cut: int | None = None
+    batch: int | None = None
 
     @property
     def lowest(self) -> float:
@@ -60,14 +68,39 @@ class RunEstimate:
     held: float = 1.0
 
     @property
-    def busy(self) -> str | None:
-        """What other programs cost, if they held the processors for a tenth of the measuring."""
-        if self.waited <= _BUSY:
-            return None
-        return (
-            f"other programs held the processors for {self.waited:.0%} of the measuring; while "
-            f"they do, a run takes about {1 / (1 - self.waited):.1f} times as long"
+    def expected(self) -> str:
+        """A text such as `expected: 4 min, at most 5 min (search 1 min, retrain 3 min) if no other
+        program runs`, of wall-clock time; stages of less than a second are left out. If other
+        programs held the processors for a tenth of the measuring, what a run beside them takes."""
+        stages = ", ".join(
+            f"{each.stage} {self._duration(each.hours or 0.0)}"
+            for each in self.stages
+            if self.wall_seconds(each.hours or 0.0) >= 1
         )
+        most = f", at most {self._duration(self.high)}" if self.high > self.total else ""
+        of_stages = f" ({stages})" if stages else ""
+        text = f"expected: {self._duration(self.total)}{most}{of_stages} if no other program runs"
+        if not self.is_busy:
+            return text
+        beside = self._duration(self.total / (1 - self.waited))
+        return f"{text}, about {beside} if others take as much as during the measuring"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs held the processors for a tenth of the measuring."""
+        return self.waited > _BUSY
+
+    @property
+    def caution(self) -> str:
+        """What a busy machine does to the times. Threads that wait for a thread without a processor
+        use theirs meanwhile, which no clock tells from work."""
+        return (
+            f"other programs held the processors for {self.waited:.0%} of the measuring, so the "
+            "times are rough, and probably too long for a free machine"
+        )
+
+    def _duration(self, hours: float) -> str:
+        return short_duration(self.wall_seconds(hours))
 
     def wall_seconds(self, hours: float) -> float:
         """Return the wall-clock seconds of device-hours."""

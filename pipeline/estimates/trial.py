@@ -271,15 +271,21 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
 
 def epoch_steps(stage: str, config: PipelineConfig, images: int) -> int:
     """Return the steps of an epoch on `images` images."""
+    return -(-images // batch_size(stage, config))
+
+
+def batch_size(stage: str, config: PipelineConfig) -> int:
+    """Return the images of a batch of a stage that trains."""
     if stage in _TRAININGS:
-        return -(-images // _TRAININGS[stage](config).batch_size)
+        return _TRAININGS[stage](config).batch_size
     of_warm_up = config.scorer.model == SUPERNET
     batches = {
         **dict.fromkeys(SEARCHES, config.search.batch_size),
         "probe": config.probed.batch_size,
+        "baseline": config.scorer.batch_size,  # whose recipe early networks share
         "scorer": config.search.batch_size if of_warm_up else config.scorer.batch_size,
     }
-    return -(-images // batches[stage])
+    return batches[stage]
 
 
 def _brief_classifier(config: ClassifierConfig) -> ClassifierConfig:

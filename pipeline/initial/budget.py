@@ -23,12 +23,14 @@ from pipeline.console import Console
 from pipeline.device import device_name
 from pipeline.estimates.estimate import estimate
 from pipeline.estimates.expected import RunEstimate
+from pipeline.estimates.measuring import Measuring
 from pipeline.initial.config import initial_config
 from pipeline.initial.plan import (
     FEWEST,
     Plan,
     Rates,
     allot,
+    describe_shares,
     explained,
     networks,
     scorers,
@@ -44,8 +46,8 @@ SECONDS = 8.0  # of measuring a complete run; other parts take a third of it
 _EPOCHS = 10  # of each stage in the plans that are measured first
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 3650 * 86400.0
-_TRIES = 4  # of a complete run, each planned for less time; the last is the smallest run
-_LESS = 0.9  # of the time that would be needed, if the last try was right
+_TRIES = 3  # of a complete run, each planned by the measuring of the one before
+_USED = 0.7  # of the budget: a run that is expected to use less is planned once more
 
 Measure = Callable[[Plan, float, Collection[str] | None], RunEstimate]
 """Estimates a plan in some seconds: all stages, or some."""
@@ -53,12 +55,10 @@ Measure = Callable[[Plan, float, Collection[str] | None], RunEstimate]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A config's text, the wall-clock time that its run and the run's stages are expected to take,
-    in words, and what other programs cost (`RunEstimate.busy`)."""
+    """A config's text, and what its run is expected to cost."""
 
     text: str
-    expected: str
-    busy: str | None
+    expected: RunEstimate
 
 
 def parse_budget(text: str) -> float:
@@ -82,28 +82,20 @@ def fit_to_budget(
     Raises ConfigError if the smallest run takes longer, and PipelineError for images on which a
     run would fail.
     """
-    with TemporaryDirectory(prefix="init-") as folder:
-        measure = _Measure(survey, name, device, console, Path(folder))
+    with TemporaryDirectory(prefix="init-") as folder, console.measuring() as show:
+        measuring = Measuring(show, planned_seconds(survey))
+        measure = _Measure(survey, name, device, console, Path(folder), measuring)
         plan, found = choose_plan(survey, budget, measure)
-    expected = describe_expected(found)
-    where = f"Budget {format_duration(budget)}; on {device_name(device)}, {expected}"
-    return Fitted(initial_config(survey, name, plan, where), expected, found.busy)
+    where = f"Budget {format_duration(budget)}; on {device_name(device)}, {found.expected}"
+    head = (where, describe_shares(budget))
+    return Fitted(initial_config(survey, name, plan, head), found)
 
 
-def describe_expected(found: RunEstimate) -> str:
-    """Return a text such as `expected: 4 min, at most 5 min (search 1 min, retrain 3 min)`; stages
-    of less than a second are left out."""
-
-    def duration(hours: float | None) -> str:
-        return format_duration(found.wall_seconds(hours or 0.0))
-
-    stages = ", ".join(
-        f"{each.stage} {duration(each.hours)}"
-        for each in found.stages
-        if found.wall_seconds(each.hours or 0.0) >= 1
-    )
-    total = f"expected: {duration(found.total)}, at most {duration(found.high)}"
-    return f"{total} ({stages})" if stages else total
+def planned_seconds(survey: FolderSurvey) -> float:
+    """Return the seconds of measuring that are planned at least: two complete runs, and the heavier
+    scorers and networks."""
+    others = len(scorers(survey)) + len(networks(survey)) - 2
+    return 2 * SECONDS + others * SECONDS / 3
 
 
 def choose_plan(survey: FolderSurvey, budget: float, measure: Measure) -> tuple[Plan, RunEstimate]:
@@ -114,16 +106,30 @@ def choose_plan(survey: FolderSurvey, budget: float, measure: Measure) -> tuple[
     """
     smallest = smallest_plan(survey)
     rates = _measure_rates(survey, budget, smallest, measure)
-    planned = budget
-    for number in range(1, _TRIES + 1):
-        plan = allot(survey, rates, planned) if number < _TRIES else smallest
-        found = measure(plan, SECONDS, None)
-        high = found.wall_seconds(found.high)
-        if high <= budget or plan == smallest:
+    fitting: tuple[Plan, RunEstimate] | None = None
+    tried: list[Plan] = []
+    while len(tried) < _TRIES:
+        plan = allot(survey, rates, budget)
+        if plan in tried:
             break
-        planned *= _LESS * budget / high
+        found = measure(plan, SECONDS, None)
+        tried.append(plan)
+        high = found.wall_seconds(found.high)
+        if high <= budget:
+            again = fitting is None and high < _USED * budget
+            fitting = explained(survey, rates, plan, budget), found
+            if not again:
+                break
+        elif fitting is not None:
+            break
+        rates = rates.corrected(survey, plan, found)
+    if fitting is not None:
+        return fitting
+    if smallest not in tried:
+        found = measure(smallest, SECONDS, None)
+    high = found.wall_seconds(found.high)
     _check_long_enough(budget, high, high)
-    return explained(survey, rates, plan, planned, budget / planned), found
+    return explained(survey, rates, smallest, budget), found
 
 
 def _check_long_enough(budget: float, least: float, expected: float) -> None:
@@ -178,9 +184,10 @@ class _Measure:
         device: torch.device,
         console: Console,
         folder: Path,
+        measuring: Measuring,
     ) -> None:
         self._survey, self._name, self._device = survey, name, device
-        self._console, self._folder = console, folder
+        self._console, self._folder, self._measuring = console, folder, measuring
         self._datasets: dict[str, ImageDataset] | None = None
 
     def __call__(self, plan: Plan, seconds: float, only: Collection[str] | None) -> RunEstimate:
@@ -190,4 +197,6 @@ class _Measure:
         if self._datasets is None:  # the same in every plan
             self._datasets = load_datasets(config)
         runner = Runner(STAGES, config, self._datasets, store, self._device, self._console)
-        return estimate(runner, seconds, only=only)
+        found = estimate(runner, seconds, only=only, show=self._measuring)
+        self._measuring.end(seconds)
+        return found

@@ -51,9 +51,9 @@ _LARGEST_OVER_EFFECTIVE = 3
 _LEAST_BETA, _LARGEST_BETA = 0.9, 0.9999
 
 
-def initial_config(survey: FolderSurvey, name: str, plan: Plan, expected: str = "") -> str:
+def initial_config(survey: FolderSurvey, name: str, plan: Plan, head: Sequence[str] = ()) -> str:
     """YAML with comments, a config called `name` for the folder; `plan` has the choices that follow
-    from the time there is, and `expected` says how long a run of it takes.
+    from the time there is, and `head` says how long a run of it takes.
 
     Raises PipelineError if a run on that folder would refuse what it says.
     """
@@ -79,7 +79,7 @@ def initial_config(survey: FolderSurvey, name: str, plan: Plan, expected: str = 
     }
     opening = [
         f"# Made by `init` for {scalar(str(survey.root))}: {survey.describe()}.",
-        *([f"# {expected}"] if expected else []),
+        *(f"# {each}" for each in head),
         "# Print every key and its default: python run_pipeline.py config THIS-FILE",
         f"name: {scalar(name)}",
         line("seed: 0", "all randomness is derived from it"),

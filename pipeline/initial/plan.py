@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from classification.data.folder_survey import FolderSurvey
 from classification.durations import format_duration
+from pipeline.estimates.expected import RunEstimate
 from pipeline.initial.shapes import FILES_FROM, SEARCH_SIDE, batch_of, search_side, target_side
 
 FEWEST = {"scorer": 5, "search": 6, "retrain": 5}  # epochs
@@ -48,6 +49,17 @@ class Rates:
     networks: tuple[float, ...]
     fixed: float
 
+    def corrected(self, survey: FolderSurvey, plan: Plan, found: RunEstimate) -> "Rates":
+        """Return the rates with those of the plan's models by an estimate of its complete run."""
+        cost = {each.stage: found.wall_seconds(each.highest) for each in found.stages}
+        scorers, measured = dict(self.scorers), list(self.networks)
+        if scorers:
+            scorers[plan.scorer] = cost.pop("scorer") / plan.scorer_epochs
+        place = networks(survey).index((plan.channels, plan.cells))
+        measured[place] = cost.pop("retrain") / plan.retrain_epochs
+        search = cost.pop("search") / plan.search_epochs
+        return Rates(scorers, search, tuple(measured), sum(cost.values()))
+
 
 def smallest_plan(survey: FolderSurvey) -> Plan:
     """Return the plan with the lightest models and the fewest epochs."""
@@ -88,37 +100,47 @@ def allot(survey: FolderSurvey, rates: Rates, seconds: float) -> Plan:
     return Plan(model, scored, searched, *networks(survey)[place], retrained)
 
 
-def explained(
-    survey: FolderSurvey, rates: Rates, plan: Plan, seconds: float, scale: float = 1.0
-) -> Plan:
-    """Return `plan`, made for `seconds`, with its reasons.
+def explained(survey: FolderSurvey, rates: Rates, plan: Plan, seconds: float) -> Plan:
+    """Return `plan`, made for `seconds` by the rates, with its reasons."""
 
-    A run takes `scale` times as long as the rates say, which the budgets in the reasons allow for.
-    """
+    def share(part: float) -> str:
+        return f"in {format_duration(part * _MARGIN * seconds)}"
+
     why = {
         "search.epochs": _reason(
-            plan.search_epochs, _SEARCH_EPOCHS, "the paper's", scale * rates.search
+            plan.search_epochs, _SEARCH_EPOCHS, "the paper's", rates.search, share(_SEARCH)
         )
     }
     if rates.scorers:
         wanted, each = scorer_epochs(survey), rates.scorers[plan.scorer]
-        why["scorer.epochs"] = _reason(plan.scorer_epochs, wanted, "enough", scale * each)
+        why["scorer.epochs"] = _reason(plan.scorer_epochs, wanted, "enough", each, share(_SCORER))
         heaviest, most = list(rates.scorers.items())[-1]
         if len(rates.scorers) > 1 and plan.scorer != heaviest:
-            budget = format_duration(scale * most * wanted / _SCORER / _MARGIN)
+            budget = format_duration(most * wanted / _SCORER / _MARGIN)
             why["scorer.model"] = f"light; {heaviest} would need a budget of {budget}"
         elif len(rates.scorers) > 1:
             why["scorer.model"] = f"its {wanted} epochs fit; {scorers(survey)[0]} is lighter"
     place = networks(survey).index((plan.channels, plan.cells))
-    each, most_epochs = scale * rates.networks[place], paper_epochs(survey)
-    why["retrain.epochs"] = _reason(plan.retrain_epochs, most_epochs, "the paper's", each)
+    each, most_epochs = rates.networks[place], paper_epochs(survey)
+    why["retrain.epochs"] = _reason(
+        plan.retrain_epochs, most_epochs, "the paper's", each, "in the rest of the time"
+    )
     if place + 1 == len(networks(survey)):
         why["retrain.channels"] = "the paper's"
     elif place + 1 < len(rates.networks):
         channels, cells = networks(survey)[place + 1]
-        budget = format_duration(scale * _needed(survey, rates, place + 1, seconds))
+        budget = format_duration(_needed(survey, rates, place + 1, seconds))
         why["retrain.channels"] = f"{channels} with {cells} cells would need a budget of {budget}"
     return replace(plan, why=why)
+
+
+def describe_shares(seconds: float) -> str:
+    """Return how a budget of `seconds` is divided."""
+    return (
+        f"Planned for {format_duration(_MARGIN * seconds)}, as {1 - _MARGIN:.0%} are kept in "
+        f"reserve: up to {_SCORER:.0%} for the scorer, up to {_SEARCH:.0%} for the search, the "
+        "rest for retraining"
+    )
 
 
 def networks(survey: FolderSurvey) -> tuple[tuple[int, int], ...]:
@@ -164,9 +186,10 @@ def _needed(survey: FolderSurvey, rates: Rates, place: int, seconds: float) -> f
     return high
 
 
-def _reason(epochs: int, wanted: int, source: str, each: float) -> str:
-    """Return why there are `epochs` of `each` seconds; `wanted` would be better."""
+def _reason(epochs: int, wanted: int, source: str, each: float, where: str) -> str:
+    """Return why there are `epochs` of `each` seconds: they fit `where`; `wanted` would be
+    better."""
     if epochs >= wanted:
         return source
     more = format_duration((wanted - epochs) * each)
-    return f"as many as fit; {wanted}, {source}, would take {more} more"
+    return f"as many as fit {where}; {wanted}, {source}, would take {more} more"

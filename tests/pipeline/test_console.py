@@ -82,15 +82,6 @@ def test_the_cursor_waits_at_the_start_of_the_live_lines_and_all_after_it_is_era
     assert stream.getvalue().endswith("\n\x1b[?25h\r\x1b[A" + ERASED + end)
 
 
-@pytest.mark.parametrize(("brief", "lines"), [(False, 2), (True, 0)])
-def test_where_there_is_no_terminal_a_brief_stage_leaves_no_line(brief, lines):
-    stream = io.StringIO()
-    with Console(stream).progress("scorer", "estimated", brief=brief) as show:
-        show(0, 2, "second")
-        show(2, 2, "second")
-    assert stream.getvalue().count("\n") == lines
-
-
 def of_run(console, number=4, stages=6, seconds=150.0):
     """Put the console into a run that began so many seconds ago."""
     console.of_run = StageOfRun(number, stages, time.monotonic() - seconds)
@@ -148,15 +139,24 @@ def test_an_accuracy_is_named_after_the_images_that_it_was_measured_on(evaluated
     assert f"  accuracy 0.5000  {evaluated} accuracy 0.2500  " in stream.getvalue()
 
 
-def test_a_brief_stage_that_takes_longer_counts_the_seconds_left_of_what_was_planned(monkeypatch):
+def test_a_measuring_has_one_form_of_line_and_without_a_terminal_one_every_ten_seconds(
+    monkeypatch,
+):
     now = [1000.0]
     monkeypatch.setattr("pipeline.console.time.monotonic", lambda: now[0])
     stream = io.StringIO()
-    with Console(stream).progress("search", "estimated", brief=True) as show:
-        for _ in range(12):
+    with Console(stream).measuring() as show:
+        for second in range(1, 25):
             now[0] += 1
-            show(1, 2, "second")
-    assert stream.getvalue() == "search   second 1/2  left 1 s  estimated\n"
+            show(second, 20.0, "search")
+    assert stream.getvalue().splitlines() == [
+        "measuring  11 of about 20 s: search",
+        "measuring  22 of about 22 s: search",
+    ]
+    console, stream = terminal(80)
+    with console.measuring() as show:
+        show(12, 40, "search")
+    assert "measuring  12 of about 40 s: search  " + "━" * 6 + "╌" * 14 in stream.getvalue()
 
 
 def test_a_rate_is_named_after_what_it_counts():

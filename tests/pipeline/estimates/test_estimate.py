@@ -10,9 +10,10 @@ from evaluate.contest_config import ContestConfig
 from pcdarts.operations import CANDIDATES
 from pipeline.commands.estimate import _line
 from pipeline.estimates import estimate as estimates
-from pipeline.estimates import networks, training
+from pipeline.estimates import measuring, networks, training
 from pipeline.estimates.architectures import _heaviest, _lightest, contest_seconds
 from pipeline.estimates.expected import RunEstimate, StageEstimate
+from pipeline.estimates.measuring import Measuring
 from run_pipeline import main
 from tests.tiny import TINY
 
@@ -204,14 +205,21 @@ def test_networks_that_exceed_the_budget_stand_in_for_none(folder, capsys, param
 
 def test_a_line_has_the_wall_time_before_the_cost_and_says_which_batch_was_measured():
     # Two cores are held: an hour of wall time is two CPU-hours.
-    stage = StageEstimate("retrain", "run", 3.0, 2.0, 4.0, 10**9, note="so it is", cut=1)
+    stage = StageEstimate("retrain", "run", 3.0, 2.0, 4.0, 10**9, note="so it is", cut=1, batch=32)
     words = _line(stage, RunEstimate((stage,), held=2.0), "CPU-hours").split("  ")
     assert [word.strip() for word in words if word.strip()] == [
         "retrain",
         "1.5 h",
         "3 CPU-hours",
-        "at least 1.0 GB (measured with batches of 1 image)",
+        "at least 1.0 GB (measured with batches of 1 image; a run's have 32)",
         "1 h to 2 h: so it is",
+    ]
+    # 0.9 seconds of two cores
+    subset = StageEstimate("subset", "run", 0.9 / 3600, peak_memory_bytes=0)
+    assert _line(subset, RunEstimate((subset,), held=2.0), "CPU-hours").split("  ")[-3:] == [
+        " <1 s",
+        "<1 CPU-second",
+        "0.0 GB",
     ]
 
 
@@ -255,12 +263,30 @@ def test_memory_that_runs_out_is_told_as_a_run_would(folder, capsys, monkeypatch
     assert "scorer: the machine ran out of memory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("waited", "times"), [(0.5, "2.0"), (0.2, "1.2"), (0.1, None)])
-def test_other_programs_are_named_if_they_held_more_than_a_tenth(waited, times):
-    found = RunEstimate((), waited=waited).busy
-    if times is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert f"for {waited:.0%} of the measuring" in found
-        assert f"about {times} times as long" in found
+@pytest.mark.parametrize(("waited", "beside"), [(0.5, "4 h"), (0.2, "2.5 h"), (0.1, None)])
+def test_the_expected_time_says_its_clock_and_what_a_run_beside_other_programs_takes(
+    waited, beside
+):
+    # Two cores are held: two CPU-hours are an hour. Stages below a second are left out.
+    stages = [StageEstimate("subset", "run", 1e-4), StageEstimate("search", "run", 1.0)]
+    retrain = StageEstimate("retrain", "run", 3.0, 2.0, 4.0)
+    found = RunEstimate((*stages, retrain), waited, held=2.0)
+    free = "expected: 2 h, at most 2.5 h (search 30 min, retrain 1.5 h) if no other program runs"
+    more = f", about {beside} if others take as much as during the measuring"
+    assert found.expected == free + (more if beside else "")
+    assert found.is_busy == (beside is not None)
+    assert f"for {waited:.0%} of the measuring" in found.caution
+
+
+def test_the_seconds_of_measuring_are_counted_over_all_parts(monkeypatch):
+    now, shown = [100.0], []
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    count = Measuring(lambda *line: shown.append(line), 40.0)
+    now[0] += 12
+    count("search")
+    now[0] += 8
+    count.end(10)  # took 20 seconds, twice as long as planned, and so may the 30 that are left
+    count("retrain")
+    now[0] += 70
+    count("retrain")
+    assert shown == [(12, 40, "search"), (20, 80, "retrain"), (90, 90, "retrain")]
