@@ -156,7 +156,8 @@ def test_a_measuring_has_one_form_of_line_and_without_a_terminal_one_every_ten_s
     console, stream = terminal(80)
     with console.measuring() as show:
         show(12, 40, "search")
-    assert "measuring  12 of about 40 s: search  " + "━" * 6 + "╌" * 14 in stream.getvalue()
+    bar = "━" * 6 + "╌" * 14
+    assert f"measuring   {bar}  12 of about 40 s: search" in stream.getvalue()
 
 
 def test_a_rate_is_named_after_what_it_counts():

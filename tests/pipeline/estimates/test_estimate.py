@@ -45,7 +45,7 @@ def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys)
     lines = [line for line in shown.splitlines() if "CPU-" in line]
     stages = ["scorer", "scores", "subset", "search", "retrain"]
     assert [line.split()[0] for line in lines[:6]] == [*stages, "total"]
-    wall, cost = r"\d+(\.\d+)? (s|min|h)", r"\d+(\.\d+)? CPU-\w+"
+    wall, cost = r"(<1|\d+(\.\d+)?) (s|min|h)", r"(<1|\d+(\.\d+)?) CPU-\w+"
     assert all(re.search(rf" {wall} +{cost}(  |$)", line) for line in lines)  # the wall time first
     assert [re.split(r"CPU-\w+  ", line)[1] for line in lines[6:]] == [
         "scorer + scores + subset + search",
@@ -53,6 +53,7 @@ def test_every_stage_has_hours_and_memory_and_nothing_is_written(folder, capsys)
     ]
     assert "GB" in lines[3]
     assert re.search(rf"{wall} to {wall}: ", lines[4])  # its network is not known yet
+    assert re.search(rf"expected: {wall}.* if no other program runs", shown)
     assert "nothing was written" in shown
     assert everything(folder) == before
 
@@ -216,8 +217,10 @@ def test_a_line_has_the_wall_time_before_the_cost_and_says_which_batch_was_measu
     ]
     # 0.9 seconds of two cores
     subset = StageEstimate("subset", "run", 0.9 / 3600, peak_memory_bytes=0)
-    assert _line(subset, RunEstimate((subset,), held=2.0), "CPU-hours").split("  ")[-3:] == [
-        " <1 s",
+    words = _line(subset, RunEstimate((subset,), held=2.0), "CPU-hours").split("  ")
+    assert [word.strip() for word in words if word.strip()] == [
+        "subset",
+        "<1 s",
         "<1 CPU-second",
         "0.0 GB",
     ]

@@ -324,7 +324,7 @@ def test_where_a_second_plan_is_too_slow_the_first_that_fits_is_kept():
     assert (plan.search_epochs, plan.retrain_epochs) == (22, plans[3].retrain_epochs)
     assert expected.wall_seconds(expected.high) <= 600
     # 28 more epochs of 8 s; 35 % of 510 s are 178.5 s.
-    why = "as many as fit in 2.97 min; 50, the paper's, would take 3.73 min more"
+    why = "as many as fit in 2.98 min; 50, the paper's, would take 3.73 min more"
     assert plan.why["search.epochs"] == why
 
 
