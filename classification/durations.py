@@ -10,6 +10,11 @@ def format_duration(seconds: float) -> str:
     return f"{three_figures(seconds / size)} {symbol}"
 
 
+def format_estimate(seconds: float) -> str:
+    """Format an estimated duration: like any other, but `<1 s` below a second."""
+    return "<1 s" if 0 < seconds < 1 else format_duration(seconds)
+
+
 def format_cost(hours: float, unit: str) -> str:
     """Format device-hours, of a `unit` such as CPU-hours, like a duration: `3.4 CPU-minutes`."""
     return " ".join(cost_and_unit(hours, unit))

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from classification.durations import format_cost
+from classification.durations import format_cost, format_estimate
 from classification.errors import ConfigError
 from pipeline.commands.options import Artifacts, ConfigPath, Device, Json, Overrides
 from pipeline.config import load_config
 from pipeline.console import Console, print_json
 from pipeline.estimates import SECONDS
-from pipeline.estimates.expected import short_duration
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
 
@@ -105,7 +104,7 @@ def _line(stage: StageEstimate, run: RunEstimate, unit: str) -> str:
 
 def _both(hours: float, run: RunEstimate, unit: str) -> str:
     """Return the wall-clock time of device-hours, and their number, as columns."""
-    wall, cost = short_duration(run.wall_seconds(hours)), format_cost(hours, unit)
+    wall, cost = format_estimate(run.wall_seconds(hours)), format_cost(hours, unit)
     if 0 < 3600 * hours < 1:
         cost = f"<1 {unit.replace('hours', 'second')}"
     return f"{wall:>{_WALL}}  {cost:>{_WIDTH}}"
@@ -128,7 +127,7 @@ def _sums(found: RunEstimate, unit: str) -> list[str]:
 
 
 def _range(low: float, high: float, run: RunEstimate) -> str:
-    return " to ".join(short_duration(run.wall_seconds(hours)) for hours in (low, high))
+    return " to ".join(format_estimate(run.wall_seconds(hours)) for hours in (low, high))
 
 
 def _document(found: RunEstimate, device: torch.device) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def init(
     console.log(f"budget {format_duration(allowed)}{chosen}")
     console.log(
         f"measuring on {device_name(own_device)} for about "
-        f"{format_duration(round(planned_seconds(survey)))}, beside other programs for some "
-        "minutes; the budget does not include this time"
+        f"{planned_seconds(survey):.0f} s, or some minutes if other programs run; "
+        "the budget does not include this time"
     )
     keep_freed_memory()
     fitted = fit_to_budget(survey, name, allowed, own_device, console)

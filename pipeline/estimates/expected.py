@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from classification.durations import format_duration
+from classification.durations import format_estimate
 from pipeline.runner import Action
 from pipeline.stages.search import SEARCHES
 
 _BUSY = 0.1  # share of the measuring spent waiting for a processor that is worth a line
 _BEFORE_RETRAINING = ("scorer", "scores", "baseline", "subset", *SEARCHES)
-
-
-def short_duration(seconds: float) -> str:
-    """Format a duration; an estimate below a second is `<1 s`."""
-    return "<1 s" if 0 < seconds < 1 else format_duration(seconds)
 
 
 @dataclass(frozen=True)
@@ -92,15 +87,16 @@ class RunEstimate:
 
     @property
     def caution(self) -> str:
-        """What a busy machine does to the times. Threads that wait for a thread without a processor
-        use theirs meanwhile, which no clock tells from work."""
+        """What a busy machine does to the times. A thread that waits for one without a processor
+        keeps its own busy, which the clock counts as work."""
+        rough = "rough and probably too long for a free machine" if self.held > 1 else "rough"
         return (
             f"other programs held the processors for {self.waited:.0%} of the measuring, so the "
-            "times are rough, and probably too long for a free machine"
+            f"times are {rough}"
         )
 
     def _duration(self, hours: float) -> str:
-        return short_duration(self.wall_seconds(hours))
+        return format_estimate(self.wall_seconds(hours))
 
     def wall_seconds(self, hours: float) -> float:
         """Return the wall-clock seconds of device-hours."""

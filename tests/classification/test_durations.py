@@ -1,6 +1,6 @@
 import pytest
 
-from classification.durations import cost_scale, format_cost, format_duration
+from classification.durations import cost_scale, format_cost, format_duration, format_estimate
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,15 @@ from classification.durations import cost_scale, format_cost, format_duration
 )
 def test_a_duration_has_three_digits_and_the_unit_of_its_size(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_an_estimate_below_a_second_has_no_figures():
+    assert [format_estimate(each) for each in (0.0, 0.001, 0.99, 1.0)] == [
+        "0 s",
+        "<1 s",
+        "<1 s",
+        "1 s",
+    ]
 
 
 def test_a_cost_is_in_device_seconds_minutes_or_hours_and_in_the_singular_for_one():
