@@ -47,7 +47,7 @@ docs: .venv/dev
 	$(BIN)/python -m pipeline.reference
 
 benchmarks: .venv/dev
-	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart startup versions; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

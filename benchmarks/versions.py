@@ -1,16 +1,19 @@
-"""Time of search iterations and training steps under several interpreters, side by side.
+"""Time of search iterations and training steps by several interpreters or checkouts, side by side.
 
-    python -m benchmarks.versions --python OTHER/bin/python [--json FILE]
+    python -m benchmarks.versions [--python OTHER/bin/python] [--against CHECKOUT] [--json FILE]
 
-The interpreters have, for example, different versions of torch. Each is a process that waits for
-its turn, so that in every round all run one after the other. Prints medians and, by round, this
-interpreter's time over each other one's. One thread.
+Other interpreters have, for example, another version of torch; another checkout of this repository
+is run by this interpreter. Each is a process that waits for its turn, so that in every round all
+run one after the other. Prints medians of CPU time and, by round, this one's time over each other
+one's. One thread.
 """
 
 import os
 import statistics
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +31,10 @@ from benchmarks.search import Ours, iterate
 from classification.models import build_classifier
 from classification.training.schedules import make_sgd
 from classification.training.trainer import to_device
+from evaluate.retrain import build_network
+from evaluate.retrain_config import RetrainConfig
+from pcdarts.genotype import Genotype
+from pcdarts.published_genotypes import GENOTYPES
 from pcdarts.search import SearchConfig
 from pcdarts.supernet import Supernet
 from pipeline.device import keep_freed_memory
@@ -35,16 +42,18 @@ from pipeline.reports.page import markdown_table
 
 _CPU = torch.device("cpu")
 _NUM_CLASSES = 10
+_HERE = CONFIGS.parent
 
 
 class Interpreter:
-    """A process of `python` that takes one measurement each time it is asked."""
+    """A process of `python` that measures the code in `checkout` each time it is asked."""
 
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, checkout: Path, genotypes: list[str]) -> None:
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.versions", "--answer"],
-            cwd=CONFIGS.parent,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            [python, "-P", __file__, "--answer", "--genotype", *genotypes],
+            cwd=_HERE,
+            env=os.environ | threads | {"PYTHONPATH": str(checkout)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,8 +75,8 @@ class Interpreter:
         return self._process.stdout.readline().strip()
 
 
-def parts() -> dict[str, Any]:
-    """Return what is timed, by name."""
+def parts(genotypes: list[str]) -> dict[str, Any]:
+    """Return what is timed, by name: with networks of genotypes, published ones or files."""
     torch.manual_seed(0)
     made: dict[str, Any] = {}
     for channels, cells, batch, side in ((8, 5, 24, 8), (16, 8, 64, 32)):
@@ -85,34 +94,64 @@ def parts() -> dict[str, Any]:
         optimizer.step()
 
     made["ResNet-9 step, 128 of 32×32"] = step
+    for name in genotypes:
+        for channels, cells, side in ((8, 4, 8), (16, 8, 32)):
+            shape = f"{channels} channels, {cells} cells, 96 of {side}×{side}"
+            made[f"retraining step, {Path(name).stem}, {shape}"] = _retraining_step(
+                GENOTYPES[name] if name in GENOTYPES else Genotype.load(Path(name)),
+                {"channels": channels, "cells": cells, "epochs": 1, "batch_size": 96},
+                side,
+            )
     return made
 
 
-def answer() -> None:
+def _retraining_step(genotype: Genotype, settings: dict[str, int], side: int) -> Any:
+    config = RetrainConfig.model_validate(settings)
+    network: Any = to_device(build_network(genotype, config, _NUM_CLASSES), _CPU).train()
+    network.drop_path_prob = 0.2
+    optimizer = make_sgd(list(network.parameters()), LEARNING_RATE, 0.9, config.weight_decay)
+    images, labels = random_batch(config.batch_size, _NUM_CLASSES, side, _CPU)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        logits, auxiliary = network(images)
+        loss = F.cross_entropy(logits, labels)
+        (loss + config.auxiliary_weight * F.cross_entropy(auxiliary, labels)).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+        optimizer.step()
+
+    return step
+
+
+def answer(genotypes: list[str]) -> None:
     """Measure each part once for every line of standard input."""
     keep_freed_memory()
-    runs = parts()
+    runs = parts(genotypes)
     for run in runs.values():
         run()
     print(torch.__version__, flush=True)
     for _ in sys.stdin:
-        print(*(seconds_of(run, _CPU) for run in runs.values()), flush=True)
+        print(*(seconds_of(run, _CPU, time.process_time) for run in runs.values()), flush=True)
 
 
 def main() -> None:
     """Measure; print a table, and write it to --json."""
-    parser = options(__doc__, rounds=7)
+    parser = options(__doc__, rounds=7, genotype=["pcdarts_cifar10", "darts_v2"])
     parser.add_argument("--python", action="append", default=[], help="another interpreter")
+    parser.add_argument("--against", action="append", default=[], type=Path, help="a checkout")
     parser.add_argument("--answer", action="store_true", help="be one of the interpreters")
     given = parser.parse_args()
     if given.answer:
-        answer()
+        answer(given.genotype)
         return
-    interpreters = [Interpreter(python) for python in (sys.executable, *given.python)]
+    others = [(python, _HERE) for python in given.python]
+    others += [(sys.executable, checkout.resolve()) for checkout in given.against]
+    compared = [(sys.executable, _HERE), *others]
+    interpreters = [Interpreter(*each, given.genotype) for each in compared]
     times = [[each.measure() for each in interpreters] for _ in range(given.rounds)]
-    for each in interpreters:
-        each.close()
-    names = list(parts())
+    for interpreter in interpreters:
+        interpreter.close()
+    names = list(parts(given.genotype))
     columns: dict[str, list[str]] = {"part": names}
     for n, interpreter in enumerate(interpreters):
         cells = []
@@ -121,7 +160,9 @@ def main() -> None:
             ratios = [turn[0][part] / turn[n][part] for turn in times]
             shown = f" ({statistics.median(ratios):.2f}: {min(ratios):.2f}-{max(ratios):.2f})"
             cells.append(f"{median * 1e3:.1f}{shown if n else ''}")
-        columns[f"torch {interpreter.version}, ms"] = cells
+        checkout = compared[n][1]
+        place = "" if checkout == _HERE else f" {checkout.name},"
+        columns[f"torch {interpreter.version},{place} ms"] = cells
     print(markdown_table(columns))
     write_record(given.json, _CPU, given, seconds=times, parts=names)
 

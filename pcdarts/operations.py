@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcdarts.depthwise import DepthwiseConv2d
+from pcdarts.pixels import even_and_odd_pixels
+
 OPERATIONS = (
     "none",
     "max_pool_3x3",
@@ -18,7 +21,6 @@ OPERATIONS = (
     "dil_conv_5x5",
 )
 CANDIDATES = OPERATIONS[1:]  # `none` is part of the softmax, but is never computed or chosen
-_ENOUGH_CHANNELS = 8
 
 
 def build_operation(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
@@ -76,34 +78,21 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, C_in, H, W] to [N, C_out, ⌈H/2⌉, ⌈W/2⌉]."""
-        inputs = inputs.relu()
         height, width = inputs.shape[2:]
-        shifted = inputs[:, :, 1:, 1:]
         if height % 2 or width % 2:
-            shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
-        return self.norm(torch.cat([_halve(self.even, inputs), _halve(self.odd, shifted)], dim=1))
-
-
-def _halve(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
-    """Apply a 1×1 convolution with stride 2.
-
-    For few channels, take every other pixel first: the gradient of a kind of small convolution
-    corrupted memory on a CPU (torch 2.12.1).
-    """
-    if convolution.in_channels >= _ENOUGH_CHANNELS:
-        return convolution(maps)
-    return F.conv2d(maps[:, :, ::2, ::2], convolution.weight)
+            inputs = F.pad(inputs, (0, width % 2, 0, height % 2))
+        # Taken before the convolutions: the gradient of one with stride is 4 to 5 times as slow.
+        even, odd = even_and_odd_pixels(inputs)
+        reduced = [F.conv2d(even.relu(), self.even.weight), F.conv2d(odd.relu(), self.odd.weight)]
+        return self.norm(torch.cat(reduced, dim=1))
 
 
 def _depthwise_separable(
     channels: int, kernel: int, stride: int, dilation: int, affine: bool
 ) -> list[nn.Module]:
-    padding = dilation * (kernel - 1) // 2
     return [
         nn.ReLU(),
-        nn.Conv2d(
-            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
-        ),
+        DepthwiseConv2d(channels, kernel, stride, dilation),
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels, affine=affine),
     ]
