@@ -46,7 +46,7 @@ format: .venv/dev
 docs: .venv/dev
 	$(BIN)/python -m pipeline.reference
 
-benchmarks: .venv/dev
+benchmarks: .venv/dev quickstart
 	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart startup versions; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 .venv/run: pyproject.toml constraints.txt

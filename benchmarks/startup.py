@@ -1,9 +1,10 @@
 """Seconds of commands that start no work, and of reading a folder of images, as whole processes.
 
-    python -m benchmarks.startup --run RUN [--runs runs] [--against CHECKOUT] [--folder IMAGES]
+    python -m benchmarks.startup [--run RUN] [--runs runs] [--artifacts artifacts]
+        [--against CHECKOUT] [--folder IMAGES]
 
-RUN is a finished run of this checkout. With --against, another checkout of this repository runs
-each command in turn with this one; ratios are within a round.
+RUN is a finished run, by default that of `make quickstart`. With --against, another checkout of
+this repository runs each command in turn with this one; ratios are within a round.
 """
 
 import os
@@ -29,7 +30,15 @@ load_dataset(DataConfig(kind="folder", root=Path(sys.argv[1]))).content_hash
 
 def main() -> None:
     """Print the median of each command, its range, and the median ratio to the other checkout."""
-    given = options(__doc__, run="quickstart", runs=Path("runs"), against="", folder="", repeats=5)
+    given = options(
+        __doc__,
+        run="quickstart",
+        runs=Path("runs"),
+        artifacts=Path("artifacts"),
+        against="",
+        folder="",
+        repeats=5,
+    )
     asked = given.parse_args()
     places = [_ROOT] + ([Path(asked.against).resolve()] if asked.against else [])
     runs = ["--runs", str(asked.runs.resolve())]
@@ -37,7 +46,7 @@ def main() -> None:
         config = str(asked.runs.resolve() / asked.run / "config.yaml")
         plot = ["plot", asked.run, *runs, "-o", f"{folder}/plot.png"]
         program = {
-            "status": ["status", asked.run, *runs],
+            "status": ["status", asked.run, *runs, "--artifacts", str(asked.artifacts.resolve())],
             "config": ["config", config],
             "plot": plot,
             "run --help": ["run", "--help"],
