@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from classification.distributed import SyncedBatchNorm2d, synced_batch_norm
-from pcdarts.depthwise import DepthwiseConv2d
 from pcdarts.operations import OPERATIONS
 
 _FIRST_POOL = OPERATIONS.index("max_pool_3x3")  # then avg_pool_3x3, skip_connect
@@ -50,7 +49,7 @@ class MixedEdges(nn.Module):
         # Of sep 3×3, sep 5×5, max and avg pool.
         self.first_norm = nn.BatchNorm2d(2 * width + 2 * states * channels, affine=False)
         self.separable_again = nn.ModuleList(
-            nn.Sequential(DepthwiseConv2d(width, kernel), _pointwise(width, states * nodes))
+            nn.Sequential(_depthwise(width, kernel), _pointwise(width, states * nodes))
             for kernel in _KERNELS
         )
         self.dilated = nn.ModuleList(separable(kernel, dilation=2) for kernel in _KERNELS)
@@ -115,19 +114,13 @@ class DenseSeparable(nn.Module):
     ) -> None:
         super().__init__()
         self.states, self.stride, self.dilation = states, stride, dilation
-        # With both 2, the kernel meets every other pixel only.
-        self.halves_first = stride == dilation == 2
-        if self.halves_first:
-            self.stride = self.dilation = 1
-        self.padding = self.dilation * (kernel - 1) // 2
+        self.padding = dilation * (kernel - 1) // 2
         edges = states * nodes
-        self.depthwise = DepthwiseConv2d(edges * channels, kernel)
+        self.depthwise = _depthwise(edges * channels, kernel)
         self.pointwise = _pointwise(edges * channels, edges)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map [N, states · C, H, W] to [N, states · nodes · C, H/stride, W/stride]."""
-        if self.halves_first:
-            maps = maps[:, :, ::2, ::2]
         pointwise = self.pointwise.weight  # [edges · C, C, 1, 1]
         channels = pointwise.shape[1]
         depthwise = self.depthwise.weight.unflatten(0, (-1, 1, channels)).squeeze(3)
@@ -235,6 +228,10 @@ def to_pixels(maps: Tensor) -> Tensor:
 def to_maps(pixels: Tensor, size: Size) -> Tensor:
     """Invert `to_pixels`; `size` is (N, H, W)."""
     return pixels.unflatten(0, size).permute(0, 3, 1, 2)
+
+
+def _depthwise(width: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False)
 
 
 def _pointwise(width: int, edges: int) -> nn.Conv2d:
