@@ -1,9 +1,10 @@
-"""Mean, deviation and 95 % interval over the seeds of a setting; tests of many differences."""
+"""Mean, deviation and 95 % interval over the seeds of a setting; tests of many differences;
+intervals of shares of images."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import NormalDist, mean, stdev
 
 CONFIDENCE = 0.95
 
@@ -48,6 +49,31 @@ def summarise_seeds(values: Sequence[float]) -> Summary:
     std = float(stdev(values))
     half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return Summary(n, centre, std, centre - half, centre + half)
+
+
+def wilson_interval(count: float, number: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share, `count` of `number` (Wilson 1927): two shares from
+    0 to 1. Raises ValueError for a number below 1."""
+    if number < 1:
+        raise ValueError(f"a share of {number}; allowed: of at least 1")
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    share, weight = count / number, z * z / number
+    middle = share + weight / 2
+    half = z * math.sqrt(share * (1 - share) / number + weight / number / 4)
+    low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+    # Exact at the ends, where rounding would leave the share itself outside.
+    return min(max(low, 0.0), share), max(min(high, 1.0), share)
+
+
+def difference_interval(first: tuple[float, int], second: tuple[float, int]) -> tuple[float, float]:
+    """Return the 95 % interval of one share minus another, each a (count, number), of independent
+    samples (Newcombe 1998, method 10)."""
+    (low, high), (other_low, other_high) = wilson_interval(*first), wilson_interval(*second)
+    one, other = first[0] / first[1], second[0] / second[1]
+    return (
+        one - other - math.hypot(one - low, other_high - other),
+        one - other + math.hypot(high - one, other - other_low),
+    )
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

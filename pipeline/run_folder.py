@@ -71,7 +71,10 @@ class RunFolder:
             if (path / _CONFIG).is_file():
                 return cls(path)
         names = ", ".join(sorted(p.parent.name for p in root.glob(f"*/{_CONFIG}"))) or "none"
-        raise ArtifactError(f"{root}: no run called {run!r}; existing runs: {names}")
+        raise ArtifactError(
+            f"{root}: no run called {run!r}; existing runs: {names}; allowed: one of these, "
+            "--runs FOLDER if `run` was given another folder, or the path of the run"
+        )
 
     @classmethod
     def record(
@@ -225,7 +228,13 @@ class RunFolder:
     @property
     def status_command(self) -> str:
         """The command that shows how far the run is."""
-        return shlex.join(["python", "run_pipeline.py", "status", self.path.name, *self._runs()])
+        return self.command_on("status")
+
+    def command_on(self, command: str, *words: str) -> str:
+        """Return the line of a command on this run, with the `--runs` that it needs. The run's
+        record names its artifacts."""
+        name = self.path.name
+        return shlex.join(["python", "run_pipeline.py", command, name, *words, *self._runs()])
 
     def run_command(self, artifacts: Path, *options: str) -> str:
         """Return the command that runs this run's config with that store and `options`."""

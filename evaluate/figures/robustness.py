@@ -7,7 +7,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import binomtest
 
 from evaluate.figures.style import (
     PALETTE,
@@ -22,7 +21,7 @@ from evaluate.figures.style import (
     legend_below,
 )
 from evaluate.robustness.measure import named_attacks
-from evaluate.statistics import CONFIDENCE, summarise_seeds
+from evaluate.statistics import summarise_seeds, wilson_interval
 
 Result = Mapping[str, Any]  # as `measure_robustness` returns it
 Points = Sequence[Mapping[str, Any]]  # {epsilon, accuracy, correct, images}, rising in ε
@@ -128,9 +127,9 @@ def _bar(points: Points) -> tuple[float, float, float]:
     if summary.std is not None:
         return summary.mean, summary.std, summary.std
     (point,) = points
-    found = binomtest(point["correct"], point["images"]).proportion_ci(CONFIDENCE, method="wilson")
+    low, high = wilson_interval(point["correct"], point["images"])
     height = summary.mean
-    return height, max(0.0, height - 100 * found.low), max(0.0, 100 * found.high - height)
+    return height, max(0.0, height - 100 * low), max(0.0, 100 * high - height)
 
 
 def _finish(panels: Sequence[Axes]) -> None:

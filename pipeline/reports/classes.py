@@ -18,6 +18,7 @@ from evaluate.confusion import (
 )
 from evaluate.figures.confusion import confusion_matrix
 from evaluate.retrain_config import RetrainConfig
+from evaluate.statistics import wilson_interval
 from pipeline.reports.picture import Picture
 from pipeline.store.store import Artifact
 
@@ -44,18 +45,27 @@ def collect_classes(
 
     Errors and the balanced accuracy are in percent; the rows of `confusion` are true classes. If
     there are several probes, `classifiers` is their number and `confusion` their sum; the images
-    of `largest_confusions` and `test_images` are the mean of a probe.
+    of `largest_confusions` and `test_images` are the mean of a probe. `interval` is the 95 %
+    interval of the top-1 error, None for several probes; `guessing_error` is that of always naming
+    the most frequent class of the images that are evaluated, `evaluated` their usual name.
     """
     counts = read_confusions(artifact.path / CONFUSION)
-    classifiers = max(1, int(counts.sum()) // len(data.test))  # several probes are added up
+    number, per_class = int(counts.sum()), counts.sum(1)
+    wrong = number - int(counts.trace())
+    classifiers = max(1, number // len(data.test))  # several probes are added up
     kind, beta, sampler = training.class_weights, training.class_weights_beta, training.sampler
     sizes = data.train.labels.bincount(minlength=data.num_classes).tolist()
     return {
         "balanced_accuracy": round(balanced_accuracy(counts), 4),
+        "evaluated": data.evaluated,
+        "guessing_error": round(100 * (1 - float(per_class.max()) / number), 4),
+        "interval": [round(100 * end, 4) for end in wilson_interval(wrong, number)]
+        if classifiers == 1
+        else None,
         "class_balance": describe_balance(kind, beta, sampler),
         "names": list(data.classes),
         "training_images": sizes,
-        "test_images": (counts.sum(1) // classifiers).tolist(),
+        "test_images": (per_class // classifiers).tolist(),
         "top1_errors": [e if e is None else round(e, 4) for e in class_errors(counts)],
         "classifiers": classifiers,
         "largest_confusions": [
@@ -80,7 +90,7 @@ def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> 
         caption: {
             "class": [names[label] for label in shown],
             "training images": [f"{sizes[label]:,}" for label in shown],
-            "test images": [f"{found['test_images'][label]:,}" for label in shown],
+            f"{found['evaluated']} images": [f"{found['test_images'][label]:,}" for label in shown],
             "top-1 error (%)": [f"{errors[label]:.2f}" for label in shown],
             "most often taken for": [
                 f"{names[most.predicted]} ({100 * most.share:.0f} %)" if most else "–"
@@ -100,7 +110,8 @@ def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> 
     top = 100 * counts.trace() / counts.sum()
     text = (
         f"Balanced accuracy, the mean over classes of the share recognised: "
-        f"**{found['balanced_accuracy']:.2f} %**, against {top:.2f} % over all test images. "
+        f"**{found['balanced_accuracy']:.2f} %**, against {top:.2f} % over all "
+        f"{found['evaluated']} images. "
         f"Errors of the classes: {errors[worst[-1]]:.2f} to {errors[worst[0]]:.2f} %."
     )
     if max(sizes) != min(sizes):
@@ -108,13 +119,13 @@ def show_classes(folder: Path, artifact: Artifact, found: Mapping[str, Any]) -> 
     if found["class_balance"] != "none":
         text += f" Trained with {found['class_balance']}."
     if found["class_balance"].startswith("class weights"):
-        text += " Its training loss is weighted, the test loss is not."
+        text += f" Its training loss is weighted, the {found['evaluated']} loss is not."
     words = (
         f"Confusion matrix of {len(names)} classes; balanced accuracy "
         f"{found['balanced_accuracy']:.2f} percent."
     )
     figure = confusion_matrix(counts, names)
     picture = Picture.save(
-        folder, "confusion", figure, "Confusion matrix on the test images", words
+        folder, "confusion", figure, f"Confusion matrix on the {found['evaluated']} images", words
     )
     return ClassesSection(text, tables, [picture])

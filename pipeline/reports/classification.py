@@ -26,7 +26,9 @@ from pipeline.reports.page import (
     cost_row,
     describe_dataset,
     describe_start_up,
+    describe_whole_run,
     fill,
+    head_rows,
     start_up_rows,
     write_page,
 )
@@ -57,7 +59,11 @@ def write_classification_report(
     scorer = artifacts["scorer"]
     time = training_time(config, data.content_hash, store)
     results = collect_classification(config, data, scorer, store, time)
-    results |= collect_sections(artifacts, store) | describe_start_up(folder)
+    results |= (
+        describe_whole_run(artifacts, store)
+        | collect_sections(artifacts, store)
+        | describe_start_up(folder)
+    )
     results["classes"] = collect_classes(scorer, data, config.scorer)
     curves = learning_curves(read_metrics(scorer.path), _title(results))
     attempts = store.ledger.attempts([scorer.fingerprint])
@@ -68,7 +74,8 @@ def write_classification_report(
         "epochs": config.scorer.trained_epochs,
         "augmentation": describe_augmentation(config.data, data),
         "optimizer": describe_optimizer(config.scorer),
-        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "best_label": best_label(results),
+        "head": head_rows(results),
         "cost": cost_row("scorer", attempts, config.name),
         "start_up": start_up_rows(folder),
         "time_line": _time_line(time),

@@ -23,6 +23,8 @@ from pipeline.reports.page import (
     best_label,
     describe_dataset,
     describe_start_up,
+    describe_whole_run,
+    head_rows,
     show_cost,
     stage_cost_row,
     start_up_rows,
@@ -51,7 +53,9 @@ def write_given_network_report(
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = goal_artifacts(config, made)
     results = _collect(config, artifacts, store)
-    results |= collect_sections(made, store) | describe_start_up(run)
+    results |= (
+        describe_whole_run(made, store) | collect_sections(made, store) | describe_start_up(run)
+    )
     results["classes"] = collect_classes(artifacts["retrain"], target, config.retrain)
     results["network"]["footprint"] = collect_footprint(
         folder, config, artifacts["retrain"], target, results["cost"]["unit"]
@@ -64,7 +68,8 @@ def write_given_network_report(
         "origin": results["origin"],
         "target": describe_dataset(target),
         "network": show_network(network, config, target),
-        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "best_label": best_label(results),
+        "head": head_rows(results),
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "cost_line": f"{show_cost(results['cost']['stages']['retrain'], unit)}",
         "published": table_6(target, published),

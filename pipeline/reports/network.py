@@ -1,6 +1,5 @@
 """Report of a run with a search: report.md, report.html, figures and results.json."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,10 @@ from pipeline.reports.page import (
     best_label,
     describe_dataset,
     describe_start_up,
+    describe_whole_run,
+    head_rows,
     show_cost,
+    show_whole_run,
     stage_cost_row,
     start_up_rows,
     write_page,
@@ -71,7 +73,9 @@ def write_report(
     data, made = datasets["data"], artifacts
     artifacts = goal_artifacts(config, made)
     results = collect_results(config, artifacts, store, full_search, len(data.train))
-    results |= collect_sections(made, store) | describe_start_up(run)
+    results |= (
+        describe_whole_run(made, store) | collect_sections(made, store) | describe_start_up(run)
+    )
     if "contest" in artifacts:
         contest = collect_contest(artifacts["contest"], store, config.seed)
         results["contest"] = contest | {"verdict": verdict(contest, results["cost"])}
@@ -124,10 +128,11 @@ def _summary(
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
         "network": show_network(network, config, datasets["target"]) | _origin(results),
-        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "best_label": best_label(results),
+        "head": head_rows(results),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
-        "costs": _cost_lines(config, cost, artifacts),
+        "costs": _cost_lines(config, cost, artifacts) | _whole_run(results),
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
@@ -186,15 +191,13 @@ def export_commands(run: RunFolder, artifacts: Mapping[str, Artifact]) -> list[t
         "timm": ("retrain", "the trained network, for timm", "timm"),
         "onnx": ("retrain", "the trained network, as ONNX", "network.onnx"),
     }
-    name, runs = run.path.name, run.path.parent
-    where = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
-    command = "python run_pipeline.py"
+    name = run.path.name
     rows = [
-        (what, f"{command} export {name} --as {form} -o {name}-{output}{where}")
+        (what, run.command_on("export", "--as", form, "-o", f"{name}-{output}"))
         for form, (stage, what, output) in exports.items()
         if stage in artifacts
     ]
-    return [*rows, ("its predictions", f"{command} predict {name} PHOTO{where}")]
+    return [*rows, ("its predictions", run.command_on("predict", "IMAGE"))]
 
 
 def _cost_lines(
@@ -211,7 +214,7 @@ def _cost_lines(
         "search_stages": f"{searches} alone"
         + (", with its warm-up" if "scorer" in search.stages_of_search(config) else ""),
         "total": total,
-        "total_line": f"In total ({names}): **{total}**{unknown}.",
+        "total_line": f"With the stages before it ({names}): **{total}**{unknown}.",
         "total_stages": names,
         "alone_note": "as reported in the paper" if one else "the paper reports one search",
         "contest": None if cost["contest"] is None else show_cost(cost["contest"], unit),
@@ -219,6 +222,11 @@ def _cost_lines(
         "days": three_figures(cost["search_alone"] / 24) if unit == "GPU-hours" else alone,
         "break_even": _break_even(cost),
     }
+
+
+def _whole_run(results: dict[str, Any]) -> dict[str, str]:
+    cost, wall = show_whole_run(results)
+    return {"whole_run": cost, "whole_wall": wall}
 
 
 def _break_even(cost: dict[str, Any]) -> str:

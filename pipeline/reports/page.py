@@ -8,6 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ from classification.durations import format_cost, format_duration
 
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
+_HOURS_DIGITS = 8
 _HEAD = 1000  # characters at the start of a page that include the mark
-BEST_IS_OPTIMISTIC = "lowest test error: optimistic, not used for selection"
+_OPTIMISTIC = "lowest {} error: optimistic, not used for selection"
+BEST_IS_OPTIMISTIC = _OPTIMISTIC.format("test")
 
 
 def write_page(
@@ -79,16 +82,52 @@ def describe_dataset(dataset: "ImageDataset") -> dict[str, Any]:
         "name": dataset.name,
         "image_size": size,
         "classes": dataset.num_classes,
-        "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test "
-        f"images of {dataset.num_classes} classes, {size}×{size}",
+        "evaluated": dataset.evaluated,
+        "line": f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} "
+        f"{dataset.evaluated} images of {dataset.num_classes} classes, {size}×{size}",
     }
 
 
-def best_label(chosen_by: str) -> str:
+def best_label(results: Mapping[str, Any]) -> str:
     """Describe how the best epoch was selected."""
-    if chosen_by == "validation":
+    if results["accuracy"]["best_chosen_by"] == "validation":
         return "selected on a held-out part of train"
-    return BEST_IS_OPTIMISTIC
+    return _OPTIMISTIC.format(results["classes"]["evaluated"])
+
+
+def describe_whole_run(artifacts: Mapping[str, Artifact], store: Store) -> dict[str, Any]:
+    """Return the hours of all stages and attempts of a run, with retraining, robustness and
+    landscape, as in results.json."""
+    made = [artifact.fingerprint for artifact in artifacts.values()]
+    hours = asdict(Cost.of(store.ledger.attempts(made)))
+    return {"whole_run": {kind: round(value, _HOURS_DIGITS) for kind, value in hours.items()}}
+
+
+def show_whole_run(results: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the device-hours and the wall time of all stages, as text."""
+    cost = Cost(**results["whole_run"])
+    return str(cost), format_duration(3600 * cost.wall_hours)
+
+
+def head_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return rows of a report's first table: how sure the error is, and what the run cost."""
+    classes, (cost, wall) = results["classes"], show_whole_run(results)
+    rows = []
+    if classes["interval"] is not None:
+        low, high = classes["interval"]
+        images = f"{sum(classes['test_images']):,} {classes['evaluated']} images"
+        interval = f"{low:.2f} to {high:.2f} % ({images}, Wilson 1927)"
+        rows.append(("95 % interval of this error", interval))
+    return [
+        *rows,
+        (
+            "error of guessing",
+            f"{classes['guessing_error']:.2f} % (always the most frequent of the "
+            f"{len(classes['names'])} classes)",
+        ),
+        ("cost of the whole run", f"{cost} (all stages and attempts)"),
+        ("wall time of the whole run", f"{wall} (all stages and attempts)"),
+    ]
 
 
 def cost_row(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
-from pipeline.reports.page import PAGE, show_cost
+from pipeline.reports.page import PAGE, show_cost, show_whole_run
 from pipeline.reports.record import is_current, report_key, write_record
 from pipeline.run_folder import PARTIAL, REPORT, RESULTS, RunFolder
 from pipeline.stages import STAGES
@@ -52,21 +52,24 @@ def write_run_report(
 def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> Mapping[str, Any]:
     """Log the error, the cost and the place of a report; return results.json's content."""
     results = read_verified(folder.report / RESULTS)
-    cost = results["cost"]
+    cost, (whole, wall) = results["cost"], show_whole_run(results)
+    total = f"cost        {whole} for the whole run, {wall} of wall time"
     if config.goal == "classifier":
-        costs = [f"cost        {show_cost(cost['scorer'], cost['unit'])}"]
+        costs = [total]
     elif config.goal == "subset":
         costs = [
-            f"cost        {show_cost(cost['selection'], cost['unit'])} for the subset",
+            total,
+            f"            {show_cost(cost['selection'], cost['unit'])} for the subset",
             f"            {show_cost(cost['total'], cost['unit'])} including the probe",
         ]
     elif config.genotype is not None:
         spent = show_cost(cost["stages"]["retrain"], cost["unit"])
-        costs = [f"cost        {spent} for the retraining; no search ran"]
+        costs = [total, f"            {spent} for the retraining; no search ran"]
     else:
         costs = [
-            f"cost        {show_cost(cost['search_alone'], cost['unit'])} for the search alone",
-            f"            {show_cost(cost['total'], cost['unit'])} including all earlier stages",
+            total,
+            f"            {show_cost(cost['search_alone'], cost['unit'])} for the search alone",
+            f"            {show_cost(cost['total'], cost['unit'])} with the stages before it",
         ]
         if "contest" in results:
             costs.append(f"            {show_cost(cost['contest'], cost['unit'])} for the contest")
@@ -77,6 +80,8 @@ def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> 
         console.log(line)
     console.log(f"report      {folder.report / REPORT}")
     console.log(f"            {folder.report / PAGE}")
+    if config.goal != "subset":  # whose network is a measure of the subset
+        console.log(f"predict     {folder.command_on('predict', 'IMAGE')}")
     return results
 
 

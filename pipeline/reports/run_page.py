@@ -1,6 +1,7 @@
 """report.html of one run."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from classification.data.datasets import ImageDataset
@@ -40,7 +41,10 @@ def _provenance(
     """Return the facts that reproduce the run, in addition to its config."""
     manifest = folder.manifest()
     return [
-        ("command", f"python run_pipeline.py run {folder.config_path} --name {config.name}"),
+        (
+            "command",
+            folder.resume_command(Path(manifest.get("artifacts", "artifacts")), config.name),
+        ),
         ("seed", str(config.seed)),
         ("device of the artifacts", results["device"]),
         ("device of the last command", str(manifest.get("device", "not recorded"))),

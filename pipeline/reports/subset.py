@@ -17,6 +17,8 @@ from pipeline.reports.page import (
     best_label,
     describe_dataset,
     describe_start_up,
+    describe_whole_run,
+    head_rows,
     show_cost,
     stage_cost_row,
     start_up_rows,
@@ -58,7 +60,7 @@ def write_subset_report(
     folder = run.report
     made, artifacts = artifacts, goal_artifacts(config, artifacts)
     results = collect_probe(config, artifacts, store) | collect_sections(made, store)
-    results |= describe_start_up(run)
+    results |= describe_whole_run(made, store) | describe_start_up(run)
     kept = Subset.load(artifacts["subset"].path / SUBSET).indices
     results["classes"] = collect_classes(artifacts["probe"], data.with_train(kept), config.probed)
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
@@ -80,7 +82,8 @@ def write_subset_report(
         "regularisers": setting.regularisers,
         "augmentation": describe_augmentation(config.data, data),
         "optimizer": describe_optimizer(config.probed),
-        "best_label": best_label(results["accuracy"]["best_chosen_by"]),
+        "best_label": best_label(results),
+        "head": head_rows(results),
         "warnings": [reliability["warning"]] if reliability.get("warning") else [],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "selection_stages": " + ".join(stages),

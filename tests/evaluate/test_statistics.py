@@ -1,8 +1,17 @@
 from math import sqrt
 
 import pytest
+from scipy.stats import binomtest
 
-from evaluate.statistics import Summary, holm, p_value, paired_difference, summarise_seeds
+from evaluate.statistics import (
+    Summary,
+    difference_interval,
+    holm,
+    p_value,
+    paired_difference,
+    summarise_seeds,
+    wilson_interval,
+)
 
 
 def test_three_seeds_have_the_interval_of_students_table() -> None:
@@ -94,3 +103,15 @@ def test_a_corrected_p_value_is_at_most_one() -> None:
 def test_a_comparison_without_a_p_value_is_counted() -> None:
     # 0.01 · 3 and 0.02 · 2: the unknown one is counted as the largest of three.
     assert holm([0.02, None, 0.01]) == [pytest.approx(0.04), None, pytest.approx(0.03)]
+
+
+@pytest.mark.parametrize(("count", "number"), [(0, 5), (5, 5), (69, 119), (1, 10_000)])
+def test_the_interval_of_a_share_is_scipys(count: int, number: int) -> None:
+    expected = binomtest(count, number).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(count, number) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_interval_of_a_difference_is_the_published_one() -> None:
+    # Newcombe 1998, Table II, example (a), method 10: 56/70 - 48/80.
+    low, high = difference_interval((56, 70), (48, 80))
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)

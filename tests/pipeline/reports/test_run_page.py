@@ -178,6 +178,10 @@ def test_the_page_says_what_report_md_says(folder):
         "Break-even",
         "warm-up: α, β frozen",
         "python run_pipeline.py report tiny",
+        f"--name tiny --runs {folder / 'runs'} --artifacts {folder / 'artifacts'}",
+        "48 training and 12 val images",
+        "error of guessing",
+        "The whole run, with retraining, took",
     ):
         assert stated in page.text, stated
     assert f"torch {version('torch')}" in page.text
