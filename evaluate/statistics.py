@@ -1,5 +1,4 @@
-"""Mean, deviation and 95 % interval over the seeds of a setting; tests of many differences;
-intervals of shares of images."""
+"""Statistics over seeds and over images: mean, deviation, 95 % intervals, tests of differences."""
 
 import math
 from collections.abc import Mapping, Sequence
