@@ -78,9 +78,13 @@ def _near_tie(cell: str, alphas: Tensor, betas: Tensor) -> str | None:
         f"{following:.4f}"
         for node, edge, strength, following in margins[:_SHOWN]
     )
+    kinds = weights.shape[1]
     return (
-        f"the {cell} cell is a near tie: softmax(α) is {float(weights.min()):.4f} to "
-        f"{float(weights.max()):.4f}, where {uniform:.4f} is undecided. Of its {len(margins)} "
-        "edges, these have the narrowest margins of softmax(α)·softmax(β) over the next best "
-        f"choice of the node: {edges}"
+        f"the {cell} cell is a near tie: the search hardly preferred any operation, so another "
+        "seed may find another cell; more search epochs or more images may separate them. It "
+        f"weights the {kinds} operations of an edge by softmax(α), here {float(weights.min()):.4f} "
+        f"to {float(weights.max()):.4f}, where 1/{kinds} = {uniform:.4f} is undecided. Of its "
+        f"{len(margins)} edges, these have the narrowest margins of softmax(α)·softmax(β) over "
+        f"the next best choice of the node (β weights the inputs; cₖ₋₁ and cₖ₋₂ are the outputs of "
+        f"the previous cell and of the one before): {edges}"
     )

@@ -259,13 +259,14 @@ class _Reporter:
         if self._first is None:
             self._first = done - 1 if unit == "epoch" else 0
         rate = (now - self._begin) / max(done - self._first, 1)
-        left = format_duration(round(rate * (total - done)))
+        label = "left" if self._of_run is None else "stage left"  # of the stage, not of the run
+        left = f"{label} {format_duration(round(rate * (total - done)))}"
         if self._live:
             worth = [self._format(*each) for each in sorted(metrics.items(), key=_worth)]
-            self._live(unit, done, total, [f"left {left}", *worth, self._device])
+            self._live(unit, done, total, [left, *worth, self._device])
         if done == total or now - self._last_line > _PLAIN_SECONDS:
             shown = [self._format(*each) for each in metrics.items()]
-            self._print(now, f"{unit} {done}/{total}", [*shown, f"left {left}"])
+            self._print(now, f"{unit} {done}/{total}", [*shown, left])
 
     def _print(self, now: float, count: str, details: list[str]) -> None:
         self._last_line, of_run = now, self._of_run

@@ -34,8 +34,8 @@ class Visibility:
         )
         spread = f" on average ({smallest} to {largest} %)" if smallest != largest else ""
         return (
-            f"Pixels of the scored image that its mixes show: {mean} %{spread}, {middle} % in the "
-            "middle"
+            f"Mixes show {mean} %{spread} of the scored image's pixels, and {middle} % of those in "
+            "its middle"
         )
 
 

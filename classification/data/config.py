@@ -72,7 +72,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     )
     exif_orientation: bool = Field(
         False,
-        description="turn images as their EXIF orientation says; torchvision's datasets do not",
+        description="turn images as their EXIF orientation says; without it, as in torchvision's "
+        "datasets, a phone's photographs in portrait are read sideways",
     )
     follow_links: bool = Field(
         False,

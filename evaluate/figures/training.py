@@ -31,17 +31,23 @@ _LOSSES = {
     "architecture_loss": ("architecture half", PALETTE[2]),
     "test_loss": ("test", PALETTE[3]),
 }
+_TYPICAL = 0.95  # quantile of the losses up to which the axis always reaches
+_OUTLIER = 2.0  # times that loss, beyond which points are cut off
 _ACCURACIES = {"accuracy": ("train", PALETTE[0]), "test_accuracy": ("test", PALETTE[3])}
 _CELLS = {"normal": "normal cell", "reduce": "reduction cell"}
 
 
 @rc_context(STYLE)
-def learning_curves(rows: Sequence[Row], title: str, auxiliary_weight: float = 0.0) -> Figure:
+def learning_curves(
+    rows: Sequence[Row], title: str, auxiliary_weight: float = 0.0, evaluated: str = "test"
+) -> Figure:
     """Draw loss in nats (left) and top-1 accuracy in percent (right) over epochs.
 
     A row has "epoch", and if measured "loss", "architecture_loss", "test_loss", the fractions
     "accuracy" and "test_accuracy", and "warmup" (true while α and β are frozen). The training loss
     has the auxiliary head's loss in it, times `auxiliary_weight`, and is labelled accordingly.
+    `evaluated` is the usual name of the images of the test: test, val or held-out. Rare losses far
+    above the others are cut off, and named above the panel.
     """
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     figure.suptitle(title)
@@ -50,11 +56,13 @@ def learning_curves(rows: Sequence[Row], title: str, auxiliary_weight: float = 0
         _shade_warm_up(axes, rows)
         for key, (name, colour) in curves.items():
             points = [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
+            name = evaluated if name == "test" else name
             if auxiliary_weight and name == "train":
                 name += f" (its loss with {auxiliary_weight:g} × the auxiliary head's)"
             if points:
                 _curve(axes, *zip(*points, strict=True), label=name, color=colour)
         _finish_epochs(axes, rows)
+    _cut_off(left, [(row["epoch"], row[key]) for row in rows for key in _LOSSES if row.get(key)])
     left.set_ylabel("loss (nats)")
     label_accuracy(right)
     legend_below(figure, left, right)
@@ -135,6 +143,21 @@ def _shares(
 def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], **style: Any) -> None:
     # A line through a single point would be invisible.
     axes.plot(epochs, values, marker="o" if len(epochs) == 1 else "", **style)
+
+
+def _cut_off(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
+    """End the axis below losses of more than twice the 95 % quantile, and say so in the title."""
+    values = sorted(loss for _, loss in points)
+    typical = values[min(int(_TYPICAL * len(values)), len(values) - 1)] if values else 0.0
+    above = [point for point in points if point[1] > _OUTLIER * typical]
+    if not above:
+        return
+    low, _ = axes.get_ylim()
+    highest = max(loss for loss in values if loss <= _OUTLIER * typical)
+    axes.set_ylim(min(low, values[0]), 1.05 * highest)
+    epoch, loss = max(above, key=lambda point: point[1])
+    one = f"cut off: {loss:.3g} in epoch {epoch}"
+    axes.set_title(one if len(above) == 1 else f"{one}, {len(above) - 1} more", loc="left")
 
 
 def _shade_warm_up(axes: Axes, rows: Sequence[Row]) -> None:

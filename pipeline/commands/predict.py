@@ -12,6 +12,9 @@ from classification.errors import ConfigError
 from pipeline.commands.options import Device, Json, Quiet, RunName, Runs, StoreOf
 from pipeline.console import Console, print_json
 from pipeline.exports.destination import check_destination, published
+from pipeline.run_folder import RunFolder
+
+_SURE = 0.5  # probability of the first class, from which on it is more probable than all others
 
 if TYPE_CHECKING:
     from pipeline.predictions.assessment import Assessment
@@ -49,8 +52,9 @@ def predict(
 ) -> int:
     """Classify images with a run's network.
 
-    The retrained network, or the classifier, sees images as in its test. An unreadable image is
-    named and stops nothing; the exit status is then 1.
+    The retrained network, or the classifier, sees images as in its test. An image is marked as
+    unsure where the most probable class has less than 50 %; the probabilities are not calibrated.
+    An unreadable image is named and stops nothing; the exit status is then 1.
 
     \b
     Example:
@@ -58,16 +62,18 @@ def predict(
       python run_pipeline.py predict photos inbox --csv inbox.csv
       python run_pipeline.py predict photos photos/val --labels -o photos-val
     """
-    from pipeline.device import device_name, resolve_device  # slow to import, with what follows
-    from pipeline.opened_run import open_run
-    from pipeline.predictions.assessment import FILES, write_assessment, write_table
-    from pipeline.predictions.photos import find_labelled, find_photos
-
     labels = labels or label_file is not None
     if output is not None and not labels:
         raise ConfigError("-o: found without --labels; allowed: with it, or --csv FILE")
     if labels and len(images) != 1:
         raise ConfigError(f"--labels: found {len(images)} paths; allowed: one folder")
+    console = Console.choose(quiet, json_)
+    console.log(f"loading the run {RunFolder.open(runs, run).path.name} …")
+    from pipeline.device import device_name, resolve_device  # slow to import, with what follows
+    from pipeline.opened_run import open_run
+    from pipeline.predictions.assessment import FILES, write_assessment, write_table
+    from pipeline.predictions.photos import find_labelled, find_photos
+
     for option, path, files in (("--csv", csv, None), ("-o", output, FILES)):
         if path is not None:
             check_destination(path, overwrite, files, option)
@@ -76,7 +82,6 @@ def predict(
     opened = open_run(run, runs, artifacts)
     names = opened.class_names
     photos = find_labelled(images[0], names, label_file) if labels else find_photos(images)
-    console = Console.choose(quiet, json_)
     with console.progress("predict", own_device.type) as progress:
         found = opened.predict(photos, device=device, skip_unreadable=True, progress=progress)
     compared = _compare(photos, found) if labels else None
@@ -92,7 +97,13 @@ def predict(
         written.append(output)
     if csv is None and compared is None and not json_:
         for file, row in zip(found.files, found.top(top), strict=True):
-            console.log(_escaped(f"{file}: {_words(row)}"))
+            doubt = "  (unsure)" if is_unsure(row) else ""
+            console.log(_escaped(f"{file}: {_words(row)}{doubt}"))
+        if any(map(is_unsure, found.top(1))):
+            console.log(
+                f"unsure: the most probable class has less than {100 * _SURE:.0f} %; the "
+                "probabilities are not calibrated"
+            )
     for line in compared.describe() if compared is not None else []:
         console.log(_escaped(line))
     for line in (*photos.notes, *found.notes):
@@ -100,8 +111,9 @@ def predict(
     for each in found.unreadable:
         typer.echo(_escaped(each.reason), err=True)
     console.log(
-        f"{len(found):,} images on {device_name(own_device)}, {found.images_per_second:,.1f} "
-        f"images/s with reading; {len(found.unreadable):,} unreadable"
+        f"{len(found):,} image{'s' * (len(found) != 1)} on {device_name(own_device)}, "
+        f"{found.images_per_second:,.1f} images/s with reading, without loading the network; "
+        f"{len(found.unreadable):,} unreadable"
     )
     for path in written:
         console.log(str(path))
@@ -151,6 +163,7 @@ def _as_json(
             {
                 "file": _escaped(str(file)),
                 "top": [{"class": name, "probability": value} for name, value in row],
+                "unsure": is_unsure(row),
             }
             for file, row in zip(found.files, found.top(top), strict=True)
         ],
@@ -160,6 +173,11 @@ def _as_json(
         ],
     }
     return value if compared is None else value | {"assessment": compared.summary()}
+
+
+def is_unsure(row: Sequence[tuple[str, float]]) -> bool:
+    """Whether the first of an image's most probable classes has less than half the probability."""
+    return row[0][1] < _SURE
 
 
 def _words(row: Sequence[tuple[str, float]]) -> str:

@@ -3,16 +3,15 @@
 import time
 from pathlib import Path
 
+from pipeline.store import stopwatch
+
 _SCHEDULE = Path("/proc/thread-self/schedstat")  # Linux: ns on a processor, ns waiting for one, …
 
 
 def waited() -> float:
     """Return the seconds for which this thread was ready to run and had no processor; 0 where the
     system does not count them."""
-    try:
-        return int(_SCHEDULE.read_text().split()[1]) * 1e-9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+    return stopwatch.waited(_SCHEDULE)
 
 
 def idle_clock() -> float:

@@ -27,7 +27,7 @@ _MODES = {
     "La": "gray with transparency",
     "P": "palette, its colours looked up",
     "PA": "palette with transparency",
-    "RGB": "as they are",
+    "RGB": "colour, nothing to convert",
     "RGBA": "colour with transparency",
     "RGBa": "colour with transparency",
     "RGBX": "colour, the fourth channel left out",
@@ -128,7 +128,7 @@ def describe_headers(headers: Counter[Header], preprocessing: Preprocessing) -> 
         scaled = "16 bits" if bits in (8, 16) else trained
         lines.append(f"{deep:,} of more than 8 bits a channel, scaled by {scaled}")
     treated = preprocessing.decoding.describe(Findings(**findings))
-    return ([f"modes: {', '.join(lines)}"] if lines else []) + treated
+    return ([f"kinds of images: {', '.join(lines)}"] if lines else []) + treated
 
 
 def _describe_mode(mode: str) -> str:

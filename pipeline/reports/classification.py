@@ -65,7 +65,7 @@ def write_classification_report(
         | describe_start_up(folder)
     )
     results["classes"] = collect_classes(scorer, data, config.scorer)
-    curves = learning_curves(read_metrics(scorer.path), _title(results))
+    curves = learning_curves(read_metrics(scorer.path), _title(results), evaluated=data.evaluated)
     attempts = store.ledger.attempts([scorer.fingerprint])
     on_cpu = any(attempt.device_kind == "cpu" for attempt in attempts)
     values = {

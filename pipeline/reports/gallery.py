@@ -31,7 +31,8 @@ from subsample.uncertainty import Scores, losses_of, mixed_images, redraw_mixes,
 from subsample.visibility import measure_visibility
 
 GALLERY = "gallery"
-MOST_CLASSES, MOST_MIXES = 3, 6
+GALLERY_CLASSES = 5  # of the picture
+MOST_CLASSES, MOST_MIXES = 3, 6  # of report.html
 _MOST_PIXELS = 96  # longer side of a tile
 _TOLERANCE = 0.02  # nats, and relative: other mixes differ by much more, bf16 by less
 
@@ -84,7 +85,8 @@ def draw_subset(
     kept = np.zeros(len(cv), dtype=bool)
     kept[list(chosen.all_indices)] = True
     cut = lowest_kept(cv, labels, kept) if chosen.measure == "cv" else None
-    save_files(subset_gallery(images, labels, data.classes, cv), folder, GALLERY)
+    picture = subset_gallery(images, labels, data.classes, cv, max_classes=GALLERY_CLASSES)
+    save_files(picture, folder, GALLERY)
     words = (
         f"Histogram of the CV of {len(cv):,} images, from {cv.min():.2f} to {cv.max():.2f}, median "
         f"{np.median(cv):.2f}; the subset's {int(kept.sum()):,} have a median of "
@@ -95,6 +97,28 @@ def draw_subset(
     if config.scores.source == "pass":
         pictures.append(_draw_visibility(folder, config, data))
     return pictures
+
+
+def gallery_note(classes: Sequence[str]) -> str:
+    """Return which classes the picture of highest and lowest CV shows, if not all."""
+    if len(classes) <= GALLERY_CLASSES:
+        return ""
+    return (
+        f"The picture shows the first {GALLERY_CLASSES} of the {len(classes):,} classes; "
+        f"report.html shows {MOST_CLASSES}, evenly spread, with their mixes."
+    )
+
+
+def mixes_note(config: PipelineConfig) -> str:
+    """Return that the mixes hide the middle by design, if they were drawn and do."""
+    scored = config.scores
+    hidden = (scored.source, scored.anchor, scored.fraction) == ("pass", "canvas", "fixed")
+    if scored.box is not None or not hidden:
+        return ""
+    return (
+        "The mixes hide the middle of the scored image by design: the boxes of the other images "
+        "nest there (docs/method.md, “Scores: an image's loss under occlusion”)."
+    )
 
 
 def _draw_visibility(folder: Path, config: PipelineConfig, data: ImageDataset) -> Picture:

@@ -11,10 +11,10 @@ from pcdarts.genotype import Genotype
 from pcdarts.published_genotypes import PAPERS
 from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
+from pipeline.reports.curves import draw_curves, explain_losses
 from pipeline.reports.footprint import collect_footprint
 from pipeline.reports.network import (
     draw_cells,
-    draw_curves,
     export_commands,
     show_network,
     table_6,
@@ -75,12 +75,13 @@ def write_given_network_report(
         "published": table_6(target, published),
         "start_up": start_up_rows(run),
         "classes": show_classes(folder, artifacts["retrain"], results["classes"]),
+        "losses": explain_losses(config, artifacts, target.evaluated),
         "edges": cells_in_words(genotype),
         "commands": export_commands(run, artifacts),
         "warnings": list(filter(None, [complexity_warning(size)])),
         "pictures": {
             "cells": [draw_cells(folder, genotype)],
-            "training": draw_curves(folder, config, artifacts),
+            "training": draw_curves(folder, config, artifacts, datasets),
         },
     }
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)

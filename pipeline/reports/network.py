@@ -8,7 +8,7 @@ from classification.data.datasets import ImageDataset
 from classification.durations import format_cost, three_figures
 from classification.persistence.workspace import read_metrics
 from evaluate.complexity import Complexity, complexity_warning
-from evaluate.figures.training import edge_trajectories, learning_curves, operation_trajectories
+from evaluate.figures.training import edge_trajectories, operation_trajectories
 from evaluate.published.tables import TABLE_6
 from pcdarts.drawing import cells_in_words, describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
@@ -16,8 +16,9 @@ from pcdarts.operations import OPERATIONS
 from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.contest_section import collect_contest, show_contest, verdict
+from pipeline.reports.curves import draw_curves, explain_losses
 from pipeline.reports.footprint import collect_footprint, footprint_columns
-from pipeline.reports.gallery import draw_subset
+from pipeline.reports.gallery import draw_subset, gallery_note, mixes_note
 from pipeline.reports.page import (
     best_label,
     describe_dataset,
@@ -49,11 +50,6 @@ from pipeline.stages.width import width_line
 from pipeline.store.store import Artifact, Store
 
 IMAGENET_CLASSES = 1000  # of a target for which the paper's Table 6 is shown
-_CURVES = {
-    "scorer": "Scorer: training with image mixing",
-    "search": "Search: supernet weights and architecture",
-    "retrain": "Retraining the found network",
-}
 
 
 def write_report(
@@ -94,7 +90,7 @@ def write_report(
         "cost": draw_costs(folder, results["cost"]),
         "cells": [draw_cells(folder, Genotype.from_dict(results["genotype"]))],
         "search": _draw_search(folder, artifacts["search"]),
-        "training": draw_curves(folder, config, artifacts),
+        "training": draw_curves(folder, config, artifacts, datasets),
         "images": draw_subset(folder, config, data, artifacts),
     }
     summary["start_up"] = start_up_rows(run)
@@ -127,12 +123,15 @@ def _summary(
         "class_sizes": describe_class_sizes(results["subset"]["class_histogram"]),
         "reliability": results["subset"]["reliability"],
         "draws": config.scores.draws,
+        "gallery_note": gallery_note(datasets["data"].classes),
+        "mixes_note": mixes_note(config),
         "network": show_network(network, config, datasets["target"]) | _origin(results),
         "best_label": best_label(results),
         "head": head_rows(results),
         "unit": cost["unit"],
         "cost_rows": [stage_cost_row(name, a, store, config) for name, a in artifacts.items()],
         "costs": _cost_lines(config, cost, artifacts) | _whole_run(results),
+        "losses": explain_losses(config, artifacts, datasets["target"].evaluated),
         "edges": cells_in_words(Genotype.from_dict(results["genotype"])),
         "warnings": _warnings(config, datasets, artifacts, results),
     }
@@ -234,8 +233,11 @@ def _break_even(cost: dict[str, Any]) -> str:
     if searches is None:
         reason = basis if "full_search" not in cost else "the subset saves no search time"
         return f"Break-even: none ({reason})."
+    one = cost["one_search"]
+    crossing = (cost["total"] - cost["search_alone"]) / (cost["full_search"] - one)
     return (
-        f"Break-even: **{searches} {'search' if searches == 1 else 'searches'}**, compared with "
+        f"Break-even: **{searches} {'search' if searches == 1 else 'searches'}** (the costs are "
+        f"equal at {three_figures(crossing)}, rounded up), compared with "
         f"{format_cost(cost['full_search'], cost['unit'])} for a full-data search ({basis})."
     )
 
@@ -253,24 +255,6 @@ def _draw_search(folder: Path, artifact: Artifact) -> list[Picture]:
     return [
         Picture.save(folder, "architecture", operations, "Operations over the search"),
         Picture.save(folder, "edges", edges, "Edges over the search"),
-    ]
-
-
-def draw_curves(
-    folder: Path, config: PipelineConfig, artifacts: Mapping[str, Artifact]
-) -> list[Picture]:
-    """Draw the learning curves of the stages that train in epochs."""
-    weights = {"retrain": config.retrain.auxiliary_weight}
-    rows = {name: read_metrics(artifacts[name].path) for name in _CURVES if name in artifacts}
-    return [
-        Picture.save(
-            folder,
-            name,
-            learning_curves(each, _CURVES[name], weights.get(name, 0.0)),
-            _CURVES[name],
-        )
-        for name, each in rows.items()
-        if each
     ]
 
 

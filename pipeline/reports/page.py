@@ -29,6 +29,7 @@ from classification.durations import format_cost, format_duration
 PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
 _HOURS_DIGITS = 8
+_BUSY = 0.1  # share of the wall time, from which on waiting for a processor is named
 _HEAD = 1000  # characters at the start of a page that include the mark
 _OPTIMISTIC = "lowest {} error: optimistic, not used for selection"
 BEST_IS_OPTIMISTIC = _OPTIMISTIC.format("test")
@@ -136,6 +137,7 @@ def cost_row(
     """Return a row of the cost table: a stage's cost and wall time over all attempts, and its
     origin."""
     makers = {attempt.run for attempt in attempts}
+    busy = [note] if (note := _waiting(attempts)) else []
     reused = [f"reused from {', '.join(sorted(makers))}"] if makers and run not in makers else []
     cost = Cost.of(attempts)
     return {
@@ -143,8 +145,20 @@ def cost_row(
         "cost": str(cost),
         "wall": format_duration(3600 * cost.wall_hours),
         "attempts": len(attempts),
-        "note": "; ".join([*reused, *notes]),
+        "note": "; ".join([*reused, *notes, *busy]),
     }
+
+
+def _waiting(attempts: Sequence[Attempt]) -> str:
+    """Return how long other programs held the processors, if it was a tenth of the time or more.
+
+    Only the main thread's waiting is recorded, so it is a lower bound.
+    """
+    waited = sum(attempt.waited_seconds or 0.0 for attempt in attempts)
+    total = sum(attempt.seconds for attempt in attempts)
+    if not total or waited / total < _BUSY:
+        return ""
+    return f"other programs held the processors for at least {waited / total:.0%} of the wall time"
 
 
 def stage_cost_row(

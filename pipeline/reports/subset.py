@@ -12,7 +12,7 @@ from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig
 from pipeline.reports.classes import collect_classes, show_classes
 from pipeline.reports.classification import describe_augmentation, describe_optimizer
-from pipeline.reports.gallery import draw_subset
+from pipeline.reports.gallery import draw_subset, gallery_note, mixes_note
 from pipeline.reports.page import (
     best_label,
     describe_dataset,
@@ -66,7 +66,7 @@ def write_subset_report(
     results["subset"]["class_histogram"] = class_sizes(data, artifacts)
     setting, subset = Setting.of(config.probed), results["subset"]
     title = f"{config.probed.model} on {subset['size']} of {len(data.train)} images of {data.name}"
-    curves = learning_curves(read_metrics(artifacts["probe"].path), title)
+    curves = learning_curves(read_metrics(artifacts["probe"].path), title, evaluated=data.evaluated)
     reliability = subset["reliability"] or {}
     stages = [name for name in SELECTION if name in artifacts]
     values = {
@@ -97,6 +97,8 @@ def write_subset_report(
             ],
             "images": draw_subset(folder, config, data, artifacts),
         },
+        "gallery_note": gallery_note(data.classes),
+        "mixes_note": mixes_note(config),
         "start_up": start_up_rows(run),
         "classes": show_classes(folder, artifacts["probe"], results["classes"]),
         "robustness_sections": show_sections(folder, config, made, store, results),

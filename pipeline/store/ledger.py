@@ -28,7 +28,9 @@ Outcome = Literal["done", "part", "interrupted", "failed", "killed"]
 class Attempt:
     """One attempt at a stage. `seconds` is the wall-clock time for which it held `devices`, GPUs or
     processes on a CPU, each of these with `threads` threads; `started` is a timestamp that only
-    identifies the attempt. `parts` are the seconds of named parts of it, such as pruning rounds."""
+    identifies the attempt. `parts` are the seconds of named parts of it, such as pruning rounds.
+    `waited_seconds` are those for which the main thread was ready and other programs held the
+    processors; None where that was not recorded."""
 
     stage: str
     fingerprint: str
@@ -46,6 +48,7 @@ class Attempt:
     software: str = ""
     threads: int = 1
     parts: Mapping[str, float] = field(default_factory=dict)
+    waited_seconds: float | None = None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Attempt":

@@ -21,6 +21,8 @@ from pipeline.store.ledger import Attempt, Ledger, Outcome
 
 RECORD = "attempt.json"
 _CLOCK = "attempt.seconds"
+# Linux: ns of the main thread on a processor, ns waiting for one, …
+_SCHEDULE = Path("/proc/self/schedstat")
 _RECORD_SECONDS = 0.5  # between two records, which are flushed to disk
 _CLOCK_SECONDS = 0.02  # between two clock readings: at most this much of an attempt is lost
 
@@ -38,6 +40,7 @@ class Stopwatch:
     ) -> None:
         self._ledger, self._folder, self._attempt = ledger, folder, attempt
         self._begin = time.monotonic() if begin is None else begin
+        self._waited = waited(_SCHEDULE)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -92,6 +95,7 @@ class Stopwatch:
                 self._attempt,
                 seconds=self._seconds(),
                 peak_memory_bytes=peak_memory(self._attempt.device_kind),
+                waited_seconds=round(waited(_SCHEDULE) - self._waited, 3),
             )
 
     def _seconds(self) -> float:
@@ -166,6 +170,15 @@ def _read_clock(folder: Path) -> float:
     try:
         return float((folder / _CLOCK).read_bytes())
     except (OSError, ValueError):
+        return 0.0
+
+
+def waited(schedule: Path) -> float:
+    """Return the seconds for which a thread was ready to run and had no processor, by its file of
+    Linux; 0 where the system does not count them."""
+    try:
+        return int(schedule.read_text().split()[1]) * 1e-9
+    except (OSError, IndexError, ValueError):
         return 0.0
 
 

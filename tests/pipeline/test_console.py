@@ -106,7 +106,8 @@ def test_without_a_terminal_each_line_has_the_stage_and_the_time_since_the_run_b
         show(1, 2, "epoch", accuracy=0.5)
     # One epoch is left, and the first took no time.
     assert stream.getvalue() == (
-        "search   epoch 1/2  accuracy 0.5000  left 0 s  stage 4/6  2.5 min since the start  cpu\n"
+        "search   epoch 1/2  accuracy 0.5000  stage left 0 s  stage 4/6  2.5 min since the start  "
+        "cpu\n"
     )
 
 

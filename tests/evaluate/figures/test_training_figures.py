@@ -134,6 +134,22 @@ def test_a_training_loss_with_the_auxiliary_heads_share_is_labelled() -> None:
     assert legend_names(learning_curves(ROWS, "retrain", 0.4)) == [name, "test"]
 
 
+def test_a_single_loss_far_above_the_others_is_cut_off_and_named() -> None:
+    rows = [{"epoch": epoch, "loss": 2.0, "test_loss": 1.5} for epoch in range(1, 26)]
+    rows[2]["test_loss"] = 22.4  # one of 50 losses; the 95 % quantile is 2, twice that 4
+    left = learning_curves(rows, "retrain").axes[0]
+    assert left.get_ylim()[1] == pytest.approx(2.1)
+    assert left.get_title("left") == "cut off: 22.4 in epoch 3"
+    rows[2]["test_loss"] = 3.9
+    left = learning_curves(rows, "retrain").axes[0]
+    assert left.get_ylim()[1] > 3.9
+    assert left.get_title("left") == ""
+
+
+def test_the_curves_of_the_test_are_named_after_its_images() -> None:
+    assert legend_names(learning_curves(ROWS, "retrain", evaluated="val")) == ["train", "val"]
+
+
 def test_trajectories_shade_exactly_the_warm_up_and_label_it() -> None:
     figure = operation_trajectories(search_rows(50, 15), ("none", "skip_connect"))
     assert [warm_up_extent(axes) for axes in figure.axes] == [(0.5, 15.5)] * 2

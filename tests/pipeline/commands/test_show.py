@@ -89,10 +89,10 @@ def test_the_mixes_of_the_scores_are_drawn_with_their_anchor_and_fraction(config
     ]
     canvas, patch = capsys.readouterr().out.splitlines()[::2]
     assert drawn[0] != drawn[1]
-    shown = "Pixels of the scored image that its mixes show: "
-    assert canvas.startswith(f"{shown}61 %, ")
-    assert ", 100 % in the middle" not in canvas
-    assert patch == f"{shown}56 %, 100 % in the middle; over 900 mixes"
+    shown = "of the scored image's pixels, and "
+    assert canvas.startswith(f"Mixes show 61 % {shown}")
+    assert "100 % of those in its middle" not in canvas
+    assert patch == f"Mixes show 56 % {shown}100 % of those in its middle; over 900 mixes"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from classification.errors import ArtifactError
 from pipeline.console import Console
-from pipeline.reports.page import describe_whole_run, head_rows
+from pipeline.reports.page import cost_row, describe_whole_run, head_rows
 from pipeline.reports.run import log_results
 from pipeline.run_folder import RunFolder
 from pipeline.store.checksum import add_checksum
@@ -71,6 +72,14 @@ def test_a_run_ends_with_its_total_cost_and_the_command_that_predicts(results, t
     ]
     command = f"python run_pipeline.py predict photos IMAGE --runs '{tmp_path}/my runs'"
     assert lines[-1] == f"predict     {command}"
+
+
+@pytest.mark.parametrize(("waited", "note"), [(780, "65%"), (60, None), (None, None)])
+def test_a_stage_that_other_programs_slowed_says_so(waited, note):
+    slowed = replace(attempt("retrain", 1200), waited_seconds=waited)
+    found = cost_row("retrain", [slowed], "photos")["note"]
+    words = "other programs held the processors for at least {} of the wall time"
+    assert found == ("" if note is None else words.format(note))
 
 
 def test_an_unknown_run_names_the_option_that_finds_it(tmp_path):

@@ -35,6 +35,19 @@ def test_the_stopwatch_books_what_it_measured(ledger, tmp_path):
     assert open_attempt(tmp_path / "work") is None
 
 
+def test_the_waiting_for_a_processor_is_recorded_beside_the_seconds(ledger, tmp_path, monkeypatch):
+    schedule = tmp_path / "schedstat"
+    schedule.write_text("7000000000 2000000000 31\n")  # ns running, ns waiting, turns
+    monkeypatch.setattr("pipeline.store.stopwatch._SCHEDULE", schedule)
+    stopwatch = Stopwatch(ledger, tmp_path / "work", ATTEMPT)
+    schedule.write_text("8000000000 5000000000 40\n")
+    assert stopwatch.finish("done").waited_seconds == 3.0
+    assert [attempt.waited_seconds for attempt in ledger.attempts()] == [3.0]
+    old = '{"stage": "a", "fingerprint": "b", "run": "c", "started": "d", "seconds": 1, '
+    old += '"device": "e", "device_kind": "cpu", "devices": 1, "outcome": "done"}'
+    assert Attempt.from_json(old).waited_seconds is None
+
+
 def test_a_killed_attempt_is_booked_by_the_next_with_all_but_its_last_moments(ledger, tmp_path):
     killed = Stopwatch(ledger, tmp_path, ATTEMPT)
     time.sleep(0.2)  # less than the time between two records
