@@ -112,18 +112,12 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def describe_network(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Return the retrained network's channels and size, and width.json if there is a budget.
-
-    Raises ArtifactError if an older version of this program, which counted less, wrote the summary.
-    """
+    """Return the retrained network's channels and size, and width.json if there is a budget."""
     path = artifacts["retrain"].path / SUMMARY
     network = read_object(path)
     keys = ("channels", "parameters", "multiply_adds", "all_multiply_adds")
-    if missing := [key for key in keys if key not in network]:
-        raise ArtifactError(
-            f"{path}: lacks {', '.join(missing)}, as an older version of this program wrote it; "
-            "make it again with: run --force retrain"
-        )
+    if missing := ", ".join(key for key in keys if key not in network):
+        raise ArtifactError(f"{path}: lacks {missing} (an older version); run --force retrain")
     found = {key: network[key] for key in keys}
     return found | ({"width": chosen_width(artifacts["width"])} if "width" in artifacts else {})
 
