@@ -55,14 +55,14 @@ def learning_curves(
     for axes, curves, scale in ((left, _LOSSES, 1), (right, _ACCURACIES, 100)):
         _shade_warm_up(axes, rows)
         for key, (name, colour) in curves.items():
-            points = [(row["epoch"], scale * row[key]) for row in rows if row.get(key) is not None]
+            points = [(epoch, scale * value) for epoch, value in _points(rows, key)]
             name = evaluated if name == "test" else name
             if auxiliary_weight and name == "train":
                 name += f" (its loss with {auxiliary_weight:g} × the auxiliary head's)"
             if points:
                 _curve(axes, *zip(*points, strict=True), label=name, color=colour)
         _finish_epochs(axes, rows)
-    _cut_off(left, [(row["epoch"], row[key]) for row in rows for key in _LOSSES if row.get(key)])
+    _cut_off(left, [_points(rows, key) for key in _LOSSES])
     left.set_ylabel("loss (nats)")
     label_accuracy(right)
     legend_below(figure, left, right)
@@ -145,19 +145,30 @@ def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], **style: 
     axes.plot(epochs, values, marker="o" if len(epochs) == 1 else "", **style)
 
 
-def _cut_off(axes: Axes, points: Sequence[tuple[int, float]]) -> None:
-    """End the axis below losses of more than twice the 95 % quantile, and say so in the title."""
-    values = sorted(loss for _, loss in points)
-    typical = values[min(int(_TYPICAL * len(values)), len(values) - 1)] if values else 0.0
-    above = [point for point in points if point[1] > _OUTLIER * typical]
-    if not above:
+def _points(rows: Sequence[Row], key: str) -> list[tuple[int, float]]:
+    return [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+
+
+def _cut_off(axes: Axes, curves: Sequence[Sequence[tuple[int, float]]]) -> None:
+    """End the axis below spikes, and name them above it: losses of more than twice the 95 %
+    quantile, and of more than twice an earlier one, so that a loss that only falls is kept."""
+    points = [
+        (loss, epoch, min((each for _, each in curve[:place]), default=loss))
+        for curve in curves
+        for place, (epoch, loss) in enumerate(curve)
+    ]
+    losses = sorted(loss for loss, _, _ in points)
+    typical = losses[int(_TYPICAL * len(losses))] if losses else 0.0
+    spikes = [point for point in points if point[0] > _OUTLIER * max(typical, point[2])]
+    if not spikes:
         return
-    low, _ = axes.get_ylim()
-    highest = max(loss for loss in values if loss <= _OUTLIER * typical)
-    axes.set_ylim(min(low, values[0]), 1.05 * highest)
-    epoch, loss = max(above, key=lambda point: point[1])
-    one = f"cut off: {loss:.3g} in epoch {epoch}"
-    axes.set_title(one if len(above) == 1 else f"{one}, {len(above) - 1} more", loc="left")
+    kept = [point[0] for point in points if point not in spikes]
+    margin = 0.05 * (max(kept) - min(kept)) or 0.05 * max(kept)
+    axes.set_ylim(min(kept) - margin, max(kept) + margin)
+    loss, epoch, _ = max(spikes)
+    one = f"{loss:.3g} in epoch {epoch}"
+    named = one if len(spikes) == 1 else f"{len(spikes)}, up to {loss:.3g}"
+    axes.set_title(f"cut off: {named}", loc="left", weight="normal")
 
 
 def _shade_warm_up(axes: Axes, rows: Sequence[Row]) -> None:

@@ -180,6 +180,9 @@ FIGURES = {
     draw_genotype: lambda: draw_genotype(GENOTYPES["pcdarts_cifar10"]),
 }  # fmt: skip
 VARIANTS = {
+    "losses cut off": lambda: learning_curves(
+        [*EPOCHS[:20], EPOCHS[20] | {"test_loss": 123.4}, *EPOCHS[21:]], "Retraining", 0.4, "val"
+    ),
     "20 named classes": lambda: confused(20),
     "100 classes": lambda: confused(100),
     "DARTS": lambda: draw_genotype(GENOTYPES["darts_v1"]),

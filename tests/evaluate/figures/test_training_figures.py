@@ -134,15 +134,24 @@ def test_a_training_loss_with_the_auxiliary_heads_share_is_labelled() -> None:
     assert legend_names(learning_curves(ROWS, "retrain", 0.4)) == [name, "test"]
 
 
-def test_a_single_loss_far_above_the_others_is_cut_off_and_named() -> None:
+def test_a_loss_far_above_the_others_is_cut_off_and_named() -> None:
     rows = [{"epoch": epoch, "loss": 2.0, "test_loss": 1.5} for epoch in range(1, 26)]
     rows[2]["test_loss"] = 22.4  # one of 50 losses; the 95 % quantile is 2, twice that 4
     left = learning_curves(rows, "retrain").axes[0]
-    assert left.get_ylim()[1] == pytest.approx(2.1)
+    assert left.get_ylim() == pytest.approx((1.475, 2.025))  # 5 % beyond 1.5 and 2
     assert left.get_title("left") == "cut off: 22.4 in epoch 3"
-    rows[2]["test_loss"] = 3.9
+    rows[3]["test_loss"] = 20.0
+    assert learning_curves(rows, "retrain").axes[0].get_title("left") == "cut off: 2, up to 22.4"
+    rows[2]["test_loss"] = rows[3]["test_loss"] = 3.9
     left = learning_curves(rows, "retrain").axes[0]
     assert left.get_ylim()[1] > 3.9
+    assert left.get_title("left") == ""
+
+
+def test_a_loss_that_only_falls_is_not_cut_off() -> None:
+    rows = [{"epoch": epoch, "loss": 50 / epoch**2} for epoch in range(1, 51)]
+    left = learning_curves(rows, "retrain").axes[0]
+    assert left.get_ylim()[1] > 50
     assert left.get_title("left") == ""
 
 
