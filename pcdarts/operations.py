@@ -82,7 +82,7 @@ class FactorizedReduce(nn.Module):
         if height % 2 or width % 2:
             inputs = F.pad(inputs, (0, width % 2, 0, height % 2))
         # Taken before the convolutions: the gradient of one with stride is 4 to 5 times as slow.
-        even, odd = even_and_odd_pixels(inputs)
+        even, odd = even_and_odd_pixels(inputs, self.training)
         reduced = [F.conv2d(even.relu(), self.even.weight), F.conv2d(odd.relu(), self.odd.weight)]
         return self.norm(torch.cat(reduced, dim=1))
 

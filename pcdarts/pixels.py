@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 
-def even_and_odd_pixels(maps: Tensor) -> tuple[Tensor, Tensor]:
+def even_and_odd_pixels(maps: Tensor, training: bool) -> tuple[Tensor, Tensor]:
     """Return the pixels of even rows and columns of [N, C, H, W], and those of odd ones.
 
-    H and W are even; both results are [N, C, H/2, W/2].
+    H and W are even; both results are [N, C, H/2, W/2]. Only in `training` has the gradient its own
+    code: Hessians, of networks in eval mode, need derivatives of every order.
     """
-    if torch.is_grad_enabled() and maps.requires_grad:
+    if training and torch.is_grad_enabled() and maps.requires_grad:
         even, odd = _EvenAndOdd.apply(maps)
         return even, odd
     return maps[:, :, ::2, ::2], maps[:, :, 1::2, 1::2]

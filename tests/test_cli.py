@@ -52,7 +52,7 @@ def test_the_report_holds_what_was_found_and_what_it_cost(finished):
     assert set(results) >= {"device", "seed", "subset", "genotype", "network", "accuracy", "cost"}
     sizes = results["subset"].pop("class_histogram")
     assert sizes == {"train": dict.fromkeys("012", 24), "subset": dict.fromkeys("012", 12)}
-    assert set(results["subset"]) == {"measure", "fraction", "size", "reliability"}
+    assert set(results["subset"]) == {"measure", "order", "fraction", "size", "reliability"}
     assert results["subset"]["size"] == 36
     sizes = {"channels", "parameters", "multiply_adds", "all_multiply_adds"}
     assert set(results["network"]) == sizes | {"footprint"}

@@ -67,12 +67,13 @@ def test_the_results_say_what_it_reached_and_what_it_cost(finished):
     results = finished.results()
     assert set(results) == {
         *("goal", "name", "device", "software", "seed", "subset", "probe", "accuracy", "cost"),
-        *("checksum", "classes", "start_up"),
+        *("checksum", "classes", "start_up", "whole_run"),
     }
     assert (results["goal"], results["subset"]["size"]) == ("subset", 36)
     assert results["classes"]["training_images"] == [12, 12, 12]
     assert set(results["subset"]) == {
         "measure",
+        "order",
         "fraction",
         "size",
         "reliability",
