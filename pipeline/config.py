@@ -1,6 +1,7 @@
 """PipelineConfig: every stage's settings in one model; YAML files, base files, overrides.
 
 A mapping can extend another file with `base:`, a path relative to its own file; its keys win.
+`scores` can extend named settings in the same way.
 """
 
 import reprlib
@@ -30,7 +31,7 @@ from evaluate.retrain_config import RetrainConfig
 from evaluate.robustness.config import RobustnessConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
-from subsample.config import ScoresFromAnywhereConfig
+from subsample.config import NAMED, RECOMMENDED, Scores, ScoresFromAnywhereConfig
 from subsample.subset_config import SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
@@ -55,7 +56,12 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     data: DataConfig = Field(description="images to score and to search on")
     target: DataConfig = Field(description="images to retrain the found network on; data if absent")
     scorer: ClassifierConfig = Field(default_factory=ClassifierConfig)
-    scores: ScoresFromAnywhereConfig = Field(default_factory=ScoresFromAnywhereConfig)
+    scores: Scores = Field(
+        default_factory=ScoresFromAnywhereConfig,
+        description="how the training images are scored, or a file of scores; recommended stands "
+        f"for {', '.join(f'{key}: {value}' for key, value in RECOMMENDED.items())}, and a mapping "
+        "with base: recommended changes some of these",
+    )
     subset: SubsetConfig = Field(default_factory=SubsetConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
     contest: ContestConfig | None = Field(
@@ -229,13 +235,16 @@ def _read(path: Path, depth: int) -> dict[str, Any]:
     return _resolve_bases(Document.read(path).values, path, depth)
 
 
-def _resolve_bases(values: dict[str, Any], path: Path, depth: int) -> dict[str, Any]:
+def _resolve_bases(
+    values: dict[str, Any], path: Path, depth: int, section: str = ""
+) -> dict[str, Any]:
+    named = section == "scores" and values.get("base") in NAMED  # stays for the validation
     resolved = {
-        key: _resolve_bases(value, path, depth) if isinstance(value, dict) else value
+        key: _resolve_bases(value, path, depth, key) if isinstance(value, dict) else value
         for key, value in values.items()
-        if key != "base"
+        if key != "base" or named
     }
-    if "base" not in values:
+    if "base" not in values or named:
         return resolved
     if not isinstance(values["base"], str):
         raise ConfigError(f"{path}: base: found {values['base']!r}, allowed: a file's path")
@@ -245,9 +254,15 @@ def _resolve_bases(values: dict[str, Any], path: Path, depth: int) -> dict[str, 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(below.get(key), dict)
-        merged[key] = _merge(below[key], value) if both else value
+        under = _extensible(key, below.get(key))
+        both = isinstance(value, dict) and isinstance(under, dict) and "base" not in value
+        merged[key] = _merge(under, value) if both else value
     return merged
+
+
+def _extensible(key: str, value: Any) -> Any:
+    """Return the name of some scores as a mapping that extends it; other values as they are."""
+    return {"base": value} if key == "scores" and isinstance(value, str) else value
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -269,7 +284,7 @@ def _set(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
     """Set a dotted key, creating the mappings on its path."""
     *parts, last = key.split(".")
     for part in parts:
-        inner = values.setdefault(part, {})
+        inner = values[part] = _extensible(part, values.get(part, {}))
         if not isinstance(inner, dict):
             raise ConfigError(f"{origin}: {part} holds {kind_of(inner)}, not a mapping")
         values = inner

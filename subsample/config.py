@@ -1,11 +1,19 @@
 """Settings of the scores."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from classification.acceleration import Precision
+from classification.errors import did_you_mean
 from classification.settings import ADDED_LATER, WITHOUT_EFFECT
 
 Source = Literal["pass", "training"]
@@ -13,6 +21,16 @@ Loss = Literal["ce", "kl", "anchor_ce"]
 Anchor = Literal["canvas", "patch", "any"]
 Fraction = Literal["fixed", "dirichlet"]
 Place = Literal["middle", "edges", "anywhere"]
+
+RECOMMENDED: dict[str, Any] = {
+    "draws": 50,
+    "loss": "anchor_ce",
+    "anchor": "canvas",
+    "fraction": "fixed",
+}
+"""What `scores: recommended` stands for; every other setting has its default."""
+
+NAMED = {"recommended": RECOMMENDED}
 _OF_OTHERS = ("num_images", "anchor", "fraction", "alpha")  # settings of the other images of a mix
 
 
@@ -158,3 +176,26 @@ class ScoresFromAnywhereConfig(ScoresConfig, frozen=True, extra="forbid"):
         "number a line, or `index value` or `index value class` (index: place in the training "
         "split). Ranked by subset.measure: score (implied) or score_low; the cost is unknown",
     )
+
+
+def _named(values: Any) -> Any:
+    """Return the settings that `recommended` stands for, as a text or as a mapping's `base`, under
+    the mapping's own; any other value as it is. Raises ValueError for another name."""
+    base = values.get("base") if isinstance(values, dict) else values
+    if not isinstance(base, str):
+        return values
+    if base not in NAMED:
+        found = f"found base: {base!r}; " if isinstance(values, dict) else ""
+        names = ", ".join(NAMED)
+        raise ValueError(f"{found}{did_you_mean(base, NAMED)}allowed: {names}, or a mapping")
+    own = values if isinstance(values, dict) else {}
+    return NAMED[base] | {key: value for key, value in own.items() if key != "base"}
+
+
+Scores = Annotated[
+    ScoresFromAnywhereConfig,
+    BeforeValidator(
+        _named, json_schema_input_type=Literal["recommended"] | ScoresFromAnywhereConfig
+    ),
+]
+"""Settings of the scores, or the name of some."""

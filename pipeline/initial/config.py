@@ -36,11 +36,12 @@ from pipeline.initial.shapes import (
     target_side,
 )
 from pipeline.inputs import check_inputs, load_datasets
+from subsample.config import RECOMMENDED
 from subsample.selection import MIN_PER_CLASS
 
 _SCORES = [
-    Key("draws", 50, "mixes of each image; the paper's 10 leave the ranking mostly noise"),
-    Key("loss", "anchor_ce", "repeats better than the paper's loss, ce"),
+    Key("base", "recommended", ", ".join(f"{key}: {value}" for key, value in RECOMMENDED.items())),
+    Key("draws", 10, "the paper's; faster, but the ranking is mostly noise", commented=True),
 ]
 _IMBALANCED = 3  # times as many images in the largest class as in the smallest
 # In docs/results.md, "A long tail of CIFAR-100", effective class weights with β = 0.99 are the only

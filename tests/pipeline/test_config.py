@@ -1,9 +1,12 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from classification.errors import ConfigError
 from pipeline.config import PipelineConfig, dump_config, load_config
+from subsample.config import RECOMMENDED, ScoresFromAnywhereConfig
+from tests.pipeline.every_setting import observe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -93,6 +96,69 @@ def test_base_files_lie_below_what_names_them(write):
     assert (config.scorer.model, config.scorer.epochs, config.seed) == ("resnet20", 9, 4)
 
 
+def test_recommended_scores_are_the_values_that_they_stand_for(write):
+    named = load_config(write("data: {kind: digits}\nscores: recommended"))
+    spelled = load_config(write(f"data: {{kind: digits}}\nscores: {json.dumps(RECOMMENDED)}"))
+    assert named == spelled
+    assert observe(named) == observe(spelled)
+    assert f"draws: {RECOMMENDED['draws']}\n" in dump_config(named)
+
+
+@pytest.mark.parametrize(
+    ("scores", "changed"),
+    [
+        ("{draws: 21}", {"draws": 21}),
+        ("{fraction: dirichlet}", {"fraction": "dirichlet", "alpha": 1 / 3}),
+        ("{base: recommended, num_images: 7}", {"num_images": 7}),
+    ],
+)
+def test_what_extends_the_recommended_scores_keeps_the_others(write, scores, changed):
+    write("data: {kind: digits}\nscores: recommended", "first.yaml")
+    write("base: first.yaml\nseed: 3", "below.yaml")
+    found = load_config(write(f"base: below.yaml\nscores: {scores}")).scores
+    assert found == ScoresFromAnywhereConfig(**RECOMMENDED | changed)
+
+
+@pytest.mark.parametrize("named", ["recommended", "{base: recommended}"])
+def test_the_recommended_scores_replace_those_of_a_base(write, named):
+    write("data: {kind: digits}\nscores: {num_images: 5, common_draws: true}", "below.yaml")
+    path = write(f"base: below.yaml\nscores: {named}")
+    assert load_config(path).scores == ScoresFromAnywhereConfig(**RECOMMENDED)
+
+
+def test_overrides_name_and_extend_the_recommended_scores(write):
+    other = write("data: {kind: digits}\nscores: {num_images: 5}")
+    named = write("data: {kind: digits}\nscores: recommended", "named.yaml")
+    expected = ScoresFromAnywhereConfig(**RECOMMENDED | {"draws": 21})
+    assert load_config(named, ["scores.draws=21"]).scores == expected
+    assert load_config(other, ["scores=recommended", "scores.draws=21"]).scores == expected
+    study = {"scores": "recommended", "scores.draws": 21}
+    assert load_config(other, settings=study).scores == expected
+
+
+def test_scores_can_still_extend_a_file(write):
+    write("draws: 7\nloss: kl", "own.yaml")
+    path = write("data: {kind: digits}\nscores: {base: own.yaml, draws: 9}")
+    assert load_config(path).scores == ScoresFromAnywhereConfig(draws=9, loss="kl")
+
+
+@pytest.mark.parametrize("above", ["", "\nscores: {draws: 20}"])
+def test_an_unknown_name_of_scores_is_refused_whatever_extends_it(write, above):
+    write("data: {kind: digits}\nscores: recomended", "below.yaml")
+    message = refused(write(f"base: below.yaml{above}"))
+    assert "'recomended'; did you mean recommended? allowed: recommended, or a mapping" in message
+    assert "scores: found" in refused(write("data: {kind: digits}"), "scores=paper")
+
+
+def test_configs_for_a_first_run_use_the_recommended_scores_and_the_papers_does_not():
+    fast, quick = (
+        load_config(CONFIGS / f"{name}.yaml").scores for name in ("cifar100-fast", "quickstart")
+    )
+    assert {key: getattr(fast, key) for key in RECOMMENDED} == RECOMMENDED
+    assert {key: getattr(quick, key) for key in RECOMMENDED} == RECOMMENDED
+    assert (quick.alpha, quick.anchor_fraction) == (0.2222, 0.5556)  # of the measured runs
+
+
 def test_bases_in_a_circle_are_refused(write):
     assert "circle" in refused(write("base: x.yaml"))
 
@@ -139,3 +205,5 @@ def test_bad_overrides_are_refused_in_one_line(write, override):
 def test_the_schema_describes_every_stage():
     properties = PipelineConfig.model_json_schema()["properties"]
     assert set(properties) == set(PipelineConfig.model_fields)
+    names = [kind.get("const") for kind in properties["scores"]["anyOf"]]
+    assert names == ["recommended", None]

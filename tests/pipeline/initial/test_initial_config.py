@@ -110,6 +110,10 @@ def test_comments_say_why_the_fraction_is_not_a_tenth_and_what_a_half_is_for():
     assert "fraction: 0.1          # the paper's t\n" in initial_config(survey(), "photos", PLAN)
 
 
+def test_the_scores_are_the_recommended_ones_by_name():
+    assert values(survey())["scores"] == {"base": "recommended"}
+
+
 def test_too_few_images_are_searched_on_whole_without_a_scorer():
     made = values(survey((20, 20)))
     assert made["subset"] == {"measure": "full"}
