@@ -11,7 +11,7 @@ help:
 	@echo "make test-long    the tests that take minutes"
 	@echo "make test-faults  runs that are killed at every moment, half an hour"
 	@echo "make test-cuda    the tests that need a CUDA device"
-	@echo "make benchmarks   every benchmark, one after the other"
+	@echo "make benchmarks   the benchmarks for a CPU, with one table at the end"
 	@echo "make docs         the generated pages: configuration, commands, architecture"
 	@echo "make format       format the sources"
 
@@ -47,7 +47,7 @@ docs: .venv/dev
 	$(BIN)/python -m pipeline.reference
 
 benchmarks: .venv/dev quickstart
-	for name in mixing scoring coreset sweep search stage_costs checkpoint estimate quickstart startup versions; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	$(BIN)/python -m benchmarks
 
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -21,9 +21,11 @@ import torch
 from benchmarks.measurement import (
     CONFIGS,
     LEARNING_RATE,
+    Row,
     Run,
     options,
     random_batch,
+    ratios,
     seconds_of,
     write_record,
 )
@@ -96,7 +98,8 @@ def main() -> None:
             f"{row['megabytes']:6.1f} MB, epoch {row['epoch_seconds']:8.1f} s: {row['share']:.3%}; "
             f"{_GOAL:.0%} at an epoch of {row['checkpoint_seconds'] / _GOAL:.1f} s"
         )
-    write_record(given.json, device, given, works=rows)
+    summary = [Row(f"checkpoint / epoch, {name}", row["shares"]) for name, row in rows.items()]
+    write_record(given.json, device, given, summary, works=rows)
 
 
 def measure(
@@ -109,19 +112,22 @@ def measure(
     for repeat in range(repeats + 1):
         for name, work in works.items():
             steps[name].append(seconds_of(work.step, device))
+            times = []
             for number in range(_SAVES):
                 save = partial(_save, spaces[name], _SAVES * repeat + number + 1, work)
-                saves[name].append(seconds_of(save, device))
+                times.append(seconds_of(save, device))
+            saves[name].append(statistics.median(times))
     rows = {}
     for name, work in works.items():
         newest = max(spaces[name].directory.glob("checkpoint-*"))
-        epoch = statistics.median(steps[name][1:]) * work.steps
-        checkpoint = statistics.median(saves[name][_SAVES:])
+        epochs, checkpoints = [each * work.steps for each in steps[name][1:]], saves[name][1:]
+        shares = ratios(checkpoints, epochs)
         rows[name] = {
-            "epoch_seconds": epoch,
-            "checkpoint_seconds": checkpoint,
+            "epoch_seconds": statistics.median(epochs),
+            "checkpoint_seconds": statistics.median(checkpoints),
             "megabytes": newest.stat().st_size / 1e6,
-            "share": checkpoint / epoch,
+            "share": statistics.median(shares),
+            "shares": shares,
         }
     return rows
 

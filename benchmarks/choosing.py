@@ -16,7 +16,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from benchmarks.measurement import interleaved, options, peak_memory, write_record
+from benchmarks.measurement import Row, interleaved, options, peak_memory, write_record
 from classification.training.dynamics import Dynamics
 from pipeline.device import device_name
 from pipeline.reports.page import markdown_table
@@ -30,6 +30,7 @@ _CPU = torch.device("cpu")
 _BATCH = 512  # images whose logits are added at a time
 _FEATURES = ("moderate", "k_center")
 _DYNAMICS = "training dynamics, an epoch"
+_HEADLINE = ("deterministic", "moderate", "k_center")
 
 
 def main() -> None:
@@ -48,7 +49,11 @@ def main() -> None:
         "peak, MB": [f"{memory[name] / 1e6:.0f}" for name in names],
     }
     print(markdown_table(columns))
-    write_record(given.json, _CPU, given, seconds=seconds, memory=memory)
+    summary = [
+        *(Row(f"{name}, {given.images:,} images", seconds[name], "s") for name in _HEADLINE),
+        Row("k_center, peak memory", [memory["k_center"] / 1e6], "MB"),
+    ]
+    write_record(given.json, _CPU, given, summary, seconds=seconds, memory=memory)
 
 
 def prepare(name: str, given: argparse.Namespace) -> Callable[[], object]:

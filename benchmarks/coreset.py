@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics.pairwise import euclidean_distances
 from torch import Tensor
 
-from benchmarks.measurement import Run, options, seconds_of, write_record
+from benchmarks.measurement import Row, Run, options, ratios, seconds_of, write_record
 from classification.seeding import make_generator
 from pipeline.device import device_name, resolve_device
 from subsample.coreset import k_center_greedy, k_center_ranks
@@ -67,7 +67,9 @@ def main() -> None:
         f"({min(comparison['ratios']):.3f}-{max(comparison['ratios']):.3f}), "
         f"{comparison['centres_in_common']:.3f} of the centres in common"
     )
-    write_record(given.json, device, given, seconds=seconds, comparison=comparison)
+    summary = [Row("k-center, ours / scikit-learn", comparison["ratios"])]
+    summary += [Row(f"k-center, {name}", row["seconds_all"], "s") for name, row in seconds.items()]
+    write_record(given.json, device, given, summary, seconds=seconds, comparison=comparison)
 
 
 def make_features(
@@ -85,14 +87,18 @@ def make_features(
     return features.relu().to(device), labels.to(device)
 
 
-def measure(run: Run, repeats: int) -> dict[str, float]:
-    """Measure the median wall-clock seconds of `run`, and CPU seconds of all cores."""
+def measure(run: Run, repeats: int) -> dict[str, Any]:
+    """Measure the wall-clock seconds of `run`, their median, and that of all cores' CPU seconds."""
     wall, processor = [], []
     for _ in range(repeats):
         begun = time.process_time()
         wall.append(seconds_of(run, torch.device("cpu")))  # `run` waits for its device
         processor.append(time.process_time() - begun)
-    return {"seconds": statistics.median(wall), "cpu_seconds": statistics.median(processor)}
+    return {
+        "seconds": statistics.median(wall),
+        "seconds_all": wall,
+        "cpu_seconds": statistics.median(processor),
+    }
 
 
 def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:
@@ -107,12 +113,12 @@ def compare(features: Tensor, fraction: float, repeats: int) -> dict[str, Any]:
         others = pairwise_greedy(points, count, centres[0])
         ours.append(between - begun)
         theirs.append(time.perf_counter() - between)
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    each = ratios(ours, theirs)
     return {
         "seconds": statistics.median(ours),
         "pairwise_seconds": statistics.median(theirs),
-        "ratio": statistics.median(ratios),
-        "ratios": ratios,
+        "ratio": statistics.median(each),
+        "ratios": each,
         "centres_in_common": len(set(centres) & set(others)) / count,
     }
 

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measurement import options, write_record
+from benchmarks.measurement import Row, options, ratios, write_record
 from pipeline.config import load_config
 from pipeline.console import Console
 from pipeline.device import device_name, keep_freed_memory, resolve_device
@@ -123,14 +123,23 @@ def main() -> None:
         found["total"] = (_sum(e for e, _ in total), _sum(r for _, r in total))
         for stage, pair in found.items():
             rows.setdefault(stage, []).append(pair)
-        write_record(given.json, device, given, seconds=rows)
+        summary = [
+            Row(f"{stage}, real / estimated", quotients(pairs, clocks[0]))
+            for stage, pairs in rows.items()
+        ]
+        write_record(given.json, device, given, summary, seconds=rows)
     for clock in clocks:
         print(f"{device_name(device)}; real / estimated {clock} seconds, n = {given.repeats}")
         for stage, pairs in rows.items():
-            ratios = [real[clock] / estimated[clock] for estimated, real in pairs]
-            each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            fractions = quotients(pairs, clock)
+            each = ", ".join(f"{ratio:.2f}" for ratio in fractions)
             spent = statistics.mean(real[clock] for _, real in pairs)
-            print(f"{stage:24} {statistics.mean(ratios):.2f}  ({each})  {spent:.1f} s")
+            print(f"{stage:24} {statistics.mean(fractions):.2f}  ({each})  {spent:.1f} s")
+
+
+def quotients(pairs: list[tuple[Seconds, Seconds]], clock: str) -> list[float]:
+    """Return real over estimated seconds of each repeat by a clock."""
+    return ratios([real[clock] for _, real in pairs], [expected[clock] for expected, _ in pairs])
 
 
 def _sum(seconds: Iterable[Seconds]) -> Seconds:

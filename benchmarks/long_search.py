@@ -129,7 +129,8 @@ def main() -> None:
             f"epochs {row['epoch']}: {row['seconds']:.3f} s an epoch, {row['resident_mb']:.1f} MB "
             f"resident, checkpoint {row['checkpoint_bytes']:,} bytes"
         )
-    figures = {"one": alone, "many": parts, "same": same, "ledger_lines": len(attempts)}
+    figures: dict[str, Any] = {"one": alone, "many": parts, "same": same}
+    figures["ledger_lines"] = len(attempts)
     write_record(given.json, torch.device("cpu"), given, **figures)
 
 

@@ -7,8 +7,10 @@ within a round, are compared.
 import argparse
 import json
 import multiprocessing
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,29 @@ LEARNING_RATE = 1e-6  # so that the weights stay finite on random labels
 Name = TypeVar("Name")
 Run = Callable[[], object]
 Prepare = Callable[[], Callable[[], object]]  # set-up that returns the work
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of `python -m benchmarks`: a figure and its value in every round.
+
+    A ratio has no unit, and is named "numerator / denominator". `needs` is the option without which
+    the figure is not measured; there are no values then.
+    """
+
+    what: str
+    values: Sequence[float] = ()
+    unit: str = ""
+    needs: str = ""
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the columns of the table: what, median with its unit, range, number of rounds."""
+        if not self.values:
+            return self.what, f"needs {self.needs}", "", ""
+        least, greatest = _three_digits(min(self.values)), _three_digits(max(self.values))
+        median = f"{_three_digits(statistics.median(self.values))} {self.unit}".rstrip()
+        number = len(self.values)
+        return self.what, median, f"{least}-{greatest}" if number > 1 else "", str(number)
 
 
 def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
@@ -45,11 +70,23 @@ def options(description: str | None, **defaults: Any) -> argparse.ArgumentParser
     return parser
 
 
-def write_record(path: Path | None, device: torch.device, given: object, **figures: Any) -> None:
-    """Write device, torch version, options and figures as JSON, unless `path` is None."""
+def write_record(
+    path: Path | None,
+    device: torch.device,
+    given: object,
+    summary: Sequence[Row] = (),
+    **figures: Any,
+) -> None:
+    """Write device, torch version, options, figures and summary as JSON, unless `path` is None."""
     if path is not None:
         record = {"device": device_name(device), "torch": torch.__version__, "options": vars(given)}
-        path.write_text(json.dumps(record | figures, indent=1, default=str) + "\n")
+        record |= figures | {"summary": [asdict(row) for row in summary]}
+        path.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Divide the values of the same round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
 def random_batch(
@@ -111,6 +148,10 @@ def memory_growth(work: Run) -> int:
     before = _status("VmRSS")
     work()
     return _status("VmHWM") - before
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def _peak_memory(prepare: Prepare, device: torch.device) -> int:

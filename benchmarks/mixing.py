@@ -23,10 +23,12 @@ from torchvision.transforms import v2
 from benchmarks.measurement import (
     LEARNING_RATE,
     NORMALIZATION,
+    Row,
     Run,
     interleaved,
     options,
     random_pixels,
+    ratios,
     write_record,
 )
 from classification.acceleration import Step, replayed
@@ -43,6 +45,7 @@ from pipeline.device import device_name, keep_freed_memory, resolve_device
 NUM_CLASSES = 100
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PLAIN, V2_CUTMIX, V2_MIXUP = "none", "torchvision v2.CutMix", "torchvision v2.MixUp"
+_HEADLINE: tuple[Kind, ...] = ("dcutmix", "saliency_dcutmix")
 _WARM_UP = 4  # rounds; a step is captured in the fourth
 
 
@@ -63,15 +66,23 @@ def main() -> None:
     device = resolve_device(given.device)
     keep_freed_memory()
     tables: dict[str, Any] = {}
+    summary: list[Row] = []
+    base = V2_CUTMIX if given.alone else PLAIN
     print(f"{device_name(device)}, torch {torch.__version__}, {given.repeats} rounds")
     for name in ["float32", "uint8"] if given.alone else given.models:
         if given.alone:
             runs = runs_alone(getattr(torch, name), device, given)
         else:
             runs = training_steps(name, device, given)
-        tables[name] = compare(interleaved(runs, given.repeats, device, _WARM_UP))
+        seconds = interleaved(runs, given.repeats, device, _WARM_UP)
+        tables[name] = compare(seconds)
         _print(name, tables[name])
-    write_record(given.json, device, given, tables=tables)
+        summary += [
+            Row(f"{kind} / {base}, {name}", ratios(seconds[kind], seconds[base]))
+            for kind in _HEADLINE
+            if kind in seconds
+        ]
+    write_record(given.json, device, given, summary, tables=tables)
 
 
 def training_steps(
@@ -131,11 +142,11 @@ def compare(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
         table[name] = {"milliseconds": statistics.median(times) * 1e3}
         for other in (PLAIN, V2_CUTMIX, V2_MIXUP):
             if other in seconds:
-                ratios = sorted(a / b for a, b in zip(times, seconds[other], strict=True))
+                each = ratios(times, seconds[other])
                 table[name] |= {
-                    f"ratio to {other}": statistics.median(ratios),
-                    f"least ratio to {other}": ratios[0],
-                    f"greatest ratio to {other}": ratios[-1],
+                    f"ratio to {other}": statistics.median(each),
+                    f"least ratio to {other}": min(each),
+                    f"greatest ratio to {other}": max(each),
                 }
     return table
 
@@ -144,12 +155,12 @@ def _print(name: str, table: dict[str, dict[str, float]]) -> None:
     others = [other for other in (PLAIN, V2_CUTMIX, V2_MIXUP) if other in table]
     print(f"\n{name:24}{'ms':>10}" + "".join(f"{'/ ' + other:>26}" for other in others))
     for run, row in table.items():
-        ratios = (
+        shown = (
             f"{row[f'ratio to {other}']:.3f} ({row[f'least ratio to {other}']:.2f}-"
             f"{row[f'greatest ratio to {other}']:.2f})"
             for other in others
         )
-        print(f"{run:24}{row['milliseconds']:10.2f}" + "".join(f"{cell:>26}" for cell in ratios))
+        print(f"{run:24}{row['milliseconds']:10.2f}" + "".join(f"{cell:>26}" for cell in shown))
 
 
 def _config(kind: Kind, given: argparse.Namespace) -> MixingConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measurement import CONFIGS, options, seconds_of, write_record
+from benchmarks.measurement import CONFIGS, Row, options, ratios, seconds_of, write_record
 from pipeline.store.ledger import Ledger
 
 
@@ -39,7 +39,10 @@ def main() -> None:
     whole = medians["first run"]
     for name, seconds in medians.items():
         print(f"{name:12} {seconds:8.2f} s  {seconds / whole:6.3f} of the first run")
-    write_record(given.json, torch.device(given.device), given, medians=medians, runs=runs)
+    each = {name: [run[name] for run in runs] for name in medians}
+    summary = [Row("second run / first run", ratios(each["second run"], each["first run"]))]
+    summary += [Row(name, seconds, "s") for name, seconds in each.items()]
+    write_record(given.json, torch.device(given.device), given, summary, medians=medians, runs=runs)
 
 
 if __name__ == "__main__":

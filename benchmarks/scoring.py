@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from benchmarks.measurement import (
     NORMALIZATION,
+    Row,
     interleaved,
     options,
     random_pixels,
+    ratios,
     write_record,
 )
 from classification.models import build_classifier
@@ -72,9 +74,7 @@ def compare_speed(
         "forward_images_per_second": medians["forward"],
         "scoring_images_per_second": medians["scoring"],
         "ratio": medians["scoring"] / medians["forward"],
-        "ratio_of_each_repeat": [
-            scoring / bare for scoring, bare in zip(rates["scoring"], rates["forward"], strict=True)
-        ],
+        "ratio_of_each_repeat": ratios(rates["scoring"], rates["forward"]),
     }
 
 
@@ -129,7 +129,14 @@ def main() -> None:
             f"{figures['scoring_images_per_second']:9.0f} images/s, ratio {figures['ratio']:.2f} "
             f"(goal {_GOAL})"
         )
-    write_record(given.json, device, given, speed=speed, memory=memory)
+    summary = [
+        Row(f"images/s, scoring / forward, {row['model']}", row["ratio_of_each_repeat"])
+        for row in speed
+    ]
+    peak, of_4n = memory["peak_bytes"], memory["peak_bytes_of_4n"]
+    summary.append(Row("peak memory, 4 N / N images", [of_4n / peak]))
+    summary.append(Row(f"peak memory, {memory['num_images']} images", [peak / 1e6], "MB"))
+    write_record(given.json, device, given, summary, speed=speed, memory=memory)
 
 
 def _peak_memory(device: torch.device) -> int:

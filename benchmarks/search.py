@@ -18,11 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.measurement import (
     LEARNING_RATE,
+    Row,
     Run,
     interleaved,
     options,
     peak_memory,
     random_batch,
+    ratios,
     write_record,
 )
 from benchmarks.reference import PARTIAL, Reference, logit_difference
@@ -171,7 +173,30 @@ def main() -> None:
     report = compare(config, device, given.reference, shape, given.repeats)
     print(f"{device_name(device)}, torch {torch.__version__}")
     print(as_markdown(report))
-    write_record(given.json, device, given, **report)
+    write_record(given.json, device, given, headline(report["variants"]), **report)
+
+
+def headline(variants: dict[str, Any]) -> list[Row]:
+    """Return iteration and peak memory of ours, first relative to the other variants."""
+
+    def iteration(name: str) -> list[float]:
+        found: list[float] = variants[name]["seconds_all"]["iteration"]
+        return found
+
+    ours = variants["ours"]["peak_bytes"]
+    rows = []
+    for other in ("plain", "reference"):
+        timed, peak = f"iteration, ours / {other}", f"peak memory, ours / {other}"
+        if other in variants:
+            rows.append(Row(timed, ratios(iteration("ours"), iteration(other))))
+            rows.append(Row(peak, [ours / variants[other]["peak_bytes"]]))
+        else:
+            rows += [Row(name, needs=f"--{other}") for name in (timed, peak)]
+    return [
+        *rows,
+        Row("iteration, ours", iteration("ours"), "s"),
+        Row("peak memory, ours", [ours / 1e6], "MB"),
+    ]
 
 
 def compare(

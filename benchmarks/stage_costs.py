@@ -23,6 +23,7 @@ from benchmarks.measurement import (
     CONFIGS,
     LEARNING_RATE,
     NORMALIZATION,
+    Row,
     Run,
     interleaved,
     options,
@@ -161,7 +162,11 @@ def main() -> None:
         hours = step * stage.steps / 3600
         rows[name] = {"step_seconds": step, "steps": stage.steps, "hours": hours}
         print(f"{name:40} {step:9.4f} s × {stage.steps:7,} = {hours:8.2f} h")
-    write_record(given.json, device, given, stages=rows)
+    summary = [
+        Row(name, [each * stage.steps / 3600 for each in seconds[name]], "h")
+        for name, stage in stages.items()
+    ]
+    write_record(given.json, device, given, summary, stages=rows)
 
 
 if __name__ == "__main__":

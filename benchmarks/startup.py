@@ -4,7 +4,8 @@
         [--against CHECKOUT] [--folder IMAGES]
 
 RUN is a finished run, by default that of `make quickstart`. With --against, another checkout of
-this repository runs each command in turn with this one; ratios are within a round.
+this repository runs each command in turn with this one; ratios are within a round. A folder is
+read with an empty cache, which keeps the decoded images, and again from the user's cache.
 """
 
 import os
@@ -12,20 +13,27 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks.measurement import options, write_record
+from benchmarks.measurement import CONFIGS, Row, interleaved, options, ratios, write_record
 
 _ROOT = Path(__file__).parents[1]
+_CPU = torch.device("cpu")
+_FIRST, _AGAIN = "folder, first read", "folder, read again"
 _READ = """
 from pathlib import Path; import sys
 from classification.data.config import DataConfig
 from classification.data.datasets import load_dataset
 load_dataset(DataConfig(kind="folder", root=Path(sys.argv[1]))).content_hash
 """
+_READ_FIRST = f"""
+import os, tempfile
+cache = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = cache.name
+{_READ}"""
 
 
 def main() -> None:
@@ -40,46 +48,59 @@ def main() -> None:
         repeats=5,
     )
     asked = given.parse_args()
-    places = [_ROOT] + ([Path(asked.against).resolve()] if asked.against else [])
     runs = ["--runs", str(asked.runs.resolve())]
     with tempfile.TemporaryDirectory() as folder:
-        config = str(asked.runs.resolve() / asked.run / "config.yaml")
-        plot = ["plot", asked.run, *runs, "-o", f"{folder}/plot.png"]
-        program = {
-            "status": ["status", asked.run, *runs, "--artifacts", str(asked.artifacts.resolve())],
-            "config": ["config", config],
-            "plot": plot,
-            "run --help": ["run", "--help"],
+        of_run = {
+            "status": [asked.run, *runs, "--artifacts", str(asked.artifacts.resolve())],
+            "plot": [asked.run, *runs, "-o", f"{folder}/plot.png"],
         }
-        commands = {name: ["run_pipeline.py", *words] for name, words in program.items()}
+        program = {"config": [str(CONFIGS / "quickstart.yaml")], "run": ["--help"]}
+        if (asked.runs / asked.run).is_dir():
+            program |= of_run
+        commands = {name: ["run_pipeline.py", name, *words] for name, words in program.items()}
         if asked.folder:
-            commands["read a folder"] = ["-c", _READ, str(Path(asked.folder).resolve())]
-        figures = {name: _measure(words, places, asked.repeats) for name, words in commands.items()}
-    for name, seconds in figures.items():
-        parts = [f"{name:14}"]
-        for each in seconds:
+            images = str(Path(asked.folder).resolve())
+            commands |= {_FIRST: ["-c", _READ_FIRST, images], _AGAIN: ["-c", _READ, images]}
+        places = [_ROOT] + ([Path(asked.against).resolve()] if asked.against else [])
+        seconds = interleaved(
+            {
+                (name, place): partial(_run, words, place)
+                for name, words in commands.items()
+                for place in places
+            },
+            asked.repeats,
+            _CPU,
+        )
+    figures = {name: [seconds[name, place] for place in places] for name in commands}
+    for name, found in figures.items():
+        parts = [f"{name:18}"]
+        for each in found:
             parts.append(f"{statistics.median(each):7.2f} s ({min(each):.2f} to {max(each):.2f})")
-        if len(seconds) > 1:
-            ratios = [other / own for own, other in zip(*seconds, strict=True)]
-            parts.append(f"{statistics.median(ratios):5.1f} times as long")
+        if asked.against:
+            parts.append(f"{statistics.median(ratios(*found[::-1])):5.1f} times as long")
         print("  ".join(parts))
-    write_record(asked.json, torch.device("cpu"), asked, seconds=figures)
+    write_record(asked.json, _CPU, asked, headline(figures, [*of_run]), seconds=figures)
 
 
-def _measure(words: list[str], places: list[Path], repeats: int) -> list[list[float]]:
-    """Seconds of each round in each checkout, after a round that is not counted."""
-    seconds: list[list[float]] = [[] for _ in places]
-    for number in range(repeats + 1):
-        for place, found in zip(places, seconds, strict=True):
-            begin = time.perf_counter()
-            environment = os.environ | {"PYTHONPATH": str(place)}
-            command = [sys.executable, *words]
-            subprocess.run(
-                command, cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL
-            )
-            if number:
-                found.append(time.perf_counter() - begin)
-    return seconds
+def headline(figures: dict[str, list[list[float]]], of_run: list[str]) -> list[Row]:
+    """Return ratios to the other checkout and of the readings of a folder, then seconds."""
+    rows = [
+        Row(f"{name}, this / other checkout", ratios(*found))
+        for name, found in figures.items()
+        if len(found) > 1
+    ] or [Row("commands, this / other checkout", needs="--against")]
+    if _AGAIN in figures:
+        rows.append(Row(f"{_AGAIN} / first read", ratios(figures[_AGAIN][0], figures[_FIRST][0])))
+    else:
+        rows.append(Row(f"{_AGAIN} / first read", needs="--folder"))
+    rows += [Row(name, found[0], "s") for name, found in figures.items()]
+    return rows + [Row(name, needs="--run") for name in of_run if name not in figures]
+
+
+def _run(words: list[str], checkout: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    command = [sys.executable, *words]
+    subprocess.run(command, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

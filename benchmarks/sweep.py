@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measurement import options, seconds_of, write_record
+from benchmarks.measurement import Row, options, seconds_of, write_record
 from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.device import device_name
 from pipeline.store.ledger import Ledger
@@ -53,7 +53,8 @@ def main() -> None:
     for name, seconds in added.items():
         print(f"overhead per trial, {name}: {seconds:.3f} s (goal: under {_GOAL_SECONDS:g})")
     figures = {"trials": trials, "seconds": [first, again], "work": work, "added": added}
-    write_record(output, cpu, given, **figures)
+    summary = [Row(f"overhead of a trial, {name}", [each], "s") for name, each in added.items()]
+    write_record(output, cpu, given, summary, **figures)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def parts(genotypes: list[str]) -> dict[str, Any]:
     for channels, cells, batch, side in ((8, 5, 24, 8), (16, 8, 64, 32)):
         config = SearchConfig(channels=channels, cells=cells, learning_rate=LEARNING_RATE)
         supernet, data = Ours(Supernet, config, _CPU), random_batch(batch, _NUM_CLASSES, side, _CPU)
-        name = f"search iteration, {channels} channels, {cells} cells, {batch} of {side}×{side}"
+        name = f"search iteration, C={channels}: {cells} cells, {batch} of {side}×{side}"
         made[name] = lambda supernet=supernet, data=data: iterate(supernet, *data)
     model = to_device(build_classifier("resnet9", _NUM_CLASSES), _CPU).train()
     optimizer = make_sgd(list(model.parameters()), LEARNING_RATE, 0.9, 5e-4)
@@ -93,11 +93,11 @@ def parts(genotypes: list[str]) -> dict[str, Any]:
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
 
-    made["ResNet-9 step, 128 of 32×32"] = step
+    made["ResNet-9 step: 128 of 32×32"] = step
     for name in genotypes:
         for channels, cells, side in ((8, 4, 8), (16, 8, 32)):
-            shape = f"{channels} channels, {cells} cells, 96 of {side}×{side}"
-            made[f"retraining step, {Path(name).stem}, {shape}"] = _retraining_step(
+            shape = f"C={channels}: {cells} cells, 96 of {side}×{side}"
+            made[f"retraining {Path(name).stem}, {shape}"] = _retraining_step(
                 GENOTYPES[name] if name in GENOTYPES else Genotype.load(Path(name)),
                 {"channels": channels, "cells": cells, "epochs": 1, "batch_size": 96},
                 side,
@@ -144,6 +144,9 @@ def main() -> None:
     if given.answer:
         answer(given.genotype)
         return
+
+    from benchmarks.measurement import Row, ratios  # older checkouts that answer do not have them
+
     others = [(python, _HERE) for python in given.python]
     others += [(sys.executable, checkout.resolve()) for checkout in given.against]
     compared = [(sys.executable, _HERE), *others]
@@ -153,18 +156,27 @@ def main() -> None:
         interpreter.close()
     names = list(parts(given.genotype))
     columns: dict[str, list[str]] = {"part": names}
+    summary: list[Row] = []
     for n, interpreter in enumerate(interpreters):
         cells = []
-        for part in range(len(names)):
-            median = statistics.median(turn[n][part] for turn in times)
-            ratios = [turn[0][part] / turn[n][part] for turn in times]
-            shown = f" ({statistics.median(ratios):.2f}: {min(ratios):.2f}-{max(ratios):.2f})"
-            cells.append(f"{median * 1e3:.1f}{shown if n else ''}")
         checkout = compared[n][1]
+        label = f"torch {interpreter.version}" if checkout == _HERE else checkout.name
+        for part, name in enumerate(names):
+            seconds = [turn[n][part] for turn in times]
+            each = ratios([turn[0][part] for turn in times], seconds)
+            shown = f" ({statistics.median(each):.2f}: {min(each):.2f}-{max(each):.2f})"
+            cells.append(f"{statistics.median(seconds) * 1e3:.1f}{shown if n else ''}")
+            if n:
+                summary.append(Row(f"{name.partition(':')[0]}, this / {label}", each))
         place = "" if checkout == _HERE else f" {checkout.name},"
         columns[f"torch {interpreter.version},{place} ms"] = cells
     print(markdown_table(columns))
-    write_record(given.json, _CPU, given, seconds=times, parts=names)
+    summary = summary or [Row("steps, this / other checkout", needs="--against")]
+    summary += [
+        Row(name.partition(":")[0], [turn[0][part] * 1e3 for turn in times], "ms")
+        for part, name in enumerate(names)
+    ]
+    write_record(given.json, _CPU, given, summary, seconds=times, parts=names)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,119 @@
-"""The benchmark that waits for a GPU, small and on the CPU, so that it works when one comes."""
+"""The table of all benchmarks, of scripts that take no time; the one for a GPU, small, on a CPU."""
 
+import argparse
+import importlib
 import json
 import sys
 
 import pytest
+import torch
 
+from benchmarks import __main__ as table
 from benchmarks import gpu
+from benchmarks.measurement import Row, ratios, write_record
+
+# Copies a record to the path after --json, prints the other arguments and fails if asked to.
+SCRIPT = """
+import shutil, sys
+*given, option, path = sys.argv[1:]
+assert option == "--json"
+print("given", given)
+if {copied}:
+    shutil.copy({record!r}, path)
+sys.exit({status})
+"""
+
+
+@pytest.fixture
+def fakes(tmp_path, monkeypatch):
+    """Replace the scripts by three that report rows without measuring; one is broken."""
+    rows = {
+        "first": [Row("ours / theirs", [0.5, 2.25, 1.0]), Row("a run", [1234.6], "ms")],
+        "broken": [],
+        "last": [Row("other / one", needs="--against"), Row("one", [0.012345, 0.02], "s")],
+    }
+    for name, given in rows.items():
+        record = str(tmp_path / f"{name}.json")
+        write_record(tmp_path / f"{name}.json", torch.device("cpu"), argparse.Namespace(), given)
+        status, copied = (3, False) if name == "broken" else (0, True)
+        source = SCRIPT.format(record=record, status=status, copied=copied)
+        (tmp_path / f"{name}.py").write_text(source)
+
+    def command(script):
+        return [sys.executable, str(tmp_path / f"{script.name}.py"), *script.arguments.split()]
+
+    monkeypatch.setattr(table.Script, "command", command)
+    scripts = (
+        table.Script("first", "--size 3", ("against",)),
+        table.Script("broken"),
+        table.Script("last"),
+    )
+    monkeypatch.setattr(table, "SCRIPTS", scripts)
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+    return table.main()
+
+
+def test_ratios_are_of_the_same_round():
+    assert ratios([1.0, 6.0], [2.0, 3.0]) == [0.5, 2.0]
+
+
+def test_the_table_has_the_rows_of_every_script_also_after_one_that_failed(
+    fakes, tmp_path, monkeypatch, capfd
+):
+    output = tmp_path / "table.md"
+    assert run(monkeypatch, "--against", "OLD", "--output", str(output)) == 1
+    shown = capfd.readouterr().out
+    assert "given ['--size', '3', '--against=OLD']" in shown
+    assert shown.count("OLD") == 1  # the other scripts do not take it
+    written = output.read_text()
+    assert shown.endswith(written)
+    head, _, rows = written.partition("\n\n")
+    assert f"torch {torch.__version__}" in head
+    assert "thread" in head
+    assert rows.splitlines() == [
+        "| what          |   median |         range | n |",
+        "| --- | ---: | ---: | ---: |",
+        "| `first --size 3` |  | | |",
+        "| ours / theirs |     1.00 |    0.500-2.25 | 3 |",
+        "| a run         |  1235 ms |               | 1 |",
+        "| `broken` | failed, status 3 | | |",
+        "| `last` |  | | |",
+        "| other / one | needs --against |  |  |",
+        "| one           | 0.0162 s | 0.0123-0.0200 | 2 |",
+    ]
+
+
+def test_only_the_named_scripts_run(fakes, monkeypatch, capfd):
+    assert run(monkeypatch, "--only", "last") == 0
+    shown = capfd.readouterr().out
+    assert "`last`" in shown
+    assert "ours / theirs" not in shown
+
+
+def test_an_unknown_script_is_one_line_and_nothing_runs(fakes, monkeypatch, capfd):
+    assert run(monkeypatch, "--only", "last", "lats") == 2
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err == "--only: found 'lats'; allowed: first, broken, last\n"
+
+
+@pytest.mark.parametrize("script", table.SCRIPTS, ids=lambda script: script.name)
+def test_every_script_takes_the_arguments_that_the_table_gives_it(script, monkeypatch):
+    class ParsedError(Exception):
+        pass
+
+    def parse(parser, real=argparse.ArgumentParser.parse_args):
+        real(parser)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    words = [*script.arguments.split(), *(f"--{name}=x" for name in script.passed)]
+    monkeypatch.setattr(sys, "argv", [script.name, *words, "--json", "x"])
+    with pytest.raises(ParsedError):
+        importlib.import_module(f"benchmarks.{script.name}").main()
 
 
 @pytest.mark.long
