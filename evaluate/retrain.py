@@ -64,8 +64,9 @@ def retrain(
 ) -> nn.Module:
     """Train the genotype's network from scratch, resuming from the workspace.
 
-    Metrics rows have `test_*`, and `validation_*` if a validation part is held out. Return the
-    weights of the last epoch, or their moving average: test images select nothing.
+    Metrics rows of every `config.test_every`-th epoch and of the last have `test_*`, and
+    `validation_*` if a validation part is held out. Return the weights of the last epoch, or their
+    moving average: test images select nothing.
 
     `rounds` replaces `config.epochs` by the epochs of several rounds: the learning rate and path
     dropout start again in each, and only the last epoch is evaluated. A workspace that was trained
@@ -125,8 +126,8 @@ def check_retrain(config: RetrainConfig, dataset: ImageDataset) -> None:
 def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Return the errors of the last and the best epoch in percent, and what selected the best.
 
-    The best epoch is the first with the lowest validation error. Without a validation part it is
-    the one with the lowest test error, as papers print it: optimistic, labelled as such, and not
+    The best epoch is the first of those tested with the lowest validation error. Without a
+    validation part it is the one with the lowest test error, as papers print it: optimistic, labelled as such, and not
     used to choose weights.
     """
     chooser = "validation" if "validation_accuracy" in rows[-1] else "test"
@@ -219,7 +220,7 @@ def _recipe(
         objective=objective,
         gradient_clip=config.gradient_clip,
         before_epoch=before_epoch,
-        test_every=1 if rounds is None else sum(cycles),
+        test_every=config.test_every if rounds is None else sum(cycles),
         precision=config.precision,
         device_batch_size=config.device_batch_size,
         average=average,

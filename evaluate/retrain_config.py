@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from classification.acceleration import Precision
 from classification.mixing import MixingConfig
-from classification.settings import WITHOUT_EFFECT, shorten_warm_ups
+from classification.settings import ADDED_LATER, WITHOUT_EFFECT, shorten_warm_ups
 from classification.training.class_balance import (
     BETA,
     ClassWeights,
@@ -106,6 +106,12 @@ class RetrainConfig(BaseModel, frozen=True, extra="forbid"):
         description="steps between checkpoints within an epoch; none: only after each epoch. "
         "imagenet: 500",
         json_schema_extra=WITHOUT_EFFECT,
+    )
+    test_every: int = Field(
+        1,
+        gt=0,
+        description="epochs between two tests; the last epoch is always tested",
+        json_schema_extra=ADDED_LATER,
     )
 
     @model_validator(mode="before")

@@ -208,7 +208,8 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
     if stage in _TRAININGS:
         training = _TRAININGS[stage](config)
         epochs, every = training.epochs, training.checkpoint_steps
-        return [Epochs(epochs, epochs, _within(steps, every))]
+        tested = -(-epochs // training.test_every)
+        return [Epochs(epochs, tested, _within(steps, every))]
     if stage == "scorer" and config.scorer.model == SUPERNET:
         epochs = search.warmup_epochs
         return [Epochs(epochs, epochs, _within(steps, search.checkpoint_steps))]
@@ -260,7 +261,7 @@ def brief_config(stage: str, config: PipelineConfig) -> PipelineConfig:
         brief["search"] = config.search.model_copy(update=search | rate)
     elif stage in _TRAININGS:
         training = _TRAININGS[stage](config)
-        changes = {"epochs": _GROUP, "warmup_epochs": 0, "checkpoint_steps": None}
+        changes = {"epochs": _GROUP, "warmup_epochs": 0, "checkpoint_steps": None, "test_every": 1}
         brief["retrain"] = training.model_copy(update=changes | rate)
     elif stage == "scorer":
         brief["scorer"] = _brief_classifier(config.scorer)

@@ -137,6 +137,29 @@ def test_a_stopped_retraining_ends_bit_for_bit(tmp_path):
     assert {"test_accuracy", "validation_accuracy"} <= set(rows[0])
 
 
+@pytest.mark.parametrize("held_out", [0, 0.25])
+def test_epochs_between_two_tests_are_not_tested_and_train_alike(held_out, tmp_path):
+    """Of three epochs the second is tested, as asked, and the third, the last."""
+
+    def train(folder, **settings):
+        training = config(epochs=3, validation_fraction=held_out, **settings)
+        place, cpu = Workspace(tmp_path / folder), torch.device("cpu")
+        network = retrain(GENOTYPE, dataset(), training, seed=0, device=cpu, workspace=place)
+        return network.state_dict(), place.rows()
+
+    (weights, each), (others, second) = train("each"), train("second", test_every=2)
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert second[1:] == each[1:]
+    measured = {name for name in each[0] if name.startswith(("test_", "validation_"))}
+    assert second[0] == {name: each[0][name] for name in each[0] if name not in measured}
+    assert measured == {
+        f"{name}_{value}"
+        for name in (["test", "validation"] if held_out else ["test"])
+        for value in ("loss", "accuracy", "top5_accuracy")
+    }
+    assert summarise_accuracy(second)["best_epoch"] in (2, 3)
+
+
 def rows(test, validation=None):
     return [
         {"epoch": i + 1, "test_accuracy": t, "test_top5_accuracy": 1.0}

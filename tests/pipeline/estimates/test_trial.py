@@ -146,6 +146,9 @@ def test_epochs_of_the_stages():
     assert kinds_of_epochs("search", made, 9) == [Epochs(50)]
     assert kinds_of_epochs("retrain", made, 301) == [Epochs(7, tested=7, checkpoints=3)]
     assert kinds_of_epochs("retrain", made, 300) == [Epochs(7, tested=7, checkpoints=2)]
+    made = config(search=search, retrain={"epochs": 7, "test_every": 3})
+    assert kinds_of_epochs("retrain", made, 300) == [Epochs(7, tested=3)]  # 3, 6 and 7
+    assert brief_config("retrain", made).retrain.test_every == 1
     made = config(search=search | {"checkpoint_steps": 4})
     assert kinds_of_epochs("search", made, 9) == [
         Epochs(15, checkpoints=2),
