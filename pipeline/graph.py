@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-import networkx as nx
 from pydantic import BaseModel
 
 from classification.settings import effective_settings
@@ -15,6 +14,7 @@ from pipeline.config import Goal, PipelineConfig
 from pipeline.store.store import Artifact, fingerprint
 
 if TYPE_CHECKING:
+    import networkx as nx
     import torch
 
     from classification.data.datasets import ImageDataset
@@ -108,6 +108,8 @@ class Stage(Generic[Settings]):
 
 def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> nx.DiGraph[str]:
     """Build the graph of a config's stages and the datasets they read; edges follow the data."""
+    import networkx as nx  # slow to import, and needed by few commands
+
     graph: nx.DiGraph[str] = nx.DiGraph()
     for name in _required(stages, config):
         for need in stages[name].needs(config):
@@ -118,6 +120,8 @@ def build_graph(stages: Mapping[str, Stage[Any]], config: PipelineConfig) -> nx.
 
 def stage_order(graph: nx.DiGraph[str], stages: Mapping[str, Stage[Any]]) -> list[str]:
     """Return the graph's stages, each after all that it needs."""
+    import networkx as nx  # slow to import, as above
+
     order = {name: rank for rank, name in enumerate(stages)}
     ranked = nx.lexicographical_topological_sort(graph, key=lambda n: order.get(n, -1))
     return [name for name in ranked if name in stages]

@@ -5,6 +5,7 @@ is shown, kept open or shared between threads. Figures are 4 in wide, so that on
 narrow column of a paper, where its text has at least 6 pt, a phone and a page.
 """
 
+import importlib
 import io
 import math
 import textwrap
@@ -14,9 +15,6 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     Locator,
@@ -86,7 +84,8 @@ _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-_CANVASES = {".png": FigureCanvasAgg, ".svg": FigureCanvasSVG, ".pdf": FigureCanvasPdf}
+# Imported when a file is written: that of PDF is slow to import, with its subsetting of fonts.
+_BACKENDS = {".png": "agg", ".svg": "svg", ".pdf": "pdf"}
 
 
 def check_figure_path(path: Path) -> None:
@@ -120,7 +119,8 @@ def figure_bytes(figure: Figure, suffix: str, **settings: Any) -> bytes:
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "figure"} | settings):
         # Figure.savefig would draw a second time, only for the layout.
-        canvas = _CANVASES[suffix](figure)
+        backend = importlib.import_module(f"matplotlib.backends.backend_{_BACKENDS[suffix]}")
+        canvas = backend.FigureCanvas(figure)
         getattr(canvas, f"print_{suffix[1:]}")(buffer, metadata=_METADATA[suffix])
     return buffer.getvalue()
 
