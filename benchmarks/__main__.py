@@ -51,7 +51,7 @@ class Result:
 
 SCRIPTS = (
     Script("startup", passed=("against", "folder")),
-    Script("quickstart"),
+    Script("quickstart", passed=("against",)),
     Script("search", "--batch-size 64 --repeats 3", ("reference",)),
     Script("search", "--batch-size 32 --channels 8 --cells 4 --side 8", ("reference",)),
     Script("versions", passed=("against",)),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as table
-from benchmarks import gpu
+from benchmarks import gpu, quickstart
 from benchmarks.measurement import Row, ratios, write_record
 
 # Copies a record to the path after --json, prints the other arguments and fails if asked to.
@@ -54,6 +54,49 @@ def fakes(tmp_path, monkeypatch):
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
     return table.main()
+
+
+# A quickstart of two stages of WORK seconds each, whose error follows from the seed.
+QUICKSTART = """
+import json, sys, time
+from pathlib import Path
+given = dict(zip(sys.argv[3::2], sys.argv[4::2]))
+artifacts, report = Path(given["--artifacts"]), Path(given["--runs"], "quickstart", "report")
+seed = int(given["--set"].removeprefix("seed="))
+if not artifacts.exists():
+    for stage in ("scorer", "search"):
+        (artifacts / stage).mkdir(parents=True)
+        time.sleep(WORK)
+        line = dict(stage=stage, fingerprint="0" * 16, run="quickstart", started="", seconds=1.0,
+                    device="", device_kind="cpu", devices=1, outcome="done")
+        with (artifacts / "ledger.jsonl").open("a") as ledger:
+            print(json.dumps(line), file=ledger)
+    report.mkdir(parents=True)
+    error = {"accuracy": {"top1_error_last": seed + ERROR}}
+    (report / "results.json").write_text(json.dumps(error))
+"""
+
+
+def test_quickstarts_of_two_checkouts_are_compared_by_stage_and_by_seed(
+    tmp_path, monkeypatch, capsys
+):
+    places = tmp_path / "own", tmp_path / "older"
+    for place, work, error in zip(places, ("0.01", "0.03"), ("1.5", "1 + 2 * seed"), strict=True):
+        place.mkdir()
+        source = QUICKSTART.replace("WORK", work).replace("ERROR", error)
+        (place / "run_pipeline.py").write_text(source)
+    monkeypatch.setattr(quickstart, "_HERE", places[0])
+    words = ["--seeds", "0", "1", "--against", str(places[1]), "--json", str(tmp_path / "record")]
+    monkeypatch.setattr(sys, "argv", ["quickstart", *words])
+    quickstart.main()
+    runs = json.loads((tmp_path / "record").read_text())["runs"]
+    assert [[run["error"] for run in of_seed] for of_seed in runs] == [[1.5, 1.0], [2.5, 4.0]]
+    for clock in ("wall", "cpu"):
+        whole, *parts, _ = runs[0][0][clock].values()
+        assert list(runs[0][0][clock])[1:-1] == ["start", "scorer", "search", "report"]
+        assert sum(parts) == pytest.approx(whole)
+    # 0.5 and -1.5; with one degree of freedom 12.706 standard errors, of 1, either way.
+    assert "here less older: -0.50 points, 95 % interval [-13.21, 12.21]" in capsys.readouterr().out
 
 
 def test_ratios_are_of_the_same_round():
