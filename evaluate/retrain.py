@@ -127,8 +127,8 @@ def summarise_accuracy(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Return the errors of the last and the best epoch in percent, and what selected the best.
 
     The best epoch is the first of those tested with the lowest validation error. Without a
-    validation part it is the one with the lowest test error, as papers print it: optimistic, labelled as such, and not
-    used to choose weights.
+    validation part it is the one with the lowest test error, as papers print it: optimistic,
+    labelled as such, and not used to choose weights.
     """
     chooser = "validation" if "validation_accuracy" in rows[-1] else "test"
     tested = [row for row in rows if f"{chooser}_accuracy" in row]
