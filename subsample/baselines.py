@@ -108,7 +108,7 @@ def prediction_entropy(
 def extract_features(
     model: Classifier,
     images: Tensor,
-    normalization: Normalization,
+    normalization: Callable[[Tensor], Tensor],
     batch_size: int = BATCH_SIZE,
     progress: Progress = silent,
     name: str = "k_center",
@@ -176,7 +176,7 @@ def _repeat_with(masks: Tensor) -> Callable[[nn.Linear, Any, Tensor], Tensor]:
 def _measure(
     model: nn.Module,
     images: Tensor,
-    normalization: Normalization,
+    normalization: Callable[[Tensor], Tensor],
     batch_size: int,
     progress: Progress,
     measure: Callable[[Tensor, slice], Tensor],

@@ -116,16 +116,17 @@ def sweep(
             make_all(tasks, at_once, own_device, artifacts, console, ray)
         finally:
             store = Store(artifacts)
-            results = collect_trials(asked, tasks, store)
+            results, all_images = collect_trials(asked, tasks, store), []
             if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
                 console.log("comparing rankings and subsets")
-                add_agreement(
+                all_images = add_agreement(
                     results,
                     lambda result: datasets_of(result.trial.config)["data"],
                     own_device,
                     asked.config.reference,
                 )
-            write_study_report(folder, asked, results, study_cost(tasks, store), command)
+            cost = study_cost(tasks, store)
+            write_study_report(folder, asked, results, cost, command, all_images)
             console.log(f"report      {folder / REPORT}")
     failed = [result for result in results if result.error]
     for result in failed:

@@ -32,24 +32,32 @@ from subsample.agreement import (
     rank_agreement,
 )
 from subsample.baselines import extract_features
+from subsample.middle import central_square, logits_of_part
 from subsample.selection import Measure, Subset, ranked_by, select
 from subsample.uncertainty import summarise
 
-COLUMNS: dict[str, str] = {
+OF_RANKINGS = {
     "split_half": "reliability (split half, all draws)",
     "across_seeds": "Spearman across seeds",
     "overlap_across_seeds": "overlap across seeds",
     "with_reference": "Spearman with the reference",
     "overlap_with_reference": "overlap with the reference",
-    "overlap_mean_low": "overlap with mean low",
-    "overlap_mean_high": "overlap with mean high",
-    "diversity": "diversity of features",
-    "near_duplicates": "near-duplicates",
-    "confused": "wrong by the scorer",
-    "confusion_concentration": "two of these confuse the same classes",
     "scoring_seconds": "seconds of scoring",
 }
-"""Figures of each trial. Shares are in [0, 1]; random subsets overlap by the fraction t."""
+OF_IMAGES = {
+    "overlap_mean_low": "overlap with mean low",
+    "overlap_mean_high": "overlap with mean high",
+    "near_duplicates": "near-duplicates",
+    "diversity": "diversity of features",
+}
+OF_RECOGNITION = {
+    "confused": "wrong by the scorer",
+    "confusion_concentration": "two of these confuse the same classes",
+    "recognised_middle": "recognised by the middle alone",
+    "recognised_border": "recognised by the border alone",
+}
+"""Figures of each trial's ranking, of the images it keeps, and of how the scorer recognises them,
+with their titles. Shares are in [0, 1]; random subsets overlap by the fraction t."""
 
 OF_ALL_SEEDS = ("across_seeds", "overlap_across_seeds")
 """Columns with one figure for all seeds of a setting."""
@@ -63,15 +71,27 @@ class _Ranking:
     indices: np.ndarray
 
 
+@dataclass(frozen=True)
+class _View:
+    """What a scorer sees of all training images, on the CPU: features [N, D], and logits [N, L] of
+    the whole images, of their middle alone and of their border alone."""
+
+    features: torch.Tensor
+    logits: torch.Tensor
+    middle: torch.Tensor
+    border: torch.Tensor
+
+
 def add_agreement(
     results: Sequence[TrialResult],
     datasets_of: Callable[[TrialResult], ImageDataset],
     device: torch.device,
     reference: str | None,
-) -> None:
-    """Fill in `agreement`, with the keys of COLUMNS, of every trial that has a subset."""
+) -> list[dict[str, float | None]]:
+    """Fill in `agreement`, with the keys of the three tables, of every trial that has a subset;
+    return what is known of all images, by each scorer that has looked at them."""
     ranked = {id(result): _ranking(result) for result in results if "subset" in result.artifacts}
-    traits = _traits(results, ranked, datasets_of, device)
+    traits, of_all = _traits(results, ranked, datasets_of, device)
     across = _across_seeds(results, ranked)
     for result in results:
         if id(result) not in ranked:
@@ -79,7 +99,7 @@ def add_agreement(
         mine = ranked[id(result)]
         other = counterpart(result, reference, results)
         theirs = ranked.get(id(other)) if other is not result else None
-        found: dict[str, float | None] = dict.fromkeys(COLUMNS)
+        found: dict[str, float | None] = dict.fromkeys(OF_RANKINGS | OF_IMAGES | OF_RECOGNITION)
         found |= across[result.key] | _own(result) | traits.get(id(result), {})
         scored = _of_seed(result, [result, *results], "scores")
         if scored is not None:
@@ -89,6 +109,7 @@ def add_agreement(
             if mine.values is not None and theirs.values is not None:
                 found["with_reference"] = rank_agreement(mine.values, theirs.values)
         result.agreement.update(found)
+    return of_all
 
 
 def _ranking(result: TrialResult) -> _Ranking:
@@ -176,9 +197,10 @@ def _traits(
     ranked: Mapping[int, _Ranking],
     datasets_of: Callable[[TrialResult], ImageDataset],
     device: torch.device,
-) -> dict[int, dict[str, float | None]]:
+) -> tuple[dict[int, dict[str, float | None]], list[dict[str, float | None]]]:
     """Describe the images of each subset, by the trial's id, with its scorer or, if that is no
-    classifier, with the first of its seed. Each scorer passes once over all images."""
+    classifier, with the first of its seed; and all images with each scorer. Each scorer passes
+    three times over all images."""
     seen: dict[tuple[Path, str], list[tuple[TrialResult, TrialResult]]] = {}
     for result in results:
         candidates = [
@@ -188,33 +210,39 @@ def _traits(
         if id(result) in ranked and viewer is not None:
             key = viewer.artifacts["scorer"].path, datasets_of(result).content_hash
             seen.setdefault(key, []).append((viewer, result))
-    found = {}
+    found, of_all = {}, []
     for pairs in seen.values():
         data = datasets_of(pairs[0][1])
-        features, logits = _see(pairs[0][0], data, device)
-        labels = data.train.labels
+        view, labels = _see(pairs[0][0], data, device), data.train.labels
+        of_all.append(_describe(view, labels, np.arange(len(labels))))
         for _, result in pairs:
-            kept = ranked[id(result)].indices
-            shown = features[kept], logits[kept], labels[kept]
-            found[id(result)] = {
-                "diversity": diversity(shown[0], shown[2]),
-                "near_duplicates": near_duplicate_share(features, labels, kept),
-                "confused": confused_share(shown[1], shown[2]),
-                "confusion_concentration": confusion_concentration(shown[1], shown[2]),
-            }
-    return found
+            found[id(result)] = _describe(view, labels, ranked[id(result)].indices)
+    return found, of_all
+
+
+def _describe(view: _View, labels: torch.Tensor, kept: np.ndarray) -> dict[str, float | None]:
+    return {
+        "diversity": diversity(view.features[kept], labels[kept]),
+        "near_duplicates": near_duplicate_share(view.features, labels, kept),
+        "confused": confused_share(view.logits[kept], labels[kept]),
+        "confusion_concentration": confusion_concentration(view.logits[kept], labels[kept]),
+        "recognised_middle": 1 - confused_share(view.middle[kept], labels[kept]),
+        "recognised_border": 1 - confused_share(view.border[kept], labels[kept]),
+    }
 
 
 @torch.inference_mode()
-def _see(
-    viewer: TrialResult, data: ImageDataset, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the features [N, D] and logits [N, L] of all training images by a trial's scorer, on
-    the CPU."""
+def _see(viewer: TrialResult, data: ImageDataset, device: torch.device) -> _View:
+    """Return what a trial's scorer sees of all training images."""
     config = viewer.trial.config
     weights = viewer.artifacts["scorer"].path / WEIGHTS
     model = read_scorer(config.scorer.model, data, weights)
     to_device(model, device)
-    images = data.in_memory().images.to(device)
-    features = extract_features(model, images, data.normalization, config.scores.batch_size)
-    return features.cpu(), model.logits(features).float().cpu()
+    images, batch_size = data.in_memory().images.to(device), config.scores.batch_size
+    features = extract_features(model, images, data.normalization, batch_size)
+    middle = central_square(*images.shape[-2:])
+    parts = (
+        logits_of_part(model, images, data.normalization, visible, batch_size).cpu()
+        for visible in (middle, ~middle)
+    )
+    return _View(features.cpu(), model.logits(features).float().cpu(), *parts)

@@ -13,11 +13,11 @@ from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axe
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, summarise_seeds
-from pipeline.reports.page import describe_start_up, write_page
+from pipeline.reports.page import describe_start_up, markdown_table, write_page
 from pipeline.reports.results import break_even
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
-from pipeline.studies.agreement import COLUMNS, OF_ALL_SEEDS
+from pipeline.studies.agreement import OF_ALL_SEEDS, OF_IMAGES, OF_RANKINGS, OF_RECOGNITION
 from pipeline.studies.config import COST
 from pipeline.studies.differences import Difference, compare_settings
 from pipeline.studies.results import TrialResult, as_json, by_setting
@@ -41,9 +41,17 @@ _END = {
 
 
 def write_study_report(
-    folder: Path, study: Study, results: Sequence[TrialResult], total: Cost, command: str
+    folder: Path,
+    study: Study,
+    results: Sequence[TrialResult],
+    total: Cost,
+    command: str,
+    all_images: Sequence[Mapping[str, float | None]] = (),
 ) -> dict[str, Any]:
-    """Write the study's page from complete and incomplete trials; return its results."""
+    """Write the study's page from complete and incomplete trials; return its results.
+
+    `all_images` are the figures of all images in the tables of agreement, by each scorer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figures, start_ups = _draw(folder, study, results), RunFolder(folder).start_ups.attempts()
     settings = by_setting(results)
@@ -57,6 +65,7 @@ def write_study_report(
             _setting_json(key, trials, differences.get(key)) for key, trials in settings.items()
         ],
         "comparisons": len(differences),
+        "all_images": list(all_images),
         "trials": [as_json(result) for result in results],
     }
     values = {
@@ -81,8 +90,7 @@ def write_study_report(
         "searched": study.goal == "network",
         "probed": study.goal == "subset",
         "contested": any(trial.config.contest is not None for trial in study.trials),
-        "columns": list(COLUMNS.values()) if study.config.agreement else [],
-        "agreement": _agreement_rows(settings) if study.config.agreement else [],
+        "agreement": _agreement(settings, all_images) if study.config.agreement else [],
         "table_6": _table_6(settings) if study.config.table_6 else [],
         "published": TABLE_6 if study.config.table_6 else [],
         "paper": PAPER,
@@ -200,18 +208,32 @@ def _is_full_twin(other: Trial, trial: Trial) -> bool:
     )
 
 
-def _agreement_rows(
+def _agreement(
     settings: Mapping[tuple[str, str], Sequence[TrialResult]],
-) -> list[tuple[str, list[str]]]:
-    rows = []
-    for (series, label), trials in settings.items():
-        columns = []
-        for column in COLUMNS:
-            values = [v for trial in trials if (v := trial.agreement.get(column)) is not None]
+    all_images: Sequence[Mapping[str, float | None]],
+) -> list[str]:
+    """Return the tables of rankings, of the images kept and of how the scorer recognises them, the
+    last two with a row of all images."""
+    rows = {
+        ", ".join(filter(None, key)): [trial.agreement for trial in trials]
+        for key, trials in settings.items()
+    }
+    with_all = {"*all images*": all_images} | rows if all_images else rows
+    kept = [_figures(titles, with_all) for titles in (OF_IMAGES, OF_RECOGNITION)]
+    return [_figures(OF_RANKINGS, rows), *kept]
+
+
+def _figures(
+    titles: Mapping[str, str], rows: Mapping[str, Sequence[Mapping[str, float | None]]]
+) -> str:
+    columns = {"": list(rows)}
+    for column, title in titles.items():
+        columns[title] = []
+        for trials in rows.values():
+            values = [v for trial in trials if (v := trial.get(column)) is not None]
             shown = values[:1] if column in OF_ALL_SEEDS else values
-            columns.append(_figure(summarise_seeds(shown)) if shown else "–")
-        rows.append((", ".join(filter(None, (series, label))), columns))
-    return rows
+            columns[title].append(_figure(summarise_seeds(shown)) if shown else "–")
+    return markdown_table(columns)
 
 
 def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[dict[str, str]]:

@@ -27,11 +27,12 @@ series:
   - {name: easy, set: {subset.measure: mean_low}}
   - {name: far apart, set: {subset.measure: k_center}}
   - {name: random, set: {subset.measure: random}}
+  - {name: full data, set: {subset.measure: full}}
 """
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory):
+def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("agreement")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -39,7 +40,8 @@ def trials(tmp_path_factory):
         Path("study.yaml").write_text(STUDY)
         store, runs = Path("artifacts"), Path("runs")
         assert run_sweep(Path("study.yaml"), jobs=1, device="cpu", artifacts=store, runs=runs) == 0
-        trials = json.loads(Path("runs/digits/results.json").read_text())["trials"]
+        results = json.loads(Path("runs/digits/results.json").read_text())
+        trials = results["trials"]
         for trial in trials:
             stages = trial["stages"]
             subset = Path("artifacts/subset", stages["subset"], "subset.json")
@@ -49,7 +51,14 @@ def trials(tmp_path_factory):
                 trial["losses"] = np.load(scores / "losses.npy")
                 table = np.loadtxt(scores / "scores.csv", delimiter=",", skiprows=1)
                 trial["labels"] = table[:, 1].astype(int)
-        return {(trial["series"], trial["seed"]): trial for trial in trials}
+        of_all = results["all_images"]
+        page = Path("runs/digits/report.md").read_text()
+        return {(trial["series"], trial["seed"]): trial for trial in trials}, of_all, page
+
+
+@pytest.fixture
+def trials(study):
+    return study[0]
 
 
 def shared(first, second):
@@ -103,6 +112,28 @@ def test_every_subset_is_looked_at_by_a_scorer_of_its_seed(trials):
         assert 0 <= trial["agreement"]["confused"] <= 1
         assert trial["agreement"]["diversity"] > 0
         assert 0 <= trial["agreement"]["near_duplicates"] <= 1
+        assert 0 <= trial["agreement"]["recognised_middle"] <= 1
+        assert 0 <= trial["agreement"]["recognised_border"] <= 1
+
+
+def test_all_images_are_a_row_beside_what_each_setting_keeps(study):
+    trials, of_all, page = study
+    assert len(of_all) == 2  # scorers
+    for seed, figures in enumerate(of_all):
+        full = trials["full data", seed]["agreement"]
+        assert {key: full[key] for key in figures} == figures
+    images = page.partition("diversity of features |")[2].splitlines()[2:]
+    assert images[0].startswith("| *all images* | – | – |")
+    images = page.partition("recognised by the border alone |")[2].splitlines()[2:]
+    assert images[0].startswith("| *all images* | ")
+    names = [row.split(" | ")[0] for row in images[1:6]]
+    assert names == [
+        "| high CV, draws=6",
+        "| easy, draws=6",
+        "| far apart, draws=6",
+        "| random, draws=6",
+        "| full data, draws=6",
+    ]
 
 
 def test_a_reference_is_not_compared_with_itself(trials):
