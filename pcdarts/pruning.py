@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,9 @@ class Pruning:
     `parts` are the images for the weights and those for α and β, `indices` their places in the
     training split. Rounds rank and drop within each part, so that no image moves from one to the
     other: α and β never see an image that has trained the weights.
+
+    With `warmup_fraction` the search trains on a random sample of each part until the first round.
+    The sample follows from the seed, so that checkpoints do not hold it.
     """
 
     def __init__(
@@ -56,16 +60,19 @@ class Pruning:
         self._seed, self._workspace = seed, workspace
         self._rounds: list[list[Tensor]] = []  # places in the parts, ascending
         self._observed: list[list[Tensor]] = []  # for each part, float32 [n]
+        self._sample: list[Tensor] | None = None  # places in the parts, ascending
+        if config.warmup_fraction is not None:
+            self._sample = [self._sample_of(place) for place in range(len(parts))]
+
+    @property
+    def left(self) -> tuple[Images, Images]:
+        """The images of each part that no round has dropped: they are observed."""
+        return self._take(self._rounds[-1] if self._rounds else None)
 
     @property
     def parts(self) -> tuple[Images, Images]:
-        """The images that are left of each part."""
-        if not self._rounds:
-            return self._all
-        first, second = (
-            part.take(kept) for part, kept in zip(self._all, self._rounds[-1], strict=True)
-        )
-        return first, second
+        """The images of each part that the search trains on."""
+        return self.left if self._rounds else self._take(self._sample)
 
     def finish_epoch(self, epoch: int, model: Supernet, search: SearchConfig) -> bool:
         """Observe and drop what is due after `epoch` epochs; whether images were dropped."""
@@ -94,20 +101,45 @@ class Pruning:
         self._observed = [list(observed) for observed in state["observed"]]
 
     def save(self) -> None:
-        """Write the images that each round kept, as places in the training split."""
+        """Write the images that each round kept and the sample of the warm-up, as places in the
+        training split."""
         rounds = [
             {
                 "epoch": epoch,
                 "fraction": self.config.fraction_after(epoch),
-                "kept": {
-                    name: sorted(indices[kept].tolist())
-                    for name, indices, kept in zip(_PARTS, self._indices, places, strict=True)
-                },
+                "kept": self._in_split(places),
             }
             for epoch, places in zip(self.config.round_epochs, self._rounds, strict=True)
         ]
-        content = {"images": [len(part) for part in self._all], "rounds": rounds}
+        content: dict[str, Any] = {"images": [len(part) for part in self._all]}
+        if self._sample is not None:
+            content["warmup"] = {
+                "fraction": self.config.warmup_fraction,
+                "images": self._in_split(self._sample),
+            }
+        content["rounds"] = rounds
         write_atomically(self._workspace.path(PRUNING), json.dumps(content) + "\n")
+
+    def _take(self, places: Sequence[Tensor] | None) -> tuple[Images, Images]:
+        """Return the images at `places` of each part, all of them by default."""
+        if places is None:
+            return self._all
+        first, second = (part.take(own) for part, own in zip(self._all, places, strict=True))
+        return first, second
+
+    def _in_split(self, places: Sequence[Tensor]) -> dict[str, list[int]]:
+        """Return the places in the training split, ascending, of those in each part."""
+        return {
+            name: sorted(indices[own].tolist())
+            for name, indices, own in zip(_PARTS, self._indices, places, strict=True)
+        }
+
+    def _sample_of(self, place: int) -> Tensor:
+        """Return the random places in a part of the images that it trains on until round 1."""
+        labels = self._all[place].labels.cpu()
+        draws = make_generator(self._seed, "search-pruning-sample", place)
+        wanted = [self.config.sampled_of(n) if n else 0 for n in labels.bincount().tolist()]
+        return most_telling(torch.rand(len(labels), generator=draws), labels, wanted)
 
     def _observe(self, epoch: int, model: Supernet, search: SearchConfig) -> list[Tensor]:
         """Return the probability that `model`, in eval mode, gives to each image's label: float32
@@ -135,7 +167,7 @@ class Pruning:
         with evaluating(model), torch.no_grad():
             return [
                 torch.cat(list(observed(place, images))).cpu()
-                for place, images in enumerate(self.parts)
+                for place, images in enumerate(self.left)
             ]
 
     def _round(self, number: int) -> list[Tensor]:

@@ -6,8 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from classification.settings import ADDED_LATER
+
 PRUNING = "pruning.json"
-"""The file of a search that lists the images that each round kept."""
+"""The file of a search that lists the images that each round kept, and those of a warm-up on a
+sample."""
 
 
 class PruningConfig(BaseModel, frozen=True, extra="forbid"):
@@ -38,6 +41,14 @@ class PruningConfig(BaseModel, frozen=True, extra="forbid"):
     final_fraction: float = Field(
         0.1, gt=0, lt=1, description="part of each class that is left after the last round"
     )
+    warmup_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="random part of each class in each half on which the search trains until the "
+        "first round, which then observes and ranks all images; none: it trains on all of them",
+        json_schema_extra=ADDED_LATER,
+    )
 
     @property
     def by_dynamics(self) -> bool:
@@ -64,6 +75,16 @@ class PruningConfig(BaseModel, frozen=True, extra="forbid"):
         """Return the part of each class that is left after `epochs` epochs."""
         done = sum(epoch <= epochs for epoch in self.round_epochs)
         return self.final_fraction ** (done / self.rounds)
+
+    def trained_fraction(self, epochs: int) -> float:
+        """Return the part of each class that the search trains on after `epochs` epochs."""
+        if self.warmup_fraction is not None and epochs < self.after_epochs:
+            return self.warmup_fraction
+        return self.fraction_after(epochs)
+
+    def sampled_of(self, images: int) -> int:
+        """Return how many of `images` images of a class the search trains on until round 1."""
+        return max(1, round(images * (self.warmup_fraction or 1)))
 
     def kept_of(self, images: int, number: int) -> int:
         """Return how many of `images` images of a class are left after round `number`, from 1."""

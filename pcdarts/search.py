@@ -58,7 +58,8 @@ def search(
 
     With `config.pruning` both parts lose images after some epochs, and `pruning.json` lists those
     that each round kept, as `indices` of the parts' images in the training split (by default their
-    places in the parts). The metrics rows then have the images of both parts in the epoch.
+    places in the parts). With its `warmup_fraction` they are samples until the first round. The
+    metrics rows then have the images of both parts in the epoch.
 
     Resumes from the workspace. Each epoch adds a checkpoint and a metrics row: epoch (from 1),
     warmup, loss in nats and accuracy over the weight part, architecture_loss (None in the warm-up),

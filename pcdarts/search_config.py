@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -210,15 +211,21 @@ def _check_halves(labels: Tensor, config: SearchConfig) -> None:
 
 
 def _check_pruned(config: SearchConfig, *classes: Tensor) -> None:
-    """Raise ConfigError if the last round leaves less than a batch. `classes`: images by class."""
+    """Raise ConfigError if the sample of the warm-up or the last round has less than a batch.
+    `classes`: images by class."""
     pruning = config.pruning
     if pruning is None:
         return
-    for kind, counts in zip(("the weights", "α and β"), classes, strict=True):
-        left = sum(pruning.kept_of(n, pruning.rounds) for n in counts.tolist() if n)
+    of_class = {"final_fraction": lambda n: pruning.kept_of(n, pruning.rounds)}
+    if pruning.warmup_fraction is not None:
+        of_class["warmup_fraction"] = pruning.sampled_of
+    for (key, left_of), (kind, counts) in itertools.product(
+        of_class.items(), zip(("the weights", "α and β"), classes, strict=True)
+    ):
+        left = sum(left_of(n) for n in counts.tolist() if n)
         if left < config.batch_size:
             raise ConfigError(
-                f"search.pruning.final_fraction: {pruning.final_fraction} of the "
+                f"search.pruning.{key}: {getattr(pruning, key)} of the "
                 f"{int(counts.sum())} images for {kind} leaves {left}, less than a batch "
                 f"(search.batch_size: {config.batch_size}); allowed: a larger "
                 "fraction or a smaller batch"

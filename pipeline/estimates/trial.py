@@ -224,18 +224,21 @@ def kinds_of_epochs(stage: str, config: PipelineConfig, steps: int) -> list[Epoc
 
 
 def _sizes(search: SearchConfig, epochs: range) -> tuple[float, ...]:
-    """Return the work of the epochs, from 0, of a search that drops images, relative to its first.
+    """Return the work of the epochs, from 0, of a search that drops images, relative to one on all
+    images.
 
-    An observation is a forward pass over both halves, and a backward pass is taken to cost two
-    forward ones: a warm-up epoch is three passes over one half, a later one three over each.
+    An observation is a forward pass over both halves of the images that are left, and a backward
+    pass is taken to cost two forward ones: a warm-up epoch is three passes over one half, a later
+    one three over each.
     """
-    if search.pruning is None:
+    pruning = search.pruning
+    if pruning is None:
         return ()
     sizes = []
     for epoch in epochs:
-        observed = epoch + 1 in search.pruning.observed_epochs
+        observed = epoch + 1 in pruning.observed_epochs
         beside = (2 / 3 if epoch < search.warmup_epochs else 1 / 3) if observed else 0.0
-        sizes.append(search.pruning.fraction_after(epoch) * (1 + beside))
+        sizes.append(pruning.trained_fraction(epoch) + beside * pruning.fraction_after(epoch))
     return tuple(sizes)
 
 

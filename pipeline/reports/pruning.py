@@ -1,4 +1,5 @@
-"""The rounds in which a search dropped images: how many were left, and what each round cost."""
+"""The rounds in which a search dropped images: how many were left, and what each round cost; and
+the sample on which it trained before them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +28,7 @@ def collect_pruning(
     return {
         "by": config.by,
         "final_fraction": config.final_fraction,
+        "warmup_fraction": config.warmup_fraction,
         "unit": Cost.of(attempts).unit,
         "searches": {name: _search(artifact, store) for name, artifact in artifacts.items()},
     }
@@ -44,12 +46,17 @@ def _search(artifact: Artifact, store: Store) -> dict[str, Any]:
             for attempt, part in zip(attempts, seconds, strict=True)
             if attempt.seconds
         ]
-        left = {name: len(places) for name, places in each["kept"].items()}
         rounds.append(
-            {"epoch": each["epoch"], "fraction": each["fraction"], "images": left}
+            {"epoch": each["epoch"], "fraction": each["fraction"], "images": _sizes(each["kept"])}
             | {"hours": round(sum(hours), 8), "seconds": round(sum(seconds), 3)}
         )
-    return {"images": content["images"], "rounds": rounds}
+    sample = {"warmup": _sizes(content["warmup"]["images"])} if "warmup" in content else {}
+    return {"images": content["images"], **sample, "rounds": rounds}
+
+
+def _sizes(places: Mapping[str, list[int]]) -> dict[str, int]:
+    """Return how many places there are for the weights and for α and β."""
+    return {name: len(each) for name, each in places.items()}
 
 
 def show_pruning(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -69,11 +76,19 @@ def show_pruning(results: Mapping[str, Any]) -> dict[str, Any] | None:
     count = f"{len(first)} round{'s' * (len(first) != 1)}"
     each_search = "the search" if len(searches) == 1 else f"each of {len(searches)} searches"
     cost = format_cost(sum(each["hours"] for *_, each in rows), unit)
+    sample = searches["search"].get("warmup")
+    before = ""
+    if sample is not None:
+        before = (
+            f" Until the first round it trained on a random {found['warmup_fraction']:.1%} of each "
+            f"class: {sample['weights']:,} images for the weights and {sample['architecture']:,} "
+            "for α and β."
+        )
     names = {} if len(searches) == 1 else {"search": [name for name, *_ in rows]}
     return {
         "line": f"In {count} {each_search} dropped images, {_CHOSEN[found['by']]}: of "
         f"{weights:,} for the weights {last['weights']:,} were left, and of {architecture:,} for "
-        f"α and β {last['architecture']:,}. The rounds cost {cost} of the search.",
+        f"α and β {last['architecture']:,}.{before} The rounds cost {cost} of the search.",
         "columns": names
         | {
             "round": [str(number) for _, number, _ in rows],

@@ -192,6 +192,8 @@ def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint
         )
     pruned = results.get("pruning")
     dropped = f", {pruned['by']} pruning to {pruned['final_fraction']:g}" if pruned else ""
+    if pruned and pruned.get("warmup_fraction"):
+        dropped += f" after a warm-up on {pruned['warmup_fraction']:g}"
     unknown = ", without the choice" if subset.get("made_elsewhere") and axis == "total" else ""
     return StudyPoint(
         series=name_subset(subset["measure"], subset.get("order", "deterministic")),

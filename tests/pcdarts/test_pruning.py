@@ -105,6 +105,11 @@ def test_the_schedule() -> None:
     assert [config.kept_of(50, number) for number in (1, 2)] == [25, 12]
     assert config.kept_of(1, 2) == 1  # a class never disappears
     assert PruningConfig(by="random").observed_epochs == {}
+    assert [config.trained_fraction(epoch) for epoch in (0, 4, 5, 8)] == [1, 1, 0.5, 0.25]
+    sampled = config.model_copy(update={"warmup_fraction": 0.2})
+    assert [sampled.trained_fraction(epoch) for epoch in (0, 4, 5, 8)] == [0.2, 0.2, 0.5, 0.25]
+    assert [sampled.fraction_after(epoch) for epoch in (0, 4, 5)] == [1, 1, 0.5]
+    assert [sampled.sampled_of(images) for images in (50, 1)] == [10, 1]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,19 @@ def test_pruning_below_a_batch_is_refused_in_one_line() -> None:
     many = torch.arange(300) % 3
     with pytest.raises(ConfigError, match="for α and β leaves 3"):
         check_search(many, config, 8, architecture_labels=labels[:15])
+
+
+def test_a_sample_of_less_than_a_batch_is_refused_in_one_line() -> None:
+    labels = torch.arange(300) % 3  # 50 of each class in either half
+    config = SearchConfig.model_validate(SMALL | {"pruning": PRUNED | {"warmup_fraction": 0.02}})
+    check_search(labels, config, 8)  # one of each class: a batch of 3
+    config = config.model_copy(update={"batch_size": 4})
+    with pytest.raises(ConfigError) as refused:
+        check_search(labels, config, 8)
+    assert str(refused.value) == (
+        "search.pruning.warmup_fraction: 0.02 of the 150 images for the weights leaves 3, less "
+        "than a batch (search.batch_size: 4); allowed: a larger fraction or a smaller batch"
+    )
 
 
 def test_a_search_drops_images_and_records_which(pruned: Any) -> None:
@@ -180,12 +198,72 @@ def test_the_control_drops_as_many_at_random_and_observes_nothing(
         assert one["kept"] != other["kept"]
 
 
-@pytest.mark.parametrize("predictions", ["plain", "mixes"])
+SAMPLED: dict[str, Any] = {"warmup_fraction": 0.4, "after_epochs": 3, "rounds": 1}
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Genotype, Path]:
+    """A search on two of the five images of each class and half until it ranks all of them."""
+    directory = tmp_path_factory.mktemp("sampled")
+    return run(directory, **SAMPLED)[0], directory
+
+
+def test_a_warm_up_on_a_sample_trains_on_it_and_ranks_all_images(sampled: Any) -> None:
+    _, directory = sampled
+    # 2 of 5 images of each of 3 classes for three epochs, then the one of 5 that is left.
+    assert [row["images"] for row in read_metrics(directory)] == [[6, 6]] * 3 + [[3, 3]] * 3
+    found = json.loads((directory / PRUNING).read_text())
+    assert found["images"] == [15, 15]
+    assert found["warmup"]["fraction"] == 0.4
+    all_of = [set((part + 100).tolist()) for part in halves(torch.arange(30) % 3, 7)]
+    (kept,) = (each["kept"] for each in found["rounds"])
+    for name, all_images in zip(("weights", "architecture"), all_of, strict=True):
+        sample = found["warmup"]["images"][name]
+        assert set(sample) < all_images
+        assert sorted((place - 100) % 3 for place in sample) == [0, 0, 1, 1, 2, 2]
+        assert sample == sorted(sample)
+        assert set(kept[name]) < all_images
+    # Not only images of the sample are kept: the others are ranked too.
+    assert not set(kept["weights"] + kept["architecture"]) <= set(
+        found["warmup"]["images"]["weights"] + found["warmup"]["images"]["architecture"]
+    )
+
+
+@pytest.mark.parametrize("kill_at", [3, 8, 12])
+def test_a_killed_search_with_a_sample_resumes_to_the_same_bytes(
+    sampled: Any, tmp_path: Path, kill_at: int
+) -> None:
+    """Killed in epoch 1; in epoch 3, between the two observations; in epoch 4, after the round."""
+    genotype, directory = sampled
+    with pytest.raises(_KilledError):
+        run(tmp_path, kill_at, **SAMPLED)
+    assert run(tmp_path, **SAMPLED)[0] == genotype
+    for name in (METRICS, PRUNING, "checkpoint-000006.safetensors"):
+        assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
+
+
+def test_the_control_has_the_same_sample_and_keeps_random_images(
+    sampled: Any, tmp_path: Path
+) -> None:
+    run(tmp_path, **SAMPLED, by="random")
+    one, other = (json.loads((folder / PRUNING).read_text()) for folder in (sampled[1], tmp_path))
+    assert one["warmup"] == other["warmup"]
+    assert one["rounds"] != other["rounds"]
+    assert [row["images"] for row in read_metrics(tmp_path)] == [
+        row["images"] for row in read_metrics(sampled[1])
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"predictions": "plain"}, {"predictions": "mixes"}, {"warmup_fraction": 0.5}],
+    ids=str,
+)
 def test_predictions_are_those_of_the_supernet_in_eval_mode(
-    predictions: str, tmp_path: Path
+    changes: dict[str, Any], tmp_path: Path
 ) -> None:
     config = SearchConfig.model_validate(
-        SMALL | {"pruning": PRUNED | {"after_epochs": 2, "predictions": predictions}}
+        SMALL | {"pruning": PRUNED | {"after_epochs": 2} | changes}
     )
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (12, 3, 8, 8), generator=generator, dtype=torch.uint8)
@@ -202,7 +280,7 @@ def test_predictions_are_those_of_the_supernet_in_eval_mode(
     with torch.no_grad():
         shares = model.eval()(normalization(pixels)).softmax(1)
     expected = shares[torch.arange(12), labels]
-    if predictions == "plain":
+    if config.pruning.predictions == "plain":
         torch.testing.assert_close(of_weights, expected)
         torch.testing.assert_close(of_architecture, expected[:6])
     else:

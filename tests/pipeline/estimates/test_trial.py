@@ -175,6 +175,15 @@ def test_epochs_of_a_search_that_drops_images_are_shorter():
     assert kinds_of_epochs("search", made, 9)[0].sizes == (1, 1, 0.5, 0.5, 0.25, 0.25)
 
 
+def test_epochs_on_a_sample_are_shorter_and_their_observations_are_of_all_images():
+    pruning = {"after_epochs": 3, "rounds": 1, "final_fraction": 0.1, "warmup_fraction": 0.2}
+    made = config(search={"epochs": 5, "warmup_epochs": 2, "pruning": pruning})
+    warm, full = kinds_of_epochs("search", made, 9)
+    # A fifth of the images until epoch 3; all are observed after epochs 2 and 3.
+    assert warm.sizes == pytest.approx((0.2, 0.2 + 2 / 3))
+    assert full.sizes == pytest.approx((0.2 + 1 / 3, 0.1, 0.1))
+
+
 def test_a_supernet_as_scorer_takes_the_warm_up_from_the_search():
     made = config(scorer={"model": "supernet"}, search={"epochs": 50, "warmup_epochs": 15})
     assert kinds_of_epochs("scorer", made, 9) == [Epochs(15, tested=15)]

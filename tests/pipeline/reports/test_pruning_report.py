@@ -80,7 +80,12 @@ def test_a_table_of_several_searches_has_the_rounds_of_each():
         rounds = [{"epoch": 2, "fraction": 0.5, "images": left, "hours": each} for each in hours]
         return {"images": [18, 18], "rounds": rounds}
 
-    found = {"by": "random", "unit": "CPU-hours", "searches": {"search": search(1.0, 2.0)}}
+    found = {
+        "by": "random",
+        "warmup_fraction": None,
+        "unit": "CPU-hours",
+        "searches": {"search": search(1.0, 2.0)},
+    }
     assert "search" not in show_pruning({"pruning": found})["columns"]
     found["searches"]["search-2"] = search(3.0, 4.0)
     shown = show_pruning({"pruning": found})
@@ -90,5 +95,26 @@ def test_a_table_of_several_searches_has_the_rounds_of_each():
     assert "The rounds cost 10 CPU-hours" in shown["line"]
 
 
+def test_a_report_names_the_sample_of_the_warm_up(tmp_path):
+    place = Place(tmp_path)
+    assert place.run(*QUICK, "search.pruning.warmup_fraction=0.5", "search.batch_size=8") == 0
+    found = place.results()["pruning"]
+    assert found["warmup_fraction"] == 0.5
+    # 6 images of each of 3 classes in either half.
+    assert found["searches"]["search"]["warmup"] == {"weights": 9, "architecture": 9}
+    line = (
+        "Until the first round it trained on a random 50.0% of each class: 9 images for the "
+        "weights and 9 for α and β."
+    )
+    assert line in " ".join(place.report().split())
+
+
 def test_a_search_that_keeps_all_images_has_the_settings_it_had_before():
     assert "pruning" not in effective_settings(SearchConfig())
+
+
+def test_pruning_without_a_sample_has_the_settings_it_had_before():
+    found = effective_settings(SearchConfig.model_validate({"pruning": {}}))["pruning"]
+    assert "warmup_fraction" not in found
+    sampled = SearchConfig.model_validate({"pruning": {"warmup_fraction": 0.1}})
+    assert effective_settings(sampled)["pruning"] == found | {"warmup_fraction": 0.1}
