@@ -113,11 +113,14 @@ def stop_and_resume(world, tmp_path):
 
 
 def prune_in(folder, world):
-    """A search that drops half of its images after the second of three epochs."""
+    """A search on a quarter of its images for two epochs, then on half of them."""
     data = load_dataset(DATA)
     config = SearchConfig(
         **{"epochs": 3, "warmup_epochs": 1, "channels": 4, "cells": 3, "batch_size": 32},
-        pruning={"after_epochs": 2, "rounds": 1, "final_fraction": 0.5},
+        pruning={
+            **{"after_epochs": 2, "rounds": 1, "final_fraction": 0.5},
+            "warmup_fraction": 0.25,
+        },
     )
     place = Workspace(folder / f"pruned-{world.size}-{world.rank}", world=world)
     parts = halves(data.train.labels, 0)
@@ -238,13 +241,16 @@ def test_a_search_by_two_processes_resumes_within_an_epoch_to_the_same_bytes(tra
 def test_a_search_by_two_processes_drops_the_images_that_one_drops(trained):
     one, two = (trained / f"pruned-{size}-0" for size in (1, 2))
     assert (one / PRUNING).read_bytes() == (two / PRUNING).read_bytes()
-    (kept,) = (each["kept"] for each in json.loads((one / PRUNING).read_text())["rounds"])
-    images = [[len(kept["weights"]), len(kept["architecture"])]]
-    all_images = json.loads((one / PRUNING).read_text())["images"]
-    assert sum(images[0]) < 0.6 * sum(all_images)
+    found = json.loads((one / PRUNING).read_text())
+    (kept,) = (each["kept"] for each in found["rounds"])
+    sample, images = (
+        [len(each) for each in part.values()] for part in (found["warmup"]["images"], kept)
+    )
+    assert sum(sample) < 0.3 * sum(found["images"])
+    assert sum(sample) < sum(images) < 0.6 * sum(found["images"])
     for folder in (one, two):
         rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-        assert [row["images"] for row in rows] == [all_images] * 2 + images
+        assert [row["images"] for row in rows] == [sample, sample, images]
 
 
 def train_contestant(world, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 import pcdarts.search
 from classification.acceleration import ReplayedStep
 from classification.data.loaders import Images
-from classification.persistence.workspace import Workspace
+from classification.persistence.workspace import METRICS, Workspace
 from pcdarts.genotype import Genotype
 from pcdarts.search_config import SearchConfig
 from pipeline.config import load_config
@@ -89,6 +89,18 @@ def test_the_two_lists_are_disjoint_and_have_as_many_of_each_class(finished: Pla
 def test_no_image_is_copied(finished: Place) -> None:
     kinds = {path.suffix for path in finished.folder.glob("artifacts/*/*/*")}
     assert kinds <= {".json", ".jsonl"}
+
+
+def test_a_search_on_files_trains_on_a_sample_and_ranks_all_images(
+    root: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path / "sampled", root)
+    pruning = "{warmup_fraction: 0.25, after_epochs: 2, rounds: 1, final_fraction: 0.5}"
+    changes = (f"search.pruning={pruning}", "search.epochs=3", "search.batch_size=3")
+    assert place.run(*changes) == 0
+    rows = [json.loads(line) for line in place.made("search", METRICS).read_text().splitlines()]
+    # Of 8 images a class for the weights 2, then 4; of 4 for α and β 1, then 2.
+    assert [row["images"] for row in rows] == [[6, 3], [6, 3], [12, 6]]
 
 
 def test_a_stopped_search_ends_in_the_same_genotype(

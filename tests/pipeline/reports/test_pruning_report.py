@@ -63,6 +63,9 @@ def test_a_round_that_leaves_less_than_a_batch_is_refused_before_anything_runs(p
     message = capsys.readouterr().err
     assert "leaves 9, less than a batch (search.batch_size: 10)" in message
     assert len(message.splitlines()) == 1
+    assert place.run(*QUICK, "search.pruning.warmup_fraction=0.4", name="refused") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "search.pruning.warmup_fraction: 0.4 of the 18 images for the weights leaves 6" in line
 
 
 def test_pruning_before_the_end_of_a_warm_up_that_is_the_scorer_is_refused(place, capsys):
