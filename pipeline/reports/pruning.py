@@ -1,5 +1,7 @@
-"""The rounds in which a search dropped images: how many were left, and what each round cost; and
-the sample on which it trained before them."""
+"""The rounds in which a search dropped images: how many were left, and what each round cost.
+
+Also the sample on which the search trained before them.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -10,7 +10,7 @@ from pipeline.reports.pruning import show_pruning
 from pipeline.store.ledger import Ledger
 from tests.tiny import Place
 
-PRUNING = "{after_epochs: 2, rounds: 1, final_fraction: 0.5}"
+PRUNING = "{warmup_fraction: 0.6, after_epochs: 2, rounds: 1, final_fraction: 0.5}"
 QUICK = (
     "subset={measure: random, fraction: 0.5}",  # 12 images of each of 3 classes
     "search={epochs: 4, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 9}",
@@ -32,6 +32,9 @@ def test_the_artifact_has_the_kept_images_of_every_round(place):
     assert found["images"] == [18, 18]
     (kept,) = (each["kept"] for each in found["rounds"])
     assert [len(kept[name]) for name in ("weights", "architecture")] == [9, 9]
+    sample = found["warmup"]["images"]
+    assert [len(sample[name]) for name in ("weights", "architecture")] == [12, 12]
+    assert set(sample["weights"]) | set(sample["architecture"]) < set(subset)
     assert set(kept["weights"]) | set(kept["architecture"]) < set(subset)
     assert not set(kept["weights"]) & set(kept["architecture"])
 
@@ -52,7 +55,12 @@ def test_the_report_has_a_line_and_a_table_of_the_rounds(place):
     (each,) = found["searches"]["search"]["rounds"]
     assert (each["epoch"], each["fraction"]) == (2, 0.5)
     assert each["images"] == {"weights": 9, "architecture": 9}
-    line = "of 18 for the weights 9 were left, and of 18 for α and β 9"
+    # Of 6 images of each class in either half 4 are the sample of 0.6.
+    assert found["searches"]["search"]["warmup"] == {"weights": 12, "architecture": 12}
+    line = (
+        "of 18 for the weights 9 were left, and of 18 for α and β 9. Until the first round it "
+        "trained on a random 60.0% of each class: 12 images for the weights and 12 for α and β."
+    )
     assert line in " ".join(place.report().split())
     assert "| 1 | 2 | 50.0% | 9 | 9 |" in place.report()
     assert "Images dropped during the search" in place.read("tiny/report/report.html")
@@ -96,20 +104,6 @@ def test_a_table_of_several_searches_has_the_rounds_of_each():
     assert shown["columns"]["round"] == ["1", "2"] * 2
     assert "In 2 rounds each of 2 searches dropped images" in shown["line"]
     assert "The rounds cost 10 CPU-hours" in shown["line"]
-
-
-def test_a_report_names_the_sample_of_the_warm_up(tmp_path):
-    place = Place(tmp_path)
-    assert place.run(*QUICK, "search.pruning.warmup_fraction=0.5", "search.batch_size=8") == 0
-    found = place.results()["pruning"]
-    assert found["warmup_fraction"] == 0.5
-    # 6 images of each of 3 classes in either half.
-    assert found["searches"]["search"]["warmup"] == {"weights": 9, "architecture": 9}
-    line = (
-        "Until the first round it trained on a random 50.0% of each class: 9 images for the "
-        "weights and 9 for α and β."
-    )
-    assert line in " ".join(place.report().split())
 
 
 def test_a_search_that_keeps_all_images_has_the_settings_it_had_before():
