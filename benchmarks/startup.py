@@ -5,7 +5,8 @@
 
 RUN is a finished run, by default that of `make quickstart`. With --against, another checkout of
 this repository runs each command in turn with this one; ratios are within a round. A folder is
-read with an empty cache, which keeps the decoded images, and again from the user's cache.
+read with an empty cache, which keeps the decoded images, and again from the user's cache; these
+seconds are without the start of the process.
 """
 
 import os
@@ -13,21 +14,25 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from functools import partial
+import time
 from pathlib import Path
 
 import torch
 
-from benchmarks.measurement import CONFIGS, Row, interleaved, options, ratios, write_record
+from benchmarks.measurement import CONFIGS, Row, options, ratios, write_record
 
 _ROOT = Path(__file__).parents[1]
 _CPU = torch.device("cpu")
+Figures = dict[str, list[list[float]]]  # seconds in each checkout and round
 _FIRST, _AGAIN = "folder, first read", "folder, read again"
 _READ = """
-from pathlib import Path; import sys
+import sys, time
+from pathlib import Path
 from classification.data.config import DataConfig
 from classification.data.datasets import load_dataset
+begun = time.perf_counter()
 load_dataset(DataConfig(kind="folder", root=Path(sys.argv[1]))).content_hash
+print(time.perf_counter() - begun)
 """
 _READ_FIRST = f"""
 import os, tempfile
@@ -54,35 +59,34 @@ def main() -> None:
             "status": [asked.run, *runs, "--artifacts", str(asked.artifacts.resolve())],
             "plot": [asked.run, *runs, "-o", f"{folder}/plot.png"],
         }
-        program = {"config": [str(CONFIGS / "quickstart.yaml")], "run": ["--help"]}
+        program = {"config": [str(CONFIGS / "quickstart.yaml")], "run --help": []}
         if (asked.runs / asked.run).is_dir():
             program |= of_run
-        commands = {name: ["run_pipeline.py", name, *words] for name, words in program.items()}
+        commands = {
+            name: ["run_pipeline.py", *name.split(), *words] for name, words in program.items()
+        }
         if asked.folder:
             images = str(Path(asked.folder).resolve())
             commands |= {_FIRST: ["-c", _READ_FIRST, images], _AGAIN: ["-c", _READ, images]}
         places = [_ROOT] + ([Path(asked.against).resolve()] if asked.against else [])
-        seconds = interleaved(
-            {
-                (name, place): partial(_run, words, place)
-                for name, words in commands.items()
-                for place in places
-            },
-            asked.repeats,
-            _CPU,
-        )
-    figures = {name: [seconds[name, place] for place in places] for name in commands}
-    for name, found in figures.items():
+        figures: Figures = {name: [[] for _ in places] for name in commands}
+        for turn in range(asked.repeats + 1):
+            for name, words in commands.items():
+                for place, found in zip(places, figures[name], strict=True):
+                    seconds = _seconds(words, place)
+                    if turn:
+                        found.append(seconds)
+    for name, timed in figures.items():
         parts = [f"{name:18}"]
-        for each in found:
+        for each in timed:
             parts.append(f"{statistics.median(each):7.2f} s ({min(each):.2f} to {max(each):.2f})")
         if asked.against:
-            parts.append(f"{statistics.median(ratios(*found[::-1])):5.1f} times as long")
+            parts.append(f"{statistics.median(ratios(*timed[::-1])):5.1f} times as long")
         print("  ".join(parts))
     write_record(asked.json, _CPU, asked, headline(figures, [*of_run]), seconds=figures)
 
 
-def headline(figures: dict[str, list[list[float]]], of_run: list[str]) -> list[Row]:
+def headline(figures: Figures, of_run: list[str]) -> list[Row]:
     """Return ratios to the other checkout and of the readings of a folder, then seconds."""
     rows = [
         Row(f"{name}, this / other checkout", ratios(*found))
@@ -97,10 +101,13 @@ def headline(figures: dict[str, list[list[float]]], of_run: list[str]) -> list[R
     return rows + [Row(name, needs="--run") for name in of_run if name not in figures]
 
 
-def _run(words: list[str], checkout: Path) -> None:
+def _seconds(words: list[str], checkout: Path) -> float:
+    """Return the seconds of a process, or those that a program of -c prints."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     command = [sys.executable, *words]
-    subprocess.run(command, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
+    begun = time.perf_counter()
+    printed = subprocess.check_output(command, cwd=checkout, env=environment)
+    return float(printed) if words[0] == "-c" else time.perf_counter() - begun
 
 
 if __name__ == "__main__":
