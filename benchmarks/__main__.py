@@ -55,15 +55,15 @@ SCRIPTS = (
     Script("search", "--batch-size 64 --repeats 3", ("reference",)),
     Script("search", "--batch-size 32 --channels 8 --cells 4 --side 8", ("reference",)),
     Script("versions", passed=("against",)),
-    Script("scoring"),
+    Script("scoring", "--models resnet8"),
     Script("mixing", "--models resnet8"),
     Script("mixing", "--alone --batch-size 256 --repeats 50"),
     Script("coreset"),
     Script("choosing"),
-    Script("checkpoint"),
-    Script("estimate", "--device cpu"),
-    Script("stage_costs"),
     Script("sweep"),
+    Script("estimate", "--device cpu --seconds 15 --set search.epochs=20 --set retrain.epochs=5"),
+    Script("checkpoint", "--repeats 3"),
+    Script("stage_costs", "--repeats 3"),
 )
 
 
