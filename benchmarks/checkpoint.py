@@ -98,7 +98,10 @@ def main() -> None:
             f"{row['megabytes']:6.1f} MB, epoch {row['epoch_seconds']:8.1f} s: {row['share']:.3%}; "
             f"{_GOAL:.0%} at an epoch of {row['checkpoint_seconds'] / _GOAL:.1f} s"
         )
-    summary = [Row(f"checkpoint / epoch, {name}", row["shares"]) for name, row in rows.items()]
+    summary = [
+        Row(f"checkpoint / epoch, {name}", [100 * share for share in row["shares"]], "%")
+        for name, row in rows.items()
+    ]
     write_record(given.json, device, given, summary, works=rows)
 
 

@@ -78,7 +78,10 @@ def main() -> None:
         tables[name] = compare(seconds)
         _print(name, tables[name])
         summary += [
-            Row(f"{kind} / {base}, {name}", ratios(seconds[kind], seconds[base]))
+            Row(
+                f"{kind} / {base.removeprefix('torchvision ')}, {name}",
+                ratios(seconds[kind], seconds[base]),
+            )
             for kind in _HEADLINE
             if kind in seconds
         ]

@@ -94,7 +94,9 @@ def _cpu_of_children() -> float:
 def report(runs: list[list[dict[str, Any]]], names: list[str]) -> list[Row]:
     """Print medians by part and errors by seed; return the rows of the table of all benchmarks.
     `runs`: of each seed, that of each checkout."""
-    summary = []
+    summary: list[Row] = []
+    if len(names) == 1:
+        summary.append(Row("first run, other checkout / here", needs="--against"))
     for clock in ("cpu", "wall"):
         print(f"\n{clock} seconds: medians over the seeds, and ratios of the same seed")
         for part in runs[0][0][clock]:
