@@ -49,9 +49,8 @@ class Result:
     rows: list[Row]
 
 
-SCRIPTS = (
+SCRIPTS = (  # the longest last
     Script("startup", passed=("against", "folder")),
-    Script("quickstart", passed=("against",)),
     Script("search", "--batch-size 64 --repeats 3", ("reference",)),
     Script("search", "--batch-size 32 --channels 8 --cells 4 --side 8", ("reference",)),
     Script("versions", passed=("against",)),
@@ -61,8 +60,9 @@ SCRIPTS = (
     Script("coreset"),
     Script("choosing"),
     Script("sweep"),
-    Script("estimate", "--device cpu --seconds 15 --set search.epochs=20 --set retrain.epochs=5"),
+    Script("quickstart", passed=("against",)),
     Script("checkpoint", "--repeats 3"),
+    Script("estimate", "--device cpu --seconds 15 --set search.epochs=20 --set retrain.epochs=5"),
     Script("stage_costs", "--repeats 3"),
 )
 
