@@ -10,11 +10,13 @@ import pytest
 import torch
 import torchvision
 from pydantic import ValidationError
+from sklearn.datasets import load_digits
 
 from classification.data.datasets import (
     DataConfig,
     ImageDataset,
     load_dataset,
+    split_digits,
 )
 from classification.data.loaders import ImageSet
 from classification.data.strata import split_validation
@@ -41,6 +43,17 @@ def test_every_fifth_digit_of_each_class_is_a_test_image() -> None:
         144,
     ]
     assert data.test.labels.bincount().tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
+
+
+def test_digits_are_those_that_scikit_learn_loads() -> None:
+    expected = load_digits()
+    data = load_dataset(DataConfig(kind="digits"))
+    order = torch.cat(split_digits(torch.from_numpy(expected.target)))
+    images = torch.cat([data.train.images, data.test.images]).double() * (16 / 255)
+    found = images.round()[:, 0].numpy()
+    assert np.array_equal(found, expected.images[order])
+    labels = torch.cat([data.train.labels, data.test.labels])
+    assert np.array_equal(labels.numpy(), expected.target[order])
 
 
 def test_digits_are_gray_images_of_the_full_range() -> None:
