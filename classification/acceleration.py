@@ -39,8 +39,8 @@ def check_acceleration(
 ) -> None:
     """Raise ConfigError, naming the key, for a setting that `device` does not support.
 
-    bf16 is refused on a CPU, where the weight gradient of a dilated depthwise 5×5 convolution of
-    four channels is not finite.
+    bf16 is refused on a CPU, where oneDNN's weight gradient of some dilated convolutions with
+    groups is wrong or not finite, the supernet's among them (torch 2.14.1).
     """
     if device.type == "cuda":
         return
