@@ -12,7 +12,7 @@ series:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -54,6 +54,12 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     series: list[SeriesConfig] = Field(min_length=1, description="the curves")
     reference: str | None = Field(
         None, description="a series; other series' errors are compared with its errors per seed"
+    )
+    error: Literal["goal", "contest"] = Field(
+        "goal",
+        description="error of a trial: goal, of what its goal produces, on the test images; or "
+        "contest, the mean over the networks that its searches found, trained equally and "
+        "evaluated on images held out of the training ones; nothing is then retrained",
     )
     agreement: bool = Field(
         False, description="report how similar rankings and subsets are, and describe the subsets"

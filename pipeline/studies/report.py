@@ -13,15 +13,15 @@ from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axe
 from evaluate.figures.style import needs_log_axis, save_figure
 from evaluate.published.tables import PAPER, TABLE_6
 from evaluate.statistics import Summary, summarise_seeds
-from pipeline.reports.page import describe_start_up, markdown_table, write_page
+from pipeline.reports.page import describe_start_up, write_page
 from pipeline.reports.results import break_even
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
-from pipeline.studies.agreement import OF_ALL_SEEDS, OF_IMAGES, OF_RANKINGS, OF_RECOGNITION
 from pipeline.studies.config import COST
 from pipeline.studies.differences import Difference, compare_settings
 from pipeline.studies.results import TrialResult, as_json, by_setting
 from pipeline.studies.study import Study, Trial
+from pipeline.studies.tables import agreement_tables, mean_and_std, seconds_table
 
 _ERROR = "top-1 error (%)"
 _SMALLEST_P = 0.0001  # in tables; results.json has all digits
@@ -37,6 +37,7 @@ _END = {
     "network": "the network found, retrained",
     "subset": "a classifier trained on the subset alone",
     "classifier": "the classifier",
+    "contest": "the networks found, trained equally",
 }
 
 
@@ -72,7 +73,8 @@ def write_study_report(
         "name": study.config.name,
         "base": str(study.config.base),
         "command": command,
-        "end": _END[study.goal],
+        "end": _END[study.until or study.goal],
+        "of_contest": study.until is not None,
         "whole": sum(result.top1_error is not None for result in results),
         "trials": len(results),
         "failed": [(str(r.trial), r.error, str(_spent(r))) for r in results if r.error],
@@ -90,7 +92,8 @@ def write_study_report(
         "searched": study.goal == "network",
         "probed": study.goal == "subset",
         "contested": any(trial.config.contest is not None for trial in study.trials),
-        "agreement": _agreement(settings, all_images) if study.config.agreement else [],
+        "agreement": agreement_tables(settings, all_images) if study.config.agreement else [],
+        "seconds": seconds_table(settings),
         "table_6": _table_6(settings) if study.config.table_6 else [],
         "published": TABLE_6 if study.config.table_6 else [],
         "paper": PAPER,
@@ -208,34 +211,6 @@ def _is_full_twin(other: Trial, trial: Trial) -> bool:
     )
 
 
-def _agreement(
-    settings: Mapping[tuple[str, str], Sequence[TrialResult]],
-    all_images: Sequence[Mapping[str, float | None]],
-) -> list[str]:
-    """Return the tables of rankings, of the images kept and of how the scorer recognises them, the
-    last two with a row of all images."""
-    rows = {
-        ", ".join(filter(None, key)): [trial.agreement for trial in trials]
-        for key, trials in settings.items()
-    }
-    with_all = {"*all images*": all_images} | rows if all_images else rows
-    kept = [_figures(titles, with_all) for titles in (OF_IMAGES, OF_RECOGNITION)]
-    return [_figures(OF_RANKINGS, rows), *kept]
-
-
-def _figures(
-    titles: Mapping[str, str], rows: Mapping[str, Sequence[Mapping[str, float | None]]]
-) -> str:
-    columns = {"": list(rows)}
-    for column, title in titles.items():
-        columns[title] = []
-        for trials in rows.values():
-            values = [v for trial in trials if (v := trial.get(column)) is not None]
-            shown = values[:1] if column in OF_ALL_SEEDS else values
-            columns[title].append(_figure(summarise_seeds(shown)) if shown else "–")
-    return markdown_table(columns)
-
-
 def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[dict[str, str]]:
     rows = []
     for (series, label), trials in settings.items():
@@ -245,16 +220,16 @@ def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[
         top5 = [float(c.accuracy["top5_error_last"]) for c in whole if c.accuracy]
         parameters = [c.network["parameters"] / 1e6 for c in whole if c.network]
         adds, all_adds = (
-            _figure(summarise_seeds([c.network[key] / 1e6 for c in whole if c.network]))
+            mean_and_std(summarise_seeds([c.network[key] / 1e6 for c in whole if c.network]))
             for key in ("multiply_adds", "all_multiply_adds")
         )
         rows.append(
             {
                 "name": ", ".join(filter(None, (series, label))),
                 "n": str(len(whole)),
-                "top1": _figure(_error(whole)),
-                "top5": _figure(summarise_seeds(top5)) if _classes(whole[0]) > 5 else "–",
-                "parameters": _figure(summarise_seeds(parameters)),
+                "top1": mean_and_std(_error(whole)),
+                "top5": mean_and_std(summarise_seeds(top5)) if _classes(whole[0]) > 5 else "–",
+                "parameters": mean_and_std(summarise_seeds(parameters)),
                 "adds": f"{adds} ({all_adds})",
                 "search": _mean_days([c.search_alone for c in whole]),
                 "total": _mean_days([c.total for c in whole]),
@@ -303,10 +278,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.2g}" if value >= _SMALLEST_P else f"<{_SMALLEST_P}"
-
-
-def _figure(summary: Summary | None) -> str:
-    if summary is None:
-        return "–"
-    mean = f"{summary.mean:.3g}"
-    return mean if summary.std is None else f"{mean} ± {summary.std:.2g}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 from classification.persistence.untrusted_files import read_object
@@ -12,6 +13,7 @@ from pipeline.reports.results import cost_before_search, hours_of, search_cost, 
 from pipeline.stages import STAGES
 from pipeline.stages.probe import SUMMARY as PROBE
 from pipeline.stages.retrain import SUMMARY as NETWORK
+from pipeline.stages.width import CONTEST
 from pipeline.store.ledger import Attempt, Cost
 from pipeline.store.store import Artifact, Store
 from pipeline.studies.study import Study, Trial, value_at
@@ -88,7 +90,7 @@ def collect_trials(study: Study, tasks: Tasks, store: Store) -> list[TrialResult
         artifacts = {key[0]: a for key in keys if (a := found.get(key)) is not None}
         goal = set(build_graph(STAGES, trial.config.goal_alone))  # the stages whose cost counts
         costs = {name: Cost.of(attempts.get(key, [])) for name, key in keys if name in goal}
-        accuracy, network = _end(trial, artifacts)
+        accuracy, network = _end(study.until or MEASURED_IN[trial.config.goal], artifacts)
         error = tasks.error_of(index)
         spent = [attempt for _, fingerprint in keys for attempt in attempts.get(fingerprint, [])]
         devices = frozenset(attempt.device for attempt in spent)
@@ -152,14 +154,27 @@ def counterpart(
 
 
 def _end(
-    trial: Trial, artifacts: Mapping[str, Artifact]
+    stage: str, artifacts: Mapping[str, Artifact]
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """Return the trial's final accuracy, and the summary of its network if it searched for one."""
-    stage = MEASURED_IN[trial.config.goal]
+    """Return a trial's final accuracy by its last stage, and the summary of its network if one was
+    retrained."""
     if stage not in artifacts:
         return None, None
     path = artifacts[stage].path
     if stage == "scorer":
         return summarise_accuracy(read_metrics(path)), None
+    if stage == "contest":
+        return _of_found(read_object(path / CONTEST)["contestants"]), None
     summary = read_object(path / (PROBE if stage == "probe" else NETWORK))
     return summary["accuracy"], summary if stage == "retrain" else None
+
+
+def _of_found(contestants: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the mean held-out error of the networks found, in percent, after the first round, in
+    which all contestants train equally; None if none is within the budget."""
+    errors = [
+        100 * (1 - float(each["held_out_accuracies"][0]))
+        for each in contestants
+        if each["kind"] == "found"
+    ]
+    return {"top1_error_last": mean(errors), "held_out_errors": errors} if errors else None

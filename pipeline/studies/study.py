@@ -51,6 +51,11 @@ class Study:
         """The goal of every trial."""
         return self.trials[0].config.goal
 
+    @property
+    def until(self) -> str | None:
+        """The last stage of every trial; None if it is that of the goal."""
+        return "contest" if self.config.error == "contest" else None
+
 
 def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = None) -> Study:
     """Read a study; `overrides` (`KEY=VALUE`) apply to every trial, `seeds` replaces the file's.
@@ -87,6 +92,8 @@ def load_study(path: Path, overrides: Sequence[str] = (), seeds: int | None = No
             seen[described] = (trial, where)
             trials.append(trial)
     _check_goals(trials, path)
+    if config.error == "contest":
+        _check_contests(trials, document)
     return Study(config, tuple(trials))
 
 
@@ -168,13 +175,18 @@ def _trial(
     series = config.series[point.series]
     settings = config.set | series.set | point.settings
     base = document.path.parent / config.base
-    label = ", ".join(f"{_last(key)}={_short(value)}" for key, value in point.settings.items())
     try:
         resolved = load_config(base, overrides, config.name, settings)
     except ConfigError as error:
         where = _blame(str(error), config, point, document)
         message = str(error).removeprefix(f"{base}: ")
         raise ConfigError(f"{where}: {message}") from error
+    # A number is shown as the config has it: with measure: full the fraction is 1.
+    shown = {
+        key: value_at(resolved, key) if isinstance(value, int | float) else value
+        for key, value in point.settings.items()
+    }
+    label = ", ".join(f"{_last(key)}={_short(value)}" for key, value in shown.items())
     seed = resolved.seed + index
     slug = "-".join(
         re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-")
@@ -238,6 +250,16 @@ def _check_goals(trials: Sequence[Trial], path: Path) -> None:
         raise ConfigError(
             f"{path}: goal: found ranking, which has no single error to compare; allowed: network, "
             "subset, classifier (for rankings: python run_pipeline.py fidelity)"
+        )
+
+
+def _check_contests(trials: Sequence[Trial], document: Document) -> None:
+    found = {trial.config.contest for trial in trials if trial.config.goal == "network"}
+    if len(found) != 1 or None in found:
+        what = "different contests" if len(found) > 1 else "trials without a contest"
+        raise ConfigError(
+            f"{document.where('error')}: error: found contest with {what}; allowed: goal, or the "
+            "same contest in all trials, with goal: network"
         )
 
 

@@ -37,7 +37,7 @@ def plan(study: Study, device: torch.device, artifacts: Path, console: Console) 
             check_inputs(trial.config, images, device)
             checked.add(described)
         datasets.append(images)
-    return Tasks(STAGES, study.trials, datasets, Store(artifacts), device, console)
+    return Tasks(STAGES, study.trials, datasets, Store(artifacts), device, console, study.until)
 
 
 def make_all(

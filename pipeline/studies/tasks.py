@@ -39,7 +39,8 @@ class Task:
 
 
 class Tasks:
-    """The tasks of all trials as a graph; edges go from a task to those that need it."""
+    """The tasks of all trials as a graph; edges go from a task to those that need it. They end with
+    the stage `until`, if it is not None."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Tasks:
         store: Store,
         device: torch.device,
         console: Console,
+        until: str | None = None,
     ) -> None:
         self.graph: nx.DiGraph[StageKey] = nx.DiGraph()
         self.tasks: dict[StageKey, Task] = {}
@@ -57,9 +59,10 @@ class Tasks:
         self.errors: dict[StageKey, str] = {}
         for trial, images in zip(trials, datasets, strict=True):
             runner = Runner(stages, trial.config, images, store, device, console)
-            keys = [(name, runner.keys[name]) for name in runner.order]
+            order = Selection(until=until).of(runner.order)
+            keys = [(name, runner.keys[name]) for name in order]
             self.of_trial.append(keys)
-            for name, key in zip(runner.order, keys, strict=True):
+            for name, key in zip(order, keys, strict=True):
                 if key not in self.tasks:
                     self.tasks[key] = Task(*key, trial.config, str(trial))
                     self.graph.add_node(key)

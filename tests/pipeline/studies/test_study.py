@@ -172,3 +172,29 @@ def test_a_ranking_has_no_single_error(write):
 def test_a_missing_base_is_named(write):
     message = refusal(edited(write, "base: base.yaml", "base: gone.yaml"))
     assert "gone.yaml: cannot be read" in message
+
+
+def test_all_images_are_labelled_by_the_fraction_that_they_are(write):
+    random = "name: random\n    set: {subset.measure: random}"
+    full = "name: full data\n    set: {subset.measure: full}"
+    trial = load_study(edited(write, random, full)).trials[-1]
+    assert str(trial) == "full data, fraction=1, seed 6"
+    assert trial.x == 1
+
+
+CONTEST = "contest: {restarts: 2, random: 0, rounds: 1}"
+
+
+def test_the_error_of_a_contest_needs_the_same_contest_in_all_trials(write):
+    held = STUDY.replace("set: {goal: subset}", f"error: contest\nset: {{{CONTEST}}}")
+    assert load_study(write(held)).until == "contest"
+    for absent in ("error: contest", "error: contest\nset: {goal: subset}"):
+        message = refusal(write(STUDY.replace("set: {goal: subset}", absent)))
+        assert message.startswith(
+            "study.yaml:4: error: found contest with trials without a contest"
+        )
+    other = held.replace("subset.measure: cv}", "subset.measure: cv, contest.restarts: 3}")
+    message = refusal(write(other))
+    assert message.startswith(
+        "study.yaml:4: error: found contest with different contests; allowed: "
+    )
