@@ -1,5 +1,6 @@
 """A study's trials: base config × series × grid × seeds."""
 
+import copy
 import itertools
 import math
 import re
@@ -173,7 +174,8 @@ def _trial(
     config: StudyConfig, point: _Point, index: int, document: Document, overrides: Sequence[str]
 ) -> Trial:
     series = config.series[point.series]
-    settings = config.set | series.set | point.settings
+    # A copy: a dotted key changes the mapping that it reaches into.
+    settings = copy.deepcopy(config.set | series.set | point.settings)
     base = document.path.parent / config.base
     try:
         resolved = load_config(base, overrides, config.name, settings)
