@@ -13,6 +13,7 @@ data: {kind: digits, classes: 3, images_per_class: 20}
 scorer: {model: resnet8, epochs: 1, batch_size: 20, learning_rate: 0.1, schedule: one_cycle}
 scores: {draws: 4}
 search: {epochs: 2, warmup_epochs: 1, channels: 4, cells: 3, batch_size: 6}
+retrain: {batch_size: 12}
 contest:
   {restarts: 2, random: 1, rounds: 2,
    training: {channels: 4, cells: 3, epochs: 1, batch_size: 12}}
