@@ -108,7 +108,7 @@ def run(script: Script, given: argparse.Namespace) -> Result:
 
 
 def as_markdown(results: list[Result]) -> str:
-    """Format the rows of all scripts as one table, at most 80 characters wide."""
+    """Format the rows of all scripts as one table, figures within 80 characters."""
     columns = ("what", "median", "range", "n")
     measured = [row.cells() for result in results for row in result.rows if row.values]
     widths = [max(map(len, column)) for column in zip(columns, *measured, strict=True)]

@@ -99,7 +99,7 @@ def main() -> None:
             f"{_GOAL:.0%} at an epoch of {row['checkpoint_seconds'] / _GOAL:.1f} s"
         )
     summary = [
-        Row(f"checkpoint / epoch, {name}", [100 * share for share in row["shares"]], "%")
+        Row(f"save / epoch, {name}", [100 * share for share in row["shares"]], "%")
         for name, row in rows.items()
     ]
     write_record(given.json, device, given, summary, works=rows)

@@ -124,7 +124,7 @@ def main() -> None:
         for stage, pair in found.items():
             rows.setdefault(stage, []).append(pair)
         summary = [
-            Row(f"{stage}, real / estimated", quotients(pairs, clocks[0]))
+            Row(f"{stage}, real / est.", quotients(pairs, clocks[0]))
             for stage, pairs in rows.items()
         ]
         write_record(given.json, device, given, summary, seconds=rows)
