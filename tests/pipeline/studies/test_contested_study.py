@@ -1,12 +1,9 @@
 """A study whose error is that of the networks found, trained equally in each trial's contest."""
 
 import json
-from pathlib import Path
 from statistics import mean
 
 import pytest
-
-from pipeline.commands.sweep import sweep as run_sweep
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -32,23 +29,15 @@ series:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(sweep_in_folder):
     """The results and the page, with the contests that were held, by series."""
-    folder = tmp_path_factory.mktemp("contested")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        Path("base.yaml").write_text(BASE)
-        Path("study.yaml").write_text(STUDY)
-        store, runs = Path("artifacts"), Path("runs")
-        assert run_sweep(Path("study.yaml"), jobs=1, device="cpu", artifacts=store, runs=runs) == 0
-        results = json.loads(Path("runs/found/results.json").read_text())
-        contests = {
-            trial["series"]: json.loads(
-                Path("artifacts/contest", trial["stages"]["contest"], "contest.json").read_text()
-            )
-            for trial in results["trials"]
-        }
-        return results, Path("runs/found/report.md").read_text(), contests
+    folder = sweep_in_folder(BASE, STUDY)
+    results = json.loads((folder / "runs/found/results.json").read_text())
+    contests = {}
+    for trial in results["trials"]:
+        contest = folder / "artifacts/contest" / trial["stages"]["contest"] / "contest.json"
+        contests[trial["series"]] = json.loads(contest.read_text())
+    return results, (folder / "runs/found/report.md").read_text(), contests
 
 
 def test_the_error_is_the_mean_over_the_networks_found_after_the_first_round(study):

@@ -1,12 +1,9 @@
 """What a study's page says of rankings and subsets, beside hand-made counts of the same files."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-from pipeline.commands.sweep import sweep as run_sweep
 
 BASE = """\
 data: {kind: digits, classes: 3, images_per_class: 20}
@@ -32,28 +29,22 @@ series:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("agreement")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        Path("base.yaml").write_text(BASE)
-        Path("study.yaml").write_text(STUDY)
-        store, runs = Path("artifacts"), Path("runs")
-        assert run_sweep(Path("study.yaml"), jobs=1, device="cpu", artifacts=store, runs=runs) == 0
-        results = json.loads(Path("runs/digits/results.json").read_text())
-        trials = results["trials"]
-        for trial in trials:
-            stages = trial["stages"]
-            subset = Path("artifacts/subset", stages["subset"], "subset.json")
-            trial["indices"] = set(json.loads(subset.read_text())["indices"])
-            if "scores" in stages:
-                scores = Path("artifacts/scores", stages["scores"])
-                trial["losses"] = np.load(scores / "losses.npy")
-                table = np.loadtxt(scores / "scores.csv", delimiter=",", skiprows=1)
-                trial["labels"] = table[:, 1].astype(int)
-        of_all = results["all_images"]
-        page = Path("runs/digits/report.md").read_text()
-        return {(trial["series"], trial["seed"]): trial for trial in trials}, of_all, page
+def study(sweep_in_folder):
+    folder = sweep_in_folder(BASE, STUDY)
+    results = json.loads((folder / "runs/digits/results.json").read_text())
+    trials, store = results["trials"], folder / "artifacts"
+    for trial in trials:
+        stages = trial["stages"]
+        subset = store / "subset" / stages["subset"] / "subset.json"
+        trial["indices"] = set(json.loads(subset.read_text())["indices"])
+        if "scores" in stages:
+            scores = store / "scores" / stages["scores"]
+            trial["losses"] = np.load(scores / "losses.npy")
+            table = np.loadtxt(scores / "scores.csv", delimiter=",", skiprows=1)
+            trial["labels"] = table[:, 1].astype(int)
+    page = (folder / "runs/digits/report.md").read_text()
+    by_name = {(trial["series"], trial["seed"]): trial for trial in trials}
+    return by_name, results["all_images"], page
 
 
 @pytest.fixture
