@@ -47,10 +47,10 @@ def allowed(process, command, signum):
     """The exit statuses of a process that a signal stopped."""
     if signum == signal.SIGKILL:
         return (-signum,)
-    if process.id in {event["process"] for event in command.happened("main")}:
-        # An interrupt in Python that torch's C++ called can end in std::terminate: as if killed.
-        return (130, -signum, -signal.SIGABRT)
-    return (1, -signum)  # it was still starting: Python itself, or multiprocessing, says so
+    begun = process.id in {event["process"] for event in command.happened("main")}
+    # Before `main` Python itself, or multiprocessing, ends it. An interrupt in Python that torch's
+    # C++ called can end in std::terminate at any time: as if killed.
+    return (130 if begun else 1, -signum, -signal.SIGABRT)
 
 
 def check_books(command, reference):
