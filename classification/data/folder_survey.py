@@ -17,6 +17,7 @@ from classification.data.file_index import FileIndex
 from classification.data.folders import ImageFolder, list_images
 from classification.data.image_file import check_whole, opened, orientation, strict_pillow
 from classification.data.layout import (
+    HELD_OUT,
     WANTED,
     Boundary,
     find_layout,
@@ -255,7 +256,9 @@ def _check_strays(train: Path, beside: Sequence[str], boundary: Boundary | None)
             f"{train}: found images beside its class folders; allowed: each image in the folder of "
             "its class"
         )
-    strays = sorted({name[:-1] for name in beside} & set(folders_in(train, boundary)))
+    # Beside a class `test` in train/, a flat test/ is a split without labels.
+    beside = [name[:-1] for name in beside if name[:-1].lower() not in HELD_OUT]
+    strays = sorted(set(beside) & set(folders_in(train, boundary)))
     if strays:
         raise DataError(
             f"{train.parent}: found class folders ({some(strays)}) beside {train.name}; allowed: "

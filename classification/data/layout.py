@@ -4,7 +4,8 @@ Training images lie in `train/` or `training/`, each in the folder of its class 
 `images/`, as Tiny ImageNet has it). Held-out images lie in `val/`, `valid/`, `validation/`, `test/`
 or `testing/`: in class folders too, or flat beside a file that names their classes. Without
 held-out images a part of the training images is held out (`hold_out`); then the class folders may
-also lie directly in the root.
+also lie directly in the root. A folder that holds images but no class folders is a class, even if
+its name is `train`, as in CIFAR-100.
 """
 
 import os
@@ -99,12 +100,13 @@ def find_layout(config: DataConfig, key: str, boundary: Boundary | None) -> Layo
     if not root.is_dir():
         raise DataError(f"{key}.root: no folder {root}; allowed: one that holds {WANTED}")
     names = folders_in(root, boundary)
-    by_name = {name.lower(): name for name in names}  # of Train and train the latter
-    train = next((by_name[name] for name in TRAIN if name in by_name), None)
-    candidates = [by_name[name] for name in HELD_OUT if name in by_name]
+    candidates = _named(HELD_OUT, names)
+    train = _training_split(root, names, boundary)
     if train is None:
         return _flat(root, names, candidates, key, boundary)
     held_out, labels = _held_out(root, candidates, config.val_labels, boundary)
+    if held_out is None:
+        _check_is_split(root, train, [name for name in names if name != train], boundary)
     used = {train, held_out.name if held_out else train}
     missing = "" if held_out else _missing(root, train, candidates, names, key, boundary)
     passed_over = tuple(f"{name}/" for name in names if name not in used)
@@ -144,6 +146,40 @@ def _holds_images(folder: Path, boundary: Boundary | None) -> bool:
     return any(map(is_image, list_folder(folder, boundary)))
 
 
+def _named(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Those of `names` that are `wanted`, in its order, whatever their case."""
+    by_name = {name.lower(): name for name in names}  # of Train and train the latter
+    return [by_name[name] for name in wanted if name in by_name]
+
+
+def _training_split(root: Path, names: Sequence[str], boundary: Boundary | None) -> str | None:
+    """The first folder under a usual name that is not the folder of a class."""
+    found = _named(TRAIN, names)
+    return next((name for name in found if not _is_class(root / name, boundary)), None)
+
+
+def _is_class(folder: Path, boundary: Boundary | None) -> bool:
+    """Whether a folder holds images and fewer folders than a split has classes."""
+    found = list_folder(folder, boundary)
+    inside = [entry.name for entry in found if entry.is_dir()]
+    if inside == [NESTED] and _holds_images(folder / NESTED, boundary):
+        return True
+    return len(inside) < 2 and any(map(is_image, found))
+
+
+def _check_is_split(
+    root: Path, train: str, beside: Sequence[str], boundary: Boundary | None
+) -> None:
+    """Raise DataError for a `train` with images and folders beside class folders."""
+    others = [name for name in beside if name.lower() not in HELD_OUT]
+    classes = [name for name in others if _holds_images(root / name, boundary)]
+    if classes and _holds_images(root / train, boundary):
+        raise DataError(
+            f"{root / train}: found images and folders, beside the class folders {some(classes)}; "
+            "allowed: images alone if it is a class, class folders alone if it is a split"
+        )
+
+
 def _held_out(
     root: Path, candidates: Sequence[str], val_labels: Path | None, boundary: Boundary | None
 ) -> tuple[Path | None, Path | None]:
@@ -152,7 +188,7 @@ def _held_out(
         if val_labels is not None:
             return root / name, val_labels
         inside = folders_in(root / name, boundary)
-        if inside not in ([], [NESTED]):
+        if inside not in ([], [NESTED]) and not _is_class(root / name, boundary):
             return root / name, None
         found = find_label_file(root, name)
         if found is not None and not name.lower().startswith("test"):
@@ -173,16 +209,31 @@ def _flat(
     key: str,
     boundary: Boundary | None,
 ) -> Layout:
-    """Class folders directly in the root."""
+    """Class folders directly in the root, of which one may be named `train`. One named like a
+    held-out split could as well be one whose images have no labels."""
     classes = [name for name in names if _holds_images(root / name, boundary)]
-    if len(classes) > 1 and not set(classes) & set(candidates):
+    classes = classes or [name for name in names if _is_class(root / name, boundary)]
+    others = [name for name in classes if name.lower() not in (*TRAIN, *HELD_OUT)]
+    unclear = [name for name in candidates if name in classes]
+    if classes and not others:
+        raise DataError(
+            f"{root / classes[0]}: found images outside of class folders; allowed: {WANTED}"
+        )
+    if unclear:
+        raise DataError(
+            f"{root}: found class folders ({some(others)}) beside {unclear[0]}/, a class or images "
+            f"without labels; allowed: without {unclear[0]}/; or, if it is a class, class folders "
+            f"in a folder train/, and {key}.root the folder that holds it"
+        )
+    if len(classes) > 1:
         missing = (
             f"{root}: found class folders ({some(classes)}) and no held-out images; allowed: "
             f"{key}.hold_out, the share of each class to hold out, e.g. 0.2; or {WANTED}"
         )
         rest = tuple(f"{name}/" for name in names if name not in classes)
         return Layout(root, root, None, None, rest, missing)
-    deeper = next((name for name in names if "train" in folders_in(root / name, boundary)), None)
+    inner = ((name, folders_in(root / name, boundary)) for name in names)
+    deeper = next((n for n, inside in inner if _training_split(root / n, inside, boundary)), None)
     if deeper is not None:
         raise DataError(f"{root}: found no train; allowed: {WANTED}; did you mean {root / deeper}?")
     loose = "images without class folders" if _holds_images(root, boundary) else ""

@@ -97,6 +97,133 @@ def test_a_flat_test_alone_holds_nothing_out_and_says_what_would_do(tmp_path):
     assert sizes(load(tmp_path, hold_out=0.2)) == [[4, 4], [1, 1]]
 
 
+# Classes with the names of splits
+
+
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+def refusal(root, **settings):
+    with pytest.raises(DataError) as refused:
+        load(root, **settings)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@STORED
+@pytest.mark.parametrize("inner", ["", "images"])
+@pytest.mark.parametrize("name", ["train", "training", "Train"])
+def test_class_folders_may_have_one_named_train(tmp_path, name, inner, storage):
+    """CIFAR-100, COCO and Pascal VOC have that class."""
+    for value, each in enumerate(("Ant", "bee", name)):
+        paint(tmp_path / each / inner, 5, value)
+    assert "data.hold_out, the share of each class" in refusal(tmp_path)
+    data = load(tmp_path, storage, hold_out=0.2)
+    assert data.classes == tuple(sorted(("Ant", "bee", name)))
+    assert sizes(data) == [[4, 4, 4], [1, 1, 1]]
+    assert first_notes(data, tmp_path) == (
+        "train: the class folders; held out: a part of each class",
+    )
+
+
+def test_splits_may_have_classes_named_after_splits(tmp_path):
+    for split, count in (("train", 3), ("val", 1)):
+        for name in SPLIT_NAMES:
+            paint(tmp_path / split / name, count)
+    data = load(tmp_path)
+    assert data.classes == tuple(sorted(SPLIT_NAMES))
+    assert sizes(data) == [[3] * 7, [1] * 7]
+    assert first_notes(data, tmp_path) == ("train: train/; held out: val/",)
+
+
+def test_a_flat_test_is_no_stray_of_a_class_named_test(tmp_path):
+    for name in ("ant", "test"):
+        paint(tmp_path / "train" / name, 3)
+        paint(tmp_path / "val" / name, 1)
+    paint(tmp_path / "test", 2)
+    assert survey_folder(tmp_path).classes == ("ant", "test")
+
+
+def test_a_flat_train_leaves_the_split_to_training(tmp_path):
+    paint(tmp_path / "train", 2)
+    for name in CLASSES:
+        paint(tmp_path / "training" / name, 3)
+        paint(tmp_path / "val" / name, 1)
+    data = load(tmp_path)
+    assert sizes(data) == [[3, 3], [1, 1]]
+    assert first_notes(data, tmp_path)[1] == "passed over: train/"
+
+
+@pytest.mark.parametrize("name", SPLIT_NAMES[2:])
+def test_a_class_that_may_be_a_split_without_labels_is_refused(tmp_path, name):
+    root, whole = tmp_path / "photos", tmp_path / "whole"
+    for each in (*CLASSES, "train", name):
+        paint(root / each, 5)
+    for found in (refusal(root), refusal(root, hold_out=0.2)):
+        assert f"class folders (ant, bee) beside {name}/, a class or images without label" in found
+        assert f"allowed: without {name}/; or, if it is a class, class folders in a folder" in found
+    whole.mkdir()  # which is what the line says to do
+    root.rename(whole / "train")
+    assert len(load(whole, hold_out=0.2).classes) == 4
+
+
+@pytest.mark.parametrize("flat", [("train",), ("train", "val"), ("train/images", "val/images")])
+def test_splits_without_class_folders_are_no_classes(tmp_path, flat):
+    for each in flat:
+        paint(tmp_path / each, 5)
+    found = refusal(tmp_path, hold_out=0.2)
+    assert "train: found images outside of class folders; allowed: train/<class>/*" in found
+
+
+def test_a_train_of_images_and_folders_beside_classes_is_refused(tmp_path):
+    for name in CLASSES:
+        paint(tmp_path / name, 5)
+        paint(tmp_path / "train" / name, 5)
+    paint(tmp_path / "train", 5)
+    found = refusal(tmp_path, hold_out=0.2)
+    assert "train: found images and folders, beside the class folders ant, bee; allowed: " in found
+    for name in CLASSES:  # a class with folders of its own
+        shutil.rmtree(tmp_path / "train" / name)
+    paint(tmp_path / "train" / "thumbnails", 5)
+    assert load(tmp_path, hold_out=0.2).classes == ("ant", "bee", "train")
+
+
+@pytest.mark.parametrize("loose", [0, 2])
+def test_a_train_with_loose_images_is_a_split(tmp_path, loose):
+    for name in CLASSES:
+        paint(tmp_path / "train" / name, 3)
+        paint(tmp_path / "val" / name, 1)
+    paint(tmp_path / "train", loose)
+    paint(tmp_path / "unlabelled", 2)
+    assert sizes(load(tmp_path)) == [[3, 3], [1, 1]]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_of_one_class_is_no_class(tmp_path, split):
+    for name in CLASSES:
+        paint(tmp_path / "train" / name, 3)
+        paint(tmp_path / "val" / name, 1)
+    shutil.rmtree(tmp_path / split / "bee")
+    assert f"{split}: found 1 class folders, allowed: at least 2" in refusal(tmp_path)
+
+
+def test_a_flat_val_may_have_a_folder_beside_its_images(tmp_path):
+    for name in CLASSES:
+        paint(tmp_path / "train" / name, 3)
+        paint(tmp_path / "test" / name, 1)
+    paint(tmp_path / "val", 2)
+    (tmp_path / "val" / "annotations").mkdir()
+    assert load(tmp_path).evaluated == "test"
+    (tmp_path / "val.txt").write_text("0.png ant\n1.png bee\n")
+    assert load(tmp_path).evaluated == "val"
+
+
+def test_a_folder_around_class_folders_is_no_folder_around_splits(tmp_path):
+    for name in (*CLASSES, "train"):
+        paint(tmp_path / "test" / name, 3)
+    assert "did you mean" not in refusal(tmp_path)
+
+
 # Held-out images of our own
 
 

@@ -212,6 +212,25 @@ def test_init_writes_a_config_that_a_run_takes_and_says_what_to_type(photos, cap
     assert not Path("artifacts").exists()
 
 
+def test_init_takes_class_folders_of_which_one_is_named_train(photos, monkeypatch, capsys):
+    monkeypatch.setattr(budget, "_Measure", lambda *_: measured(SPEEDS | {4: 1.0}))
+    (photos / "train" / "bee").rename(photos / "train" / "train")
+    assert main(["init", "my photos/train", "-o", "classes.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 classes, 20 training images (10 a class), 4 held out of them" in shown
+    assert "train: the class folders; held out: a part of each class" in shown
+    assert load_config(Path("classes.yaml")).data.hold_out == 0.2
+    assert main(["run", "classes.yaml", "--dry-run", "--device", "cpu"]) == 0
+
+
+def test_init_refuses_class_folders_beside_one_named_test(photos, capsys):
+    (photos / "train" / "bee").rename(photos / "train" / "test")
+    assert main(["init", "my photos/train"]) == 2
+    shown = capsys.readouterr().err
+    assert "found class folders (ant) beside test/, a class or images without labels" in shown
+    assert shown.count("\n") == 1
+
+
 def test_init_refuses_a_budget_that_is_no_time_or_too_short(photos, capsys):
     for text in ("soon", "0m", "-1h", "30", "1e9d"):
         assert main(["init", "my photos", "--budget", text]) == 2
