@@ -251,7 +251,7 @@ def contest_of(config: PipelineConfig) -> ContestConfig:
 
 STAGE = Stage(
     "contest",
-    3,
+    4,
     lambda config: ("target", *searches_of(config)),
     settings,
     check,

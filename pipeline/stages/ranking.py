@@ -67,7 +67,7 @@ def check(
 
 STAGE = Stage(
     "ranking",
-    2,
+    3,
     lambda config: ("data", "subset"),
     settings,
     check,

@@ -119,7 +119,7 @@ def _needs(config: PipelineConfig) -> tuple[str, ...]:
 
 STAGE = Stage(
     "retrain",
-    4,
+    5,
     _needs,
     settings,
     check,

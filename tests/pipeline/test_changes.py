@@ -13,6 +13,8 @@ from PIL import Image
 from classification.data.config import DataConfig
 from classification.data.datasets import load_dataset
 from pipeline.changes import changed_settings
+from pipeline.config import PipelineConfig
+from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from pipeline.store import ledger, stopwatch
 from pipeline.store.ledger import Attempt, Ledger
@@ -159,6 +161,19 @@ def test_an_artifact_of_other_code_is_not_used(finished, capsys, monkeypatch):
     shown = planned(finished, capsys)
     assert f"the code of scorer is version 99, was {stage.version}" in shown
     assert UNCHANGED not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "goal", "before"),
+    [("retrain", "network", 4), ("contest", "network", 3), ("ranking", "ranking", 2)],
+)
+def test_networks_trained_before_the_fast_gradients_are_not_those_of_this_code(name, goal, before):
+    config = PipelineConfig.model_validate(
+        {"name": "n", "goal": goal, "data": {"kind": "digits"}, "contest": {}}
+    )
+    content = {"data": "images", "target": "images"}
+    older = STAGES | {name: replace(STAGES[name], version=before)}
+    assert fingerprints(older, config, content)[name] != fingerprints(STAGES, config, content)[name]
 
 
 def test_an_artifact_in_a_later_format_is_neither_used_nor_replaced(finished, capsys):
