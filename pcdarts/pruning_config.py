@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from classification.settings import ADDED_LATER
 
@@ -56,9 +56,10 @@ class PruningConfig(BaseModel, frozen=True, extra="forbid"):
         return self.by == "dynamics"
 
     @property
-    def round_epochs(self) -> list[int]:
+    def round_epochs(self) -> range:
         """Epochs, from 1, after which a round drops images."""
-        return [self.after_epochs + number * self.every_epochs for number in range(self.rounds)]
+        end = self.after_epochs + self.rounds * self.every_epochs
+        return range(self.after_epochs, end, self.every_epochs)
 
     @property
     def observed_epochs(self) -> dict[int, int]:
@@ -95,16 +96,19 @@ class PruningConfig(BaseModel, frozen=True, extra="forbid"):
         last = self.round_epochs[-1]
         if last >= epochs:
             raise ValueError(
-                f"pruning: the last of {self.rounds} rounds is after epoch {last}; allowed: before "
-                f"the last epoch ({epochs})"
+                f"after_epochs {self.after_epochs}, every_epochs {self.every_epochs} and rounds "
+                f"{self.rounds} set the last round after epoch {last}; allowed: before the last "
+                f"epoch (search.epochs: {epochs})"
             )
-        if not self.by_dynamics:
-            return
-        between = (
-            self.after_epochs if self.rounds == 1 else min(self.after_epochs, self.every_epochs)
-        )
-        if self.observations > between:
-            raise ValueError(
-                f"pruning: {self.observations} observations do not fit before each round; allowed: "
-                f"2 to {between}, and at least 2 epochs before and between the rounds"
-            )
+
+    @model_validator(mode="after")
+    def _observed_in_time(self) -> Self:
+        keys = ("after_epochs", "every_epochs")[: self.rounds] if self.by_dynamics else ()
+        for key in keys:
+            if getattr(self, key) < self.observations:
+                raise ValueError(
+                    f"{key} {getattr(self, key)} is less than the epochs observed before each "
+                    f"round (observations: {self.observations}); allowed: at least "
+                    f"{self.observations}"
+                )
+        return self

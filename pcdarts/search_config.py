@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from classification.acceleration import GraphMode, Precision
 from classification.compilation import CompileMode
@@ -139,11 +139,14 @@ class SearchConfig(SupernetConfig, frozen=True, extra="forbid"):
         json_schema_extra=ADDED_LATER,
     )
 
-    @model_validator(mode="after")
-    def _pruned_in_time(self) -> Self:
-        if self.pruning is not None:
-            self.pruning.check(self.epochs)
-        return self
+    @field_validator("pruning")
+    @classmethod
+    def _pruned_in_time(
+        cls, pruning: PruningConfig | None, info: ValidationInfo
+    ) -> PruningConfig | None:
+        if pruning is not None and "epochs" in info.data:  # else they are invalid themselves
+            pruning.check(info.data["epochs"])
+        return pruning
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from pcdarts.pruning import Pruning, most_telling, variability
 from pcdarts.pruning_config import PRUNING, PruningConfig
 from pcdarts.search import build_supernet, halves, search
 from pcdarts.search_config import SearchConfig, check_search
+from pipeline.config import PipelineConfig, describe_invalid
 
 CPU = torch.device("cpu")
 # 30 images, 3 classes × 5 in each half; half of a class is 2 of 5, a quarter is 1.
@@ -99,7 +100,7 @@ def test_the_images_of_largest_gain_are_kept_in_each_class() -> None:
 
 def test_the_schedule() -> None:
     config = PruningConfig(after_epochs=5, every_epochs=3, rounds=2, final_fraction=0.25)
-    assert config.round_epochs == [5, 8]
+    assert list(config.round_epochs) == [5, 8]
     assert config.observed_epochs == {4: 1, 5: 1, 7: 2, 8: 2}
     assert [config.fraction_after(epoch) for epoch in (4, 5, 7, 8, 30)] == [1, 0.5, 0.5, 0.25, 0.25]
     assert [config.kept_of(50, number) for number in (1, 2)] == [25, 12]
@@ -115,13 +116,39 @@ def test_the_schedule() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"after_epochs": 5}, "the last of 2 rounds is after epoch 7; allowed: before"),
-        ({"observations": 3}, "3 observations do not fit before each round; allowed: 2 to 2"),
+        (
+            {"after_epochs": 5},
+            "after_epochs 5, every_epochs 2 and rounds 2 set the last round after epoch 7; "
+            "allowed: before the last epoch (search.epochs: 6)",
+        ),
+        (  # a list of that many epochs does not fit into memory
+            {"rounds": 10**15},
+            f"after_epochs 2, every_epochs 2 and rounds {10**15} set the last round after epoch "
+            f"{2 * 10**15}; allowed: before the last epoch (search.epochs: 6)",
+        ),
+        (
+            {"after_epochs": 1},
+            "after_epochs 1 is less than the epochs observed before each round (observations: 2); "
+            "allowed: at least 2",
+        ),
+        (
+            {"observations": 3, "after_epochs": 3},
+            "every_epochs 2 is less than the epochs observed before each round (observations: 3); "
+            "allowed: at least 3",
+        ),
     ],
+    ids=str,
 )
 def test_a_schedule_that_does_not_fit_is_refused(changes: dict[str, int], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        SearchConfig.model_validate(SMALL | {"pruning": PRUNED | changes})
+    search = SMALL | {"pruning": PRUNED | changes}
+    with pytest.raises(ValidationError) as refused:
+        PipelineConfig.model_validate({"name": "n", "data": {"kind": "digits"}, "search": search})
+    assert describe_invalid(refused.value, PipelineConfig) == f"search.pruning: {message}"
+
+
+def test_a_single_round_needs_no_epochs_to_the_next() -> None:
+    PruningConfig(rounds=1, after_epochs=3, every_epochs=1, observations=3)
+    PruningConfig(by="random", after_epochs=1, every_epochs=1)
 
 
 def test_pruning_below_a_batch_is_refused_in_one_line() -> None:
