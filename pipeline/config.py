@@ -4,10 +4,10 @@ A mapping can extend another file with `base:`, a path relative to its own file;
 `scores` can extend named settings in the same way.
 """
 
-import reprlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
@@ -22,7 +23,7 @@ from pydantic import (
 
 from classification.config import ClassifierConfig
 from classification.data.config import DataConfig
-from classification.errors import ConfigError, did_you_mean
+from classification.errors import ConfigError
 from evaluate.budget import BudgetConfig
 from evaluate.contest_config import ContestConfig
 from evaluate.fidelity_config import FidelityConfig
@@ -31,6 +32,7 @@ from evaluate.retrain_config import RetrainConfig
 from evaluate.robustness.config import RobustnessConfig
 from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
+from pipeline.validation import describe_invalid
 from subsample.config import NAMED, RECOMMENDED, Scores, ScoresFromAnywhereConfig
 from subsample.subset_config import SubsetConfig
 
@@ -62,7 +64,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         f"for {', '.join(f'{key}: {value}' for key, value in RECOMMENDED.items())}, and a mapping "
         "with base: recommended changes some of these",
     )
-    subset: SubsetConfig = Field(default_factory=SubsetConfig)
+    subset: SubsetConfig = Field(default_factory=SubsetConfig, validate_default=True)
     search: SearchConfig = Field(default_factory=SearchConfig)
     contest: ContestConfig | None = Field(
         None,
@@ -122,6 +124,15 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         if subset is None or (isinstance(subset, dict) and not {"measure", "indices"} & {*subset}):
             return values | {"subset": {**(subset or {}), "measure": "score"}}
         return values
+
+    @field_validator("subset")
+    @classmethod
+    def _early_is_a_tenth(cls, subset: SubsetConfig, info: ValidationInfo) -> SubsetConfig:
+        if subset.early.epoch is not None or "scorer" not in info.data:
+            return subset
+        epoch = math.ceil(info.data["scorer"].epochs / 10)
+        early = subset.early.model_copy(update={"epoch": epoch})
+        return subset.model_copy(update={"early": early})
 
     @model_validator(mode="after")
     def _measure_fits_the_scores(self) -> "PipelineConfig":
@@ -238,7 +249,8 @@ def _read(path: Path, depth: int) -> dict[str, Any]:
 def _resolve_bases(
     values: dict[str, Any], path: Path, depth: int, section: str = ""
 ) -> dict[str, Any]:
-    named = section == "scores" and values.get("base") in NAMED  # stays for the validation
+    base = values.get("base")
+    named = section == "scores" and isinstance(base, str) and base in NAMED  # for the validation
     resolved = {
         key: _resolve_bases(value, path, depth, key) if isinstance(value, dict) else value
         for key, value in values.items()
@@ -246,9 +258,9 @@ def _resolve_bases(
     }
     if "base" not in values or named:
         return resolved
-    if not isinstance(values["base"], str):
-        raise ConfigError(f"{path}: base: found {values['base']!r}, allowed: a file's path")
-    return _merge(_read(path.parent / values["base"], depth + 1), resolved)
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: found {base!r}, allowed: a file's path")
+    return _merge(_read(path.parent / base, depth + 1), resolved)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -289,32 +301,3 @@ def _set(values: dict[str, Any], key: str, value: Any, origin: str) -> None:
             raise ConfigError(f"{origin}: {part} holds {kind_of(inner)}, not a mapping")
         values = inner
     values[last] = value
-
-
-def describe_invalid(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first problem of invalid values: key, what was found, what is allowed."""
-    problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
-    place = f"{key}: " if key else ""  # the message of the config as a whole names its keys
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        fields = _fields(model, location[:-1])
-        hint = did_you_mean(location[-1], fields)
-        return f"{key}: unknown key; {hint}allowed: {', '.join(fields)}{more}"
-    if first["type"] == "missing":
-        return f"{key}: missing; it has no default{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    found = "" if isinstance(given, dict | BaseModel) else f"found {reprlib.repr(given)}; "
-    return f"{place}{found}{message[0].lower()}{message[1:]}{more}"
-
-
-def _fields(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """Return the keys allowed at a location in the config."""
-    for part in (part for part in location if not part.isdigit()):
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)

@@ -28,10 +28,16 @@ def box_corners(config: ScoresConfig, height: int, width: int) -> Tensor:
     it, `anywhere` all. In the last two, what exceeds one edge of the image is at the opposite edge,
     so that a box hides as many pixels at every place, and with `anywhere` each pixel equally often.
 
-    Raises ConfigError if there are fewer than two places.
+    Raises ConfigError if there are fewer than two places, or if the box hides nothing or all at
+    each of them.
     """
     assert config.box is not None
     sides = box_size(config, height, width)
+    if 0 in sides or sides == (height, width):
+        raise ConfigError(
+            f"scores.box: found a box of {sides[0]}×{sides[1]} pixels on {height}×{width}, the "
+            "same at every place; allowed: one that hides a part, by another anchor_fraction"
+        )
     hit = [_hits(*each) for each in zip(sides, (height, width), strict=True)]
     places = _allowed(config.box, hit).nonzero()
     if len(places) < _LEAST:

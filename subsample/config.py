@@ -1,5 +1,6 @@
 """Settings of the scores."""
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,8 @@ RECOMMENDED: dict[str, Any] = {
 
 NAMED = {"recommended": RECOMMENDED}
 _OF_OTHERS = ("num_images", "anchor", "fraction", "alpha")  # settings of the other images of a mix
+_OF_MIXES = (*_OF_OTHERS, "anchor_fraction", "common_draws")
+_LEFT_OUT = "scores={…} replaces all that a file sets"
 
 
 class LossesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -98,7 +101,7 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
         gt=0,
         le=1000,
         description="Dirichlet parameter of the other images' fractions; with fraction: dirichlet "
-        "that of all K, 1/3 by default",
+        "that of all K, 1/K by default, as in training",
     )
     anchor_fraction: float = Field(
         5 / 9,
@@ -128,43 +131,55 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
     @model_validator(mode="before")
     @classmethod
     def _implied(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("fraction") == "dirichlet":
-            values = {"alpha": 1 / 3} | values
-        if isinstance(values, dict) and values.get("box") is not None:
+        if not isinstance(values, dict):
+            return values
+        if values.get("fraction") == "dirichlet":
+            images = values.get("num_images", cls.model_fields["num_images"].default)
+            if type(images) is int and images > 0:  # else an error of its own
+                values = {"alpha": 1 / images} | values
+        if values.get("box") is not None and values.get("source", "pass") == "pass":
             values = {"loss": "anchor_ce"} | values
         return values
+
+    @field_validator(*_OF_MIXES, "box")
+    @classmethod
+    def _drawn(cls, value: Any, info: ValidationInfo) -> Any:
+        # The default passes, so that a config that names every key loads again.
+        if info.data.get("source") == "training" and value != cls._default(str(info.field_name)):
+            raise ValueError(
+                "cannot be used with source: training, which draws no mixes of its own; allowed: "
+                f"source: pass, or no {info.field_name}"
+            )
+        return value
 
     @field_validator("anchor_fraction")
     @classmethod
     def _kept(cls, kept: float, info: ValidationInfo) -> float:
-        # The default passes, so that a config that names every key loads again.
         unused = info.data.get("fraction") == "dirichlet"
-        if unused and kept != cls.model_fields["anchor_fraction"].default:
+        if unused and kept != cls._default("anchor_fraction"):
             raise ValueError(
                 "has no effect with fraction: dirichlet, which draws the anchor's share; allowed: "
-                "fraction: fixed, or no anchor_fraction"
+                f"fraction: fixed, or no anchor_fraction ({_LEFT_OUT})"
             )
         return kept
-
-    @field_validator("common_draws")
-    @classmethod
-    def _drawn(cls, common: bool, info: ValidationInfo) -> bool:
-        if info.data.get("source") == "training" and common:
-            raise ValueError("cannot be used with source: training; allowed: false")
-        return common
 
     @field_validator("box")
     @classmethod
     def _alone(cls, box: Place | None, info: ValidationInfo) -> Place | None:
         if box is None:
             return box
-        unused = {key: cls.model_fields[key].default for key in _OF_OTHERS}
-        for key, only in ({"source": "pass", "loss": "anchor_ce"} | unused).items():
-            if (found := info.data.get(key, only)) != only:
+        only = {"loss": "anchor_ce"} | {key: cls._default(key) for key in _OF_OTHERS}
+        for key, default in only.items():
+            if (found := info.data.get(key, default)) != default:
                 raise ValueError(
-                    f"cannot be used with {key}: {found}; allowed: no box, or no {key}"
+                    f"cannot be used with {key}: {found}; allowed: no box, or no {key} "
+                    f"({_LEFT_OUT})"
                 )
         return box
+
+    @classmethod
+    def _default(cls, key: str) -> Any:
+        return cls.model_fields[key].default
 
 
 class ScoresFromAnywhereConfig(ScoresConfig, frozen=True, extra="forbid"):
@@ -181,14 +196,14 @@ class ScoresFromAnywhereConfig(ScoresConfig, frozen=True, extra="forbid"):
 def _named(values: Any) -> Any:
     """Return the settings that `recommended` stands for, as a text or as a mapping's `base`, under
     the mapping's own; any other value as it is. Raises ValueError for another name."""
-    base = values.get("base") if isinstance(values, dict) else values
-    if not isinstance(base, str):
+    own = {"base": values} if isinstance(values, str) else values
+    if not isinstance(own, dict) or "base" not in own:
         return values
-    if base not in NAMED:
-        found = f"found base: {base!r}; " if isinstance(values, dict) else ""
-        names = ", ".join(NAMED)
-        raise ValueError(f"{found}{did_you_mean(base, NAMED)}allowed: {names}, or a mapping")
-    own = values if isinstance(values, dict) else {}
+    base = own["base"]
+    if not isinstance(base, str) or base not in NAMED:
+        found = "" if base is values else f"found base: {reprlib.repr(base)}; "
+        hint = did_you_mean(base, NAMED) if isinstance(base, str) else ""
+        raise ValueError(f"{found}{hint}allowed: {', '.join(NAMED)}, or a mapping")
     return NAMED[base] | {key: value for key, value in own.items() if key != "base"}
 
 

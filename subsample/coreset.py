@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from classification.errors import ConfigError, PipelineError
-from subsample.selection import MIN_PER_CLASS
+from subsample.subset_config import MIN_PER_CLASS
 
 _CONTENDERS = 1024  # few enough for their features to stay in the cache
 _ROWS = 8192  # images read at a time, so that memory beyond the features is O(N)

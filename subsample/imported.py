@@ -16,7 +16,8 @@ import numpy as np
 from classification.data.datasets import ImageDataset
 from classification.errors import ConfigError
 from classification.persistence.untrusted_files import open_regular, read_regular
-from subsample.selection import MIN_PER_CLASS, Subset, class_histogram
+from subsample.selection import Subset, class_histogram
+from subsample.subset_config import MIN_PER_CLASS
 
 INDICES, SCORES = "subset.indices", "scores.file"  # keys, which open messages
 _MAX_BYTES = 1 << 28  # of a file; ImageNet's list of paths takes 50 MB
@@ -60,7 +61,8 @@ def read_values(path: Path, data: ImageDataset) -> np.ndarray:
     """
     number = len(data.train)
     if _start(path, SCORES).startswith(_NPY):
-        values = _array(path, SCORES, "fiu").astype(np.float64)
+        with np.errstate(over="ignore"):  # a long double may become infinite, which is refused
+            values = _array(path, SCORES, "fiu").astype(np.float64)
     else:
         values = _lines_of_values(path, data)
     if len(values) != number:
@@ -202,7 +204,7 @@ def _lines_of_values(path: Path, data: ImageDataset) -> np.ndarray:
         if len(words) != width or not _is_number(words[min(1, width - 1)]):
             raise ConfigError(
                 f"{SCORES}: {path}: line {line}: found {' '.join(words)[:_SHOWN]!r}; allowed: "
-                f"{width} columns with a number, as in the first line"
+                f"{width} column{'s' * (width > 1)} with a number, as in the first line"
             )
         if width > 1:
             place = _index(words[0], path, line, len(data.train), SCORES)

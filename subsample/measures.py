@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 Uncertainty = Literal["mutual_information", "entropy"]
 
@@ -34,6 +34,11 @@ OF_SCORER = ("mc_dropout", "k_center", "el2n", "entropy", "entropy_low", "modera
 OF_TRAINING = ("forgetting", "aum_low", "aum_high")  # recorded in the scorer's training
 OF_EARLY = ("el2n_early", "grand")  # of networks trained for a few epochs
 OF_FILE = ("score", "score_low")
+# Measures whose highest values are the hardest images'.
+OF_DIFFICULTY = (
+    "mean_high", "mc_dropout", "el2n", "entropy", "forgetting", "aum_low", "el2n_early", "grand",
+    "score",
+)  # fmt: skip
 IMPORTED = "imported"  # the measure of a subset from a file
 MEASURES_OF_FILES = (*OF_FILE, IMPORTED)  # the cost of these files is unknown
 
@@ -56,11 +61,26 @@ class DropoutConfig(BaseModel, frozen=True, extra="forbid"):
         "of its mean prediction, which is also high if all weights agree that the class is unclear",
     )
     rate: float = Field(
-        0.5, ge=0, lt=1, description="share of the features dropped; 0.5 as in Gal et al. 2017"
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the features dropped; 0.5 as in Gal et al. 2017. Mutual information "
+        "needs more than 0",
     )
     passes: int = Field(
         100, ge=1, le=10_000, description="draws of the weights (T); the paper gives none"
     )
+
+    @field_validator("rate", "passes")
+    @classmethod
+    def _varies(cls, value: float, info: ValidationInfo) -> float:
+        least = {"rate": 0, "passes": 1}[str(info.field_name)]
+        if value == least and info.data.get("uncertainty") == "mutual_information":
+            raise ValueError(
+                "the mutual information is then 0 for every image; allowed: more, or uncertainty: "
+                "entropy"
+            )
+        return value
 
 
 class StratificationConfig(BaseModel, frozen=True, extra="forbid"):
@@ -74,15 +94,21 @@ class StratificationConfig(BaseModel, frozen=True, extra="forbid"):
         "it for each dataset and fraction by a grid search, e.g. 0.3 on CIFAR-10 for 0.1",
     )
     strata: int = Field(
-        50, ge=1, description="ranges of equal width of the measure, from each of which as many"
+        50,
+        ge=1,
+        description="ranges of equal width of the measure, from each of which as many; at most the "
+        "images kept of a class, so that each gives one",
     )
 
 
 class EarlyConfig(BaseModel, frozen=True, extra="forbid"):
     """Scores early in training, Paul et al. 2021: 10 networks, EL2N after 20 of 200 epochs."""
 
-    epoch: int = Field(
-        20, ge=1, description="epochs of the scorer's recipe that each network is trained for"
+    epoch: int | None = Field(
+        None,
+        ge=1,
+        description="epochs of the scorer's recipe that each network is trained for; none: a tenth "
+        "of them, rounded up",
     )
     networks: int = Field(
         10, ge=1, le=1000, description="that are trained and whose values are averaged"

@@ -46,8 +46,9 @@ def entropy_probabilities(entropies: np.ndarray, order: Order, width: float) -> 
     The histogram of log10 of `entropies` [N], in nats or any other unit, has bins of `width`. With
     h images in an image's bin, and H in the largest, its probability is in proportion to
     (H - h + 1) / h (p1), to 1 / h (p2: all bins are equally likely), or to 1 / h² (p3); all three
-    prefer both ends of the histogram to its middle. Bins begin at multiples of the width; theirs
-    do so unless the lowest entropy rounded to an integer is below it.
+    prefer both ends of the histogram to its middle. Bins begin at multiples of the width. Theirs
+    begin at an integer and multiples of the width before and after it, which is the same for the
+    widths in their code (0.5, 0.25, 0.2).
     """
     bins = np.floor(np.log10(np.maximum(entropies, _LEAST)) / width)
     _, places, counts = np.unique(bins, return_inverse=True, return_counts=True)
@@ -88,11 +89,11 @@ def check_order(
     if config.order != "ccs":
         return
     name = min(counts, key=lambda each: counts[each])
-    left = counts[name] - int(config.ccs.beta * counts[name])
-    if config.ccs.strata > left:
+    kept = sum(config.num_in_parts(counts[name]))
+    if config.ccs.strata > kept:
         raise ConfigError(
-            f"subset.ccs.strata: found {config.ccs.strata}, more than the {left} images of class "
-            f"{name} that ccs.beta leaves; allowed: at most {left}"
+            f"subset.ccs.strata: found {config.ccs.strata}, more than the {kept} images of class "
+            f"{name} that are kept, so that whole strata would give none; allowed: at most {kept}"
         )
 
 

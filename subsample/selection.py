@@ -21,10 +21,9 @@ from classification.persistence.untrusted_files import read_regular
 from classification.seeding import make_generator
 from subsample.measures import PROBABILITIES, Measure, Order
 from subsample.orders import drawn_order, stratified_order
-from subsample.subset_config import SelectionConfig
+from subsample.subset_config import MIN_PER_CLASS, SelectionConfig
 from subsample.uncertainty import Scores
 
-MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
 _MAX_BYTES = 1 << 27  # of a subset file; ten million indices take two thirds of it
 
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
@@ -136,7 +135,7 @@ def select_parts(
     generator = make_generator(seed, "subset-architecture")
     weights, architecture = [], []
     for members in _classes_in_order(labels, config, scores, seed):
-        first, second = _num_in_parts(len(members), config)
+        first, second = config.num_in_parts(len(members))
         chosen = members[_positions(len(members), first + second, config)]
         if config.architecture_fraction is not None:
             chosen = chosen[torch.randperm(len(chosen), generator=generator).numpy()]
@@ -205,6 +204,32 @@ def describe_small_classes(labels: np.ndarray, config: SelectionConfig) -> str |
     )
 
 
+def describe_equal_values(
+    labels: np.ndarray,
+    config: SelectionConfig,
+    scores: Scores | np.ndarray | None,
+    classes: Sequence[str],
+) -> str | None:
+    """A line on classes whose images the measure does not tell apart, if any."""
+    if config.measure in ("random", "full"):
+        return None
+    values = _values(len(labels), config, scores, seed=0)
+    low, high = np.full(len(classes), np.inf), np.full(len(classes), -np.inf)
+    np.minimum.at(low, labels, values)
+    np.maximum.at(high, labels, values)
+    counts = class_histogram(labels, classes)
+    equal = [
+        name
+        for name, same in zip(classes, low == high, strict=True)
+        if same and sum(config.num_in_parts(counts[name])) < counts[name]  # else none is left out
+    ]
+    if not equal:
+        return None
+    more = f" (and of {len(equal) - 1} more)" if len(equal) > 1 else ""
+    how = "by index" if config.order in ("deterministic", "interval") else "at random"
+    return f"all values of class {equal[0]}{more} are equal: its subset is chosen {how}"
+
+
 def _classes_in_order(
     labels: np.ndarray, config: SelectionConfig, scores: Scores | np.ndarray | None, seed: int
 ) -> list[np.ndarray]:
@@ -248,23 +273,9 @@ def _describe(error: ValidationError) -> str:
     return f"{key}: {found}{problem['msg']}"
 
 
-def _num_kept(count: int, fraction: float, at_least: int = 1) -> int:
-    """Images kept of a class of `count`; a half rounds to the even number."""
-    return min(count, max(at_least, round(fraction * count)))
-
-
-def _num_in_parts(count: int, config: SelectionConfig) -> tuple[int, int]:
-    """Images kept of a class of `count`: beside those for α and β alone, and those."""
-    if config.architecture_fraction is None:
-        return _num_kept(count, config.fraction, MIN_PER_CLASS), 0
-    kept = _num_kept(count, config.fraction)
-    # Two shares that make up the class may both be rounded up.
-    return kept, min(_num_kept(count, config.architecture_fraction), count - kept)
-
-
 def _check_architecture_part(counts: Mapping[str, int], config: SelectionConfig) -> None:
     for name, count in counts.items():
-        kept, beside = _num_in_parts(count, config)
+        kept, beside = config.num_in_parts(count)
         if not beside:
             raise ConfigError(
                 f"subset.architecture_fraction: {config.architecture_fraction} finds none of the "

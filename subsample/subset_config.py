@@ -9,6 +9,7 @@ from classification.settings import ADDED_LATER
 from subsample.measures import (
     IMPORTED,
     MEASURES_OF_FILES,
+    OF_DIFFICULTY,
     OF_EARLY,
     OF_ENTROPY,
     OF_FILE,
@@ -23,6 +24,7 @@ from subsample.measures import (
     StratificationConfig,
 )
 
+MIN_PER_CLASS = 2  # one image for each part of the search: weights, and α, β
 _ROUNDING = 1e-9  # tolerance of fractions that sum to 1
 
 
@@ -117,6 +119,21 @@ class SelectionConfig(BaseModel, frozen=True, extra="forbid"):
                 f"ccs.beta: found {self.ccs.beta}, which leaves fewer images than the {kept:g} of "
                 f"a class that are kept; allowed: at most {1 - kept:.6g}"
             )
+        if self.ccs.beta and self.measure not in OF_DIFFICULTY:
+            raise ValueError(
+                f"ccs.beta: found {self.ccs.beta} with measure {self.measure}, whose highest "
+                f"values are not those of the hardest images, which beta is to cut; allowed: 0, or "
+                f"measure {', '.join(OF_DIFFICULTY)}"
+            )
+
+    def num_in_parts(self, count: int) -> tuple[int, int]:
+        """Return how many images of a class of `count` are kept, beside those for α and β alone,
+        and how many are those."""
+        if self.architecture_fraction is None:
+            return _num_kept(count, self.fraction, MIN_PER_CLASS), 0
+        kept = _num_kept(count, self.fraction)
+        # Two shares that make up the class may both be rounded up.
+        return kept, min(_num_kept(count, self.architecture_fraction), count - kept)
 
     @property
     def needs_scores(self) -> bool:
@@ -183,3 +200,8 @@ class SubsetConfig(SelectionConfig, frozen=True, extra="forbid"):
                 "exported here brings both its lists)"
             )
         return self
+
+
+def _num_kept(count: int, fraction: float, at_least: int = 1) -> int:
+    """Images kept of a class of `count`; a half rounds to the even number."""
+    return min(count, max(at_least, round(fraction * count)))

@@ -17,7 +17,7 @@ LEVEL = {
 # The rooms of pipeline/, and its files.
 FLOORS = (
     {"live_lines"},
-    {"console", "device", "documents", "signals", "store"},
+    {"console", "device", "documents", "signals", "store", "validation"},
     {"config", "start_up"},
     {"failure", "graph", "launch", "run_folder", "tracking"},
     {"sharing"},

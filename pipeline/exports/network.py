@@ -17,12 +17,13 @@ from classification.models.weights import load_classifier_weights, save_classifi
 from evaluate.retrain import build_network
 from pcdarts.genotype import Genotype
 from pcdarts.network import CellNetwork, CifarNetwork, ImageNetNetwork
-from pipeline.config import PipelineConfig, describe_invalid
+from pipeline.config import PipelineConfig
 from pipeline.exports.recorded_run import RecordedRun
 from pipeline.stages.retrain import WEIGHTS as NETWORK_WEIGHTS
 from pipeline.stages.retrain import retrained_network
 from pipeline.stages.scorer import WEIGHTS as SCORER_WEIGHTS
 from pipeline.store.store import MANIFEST
+from pipeline.validation import describe_invalid
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

@@ -37,7 +37,7 @@ from pipeline.initial.shapes import (
 )
 from pipeline.inputs import check_inputs, load_datasets
 from subsample.config import RECOMMENDED
-from subsample.selection import MIN_PER_CLASS
+from subsample.subset_config import MIN_PER_CLASS
 
 _SCORES = [
     Key("base", "recommended", ", ".join(f"{key}: {value}" for key, value in RECOMMENDED.items())),

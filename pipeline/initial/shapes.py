@@ -10,7 +10,7 @@ from statistics import median
 from classification.data.datasets import MAX_BYTES
 from classification.data.folder_survey import FolderSurvey
 from pcdarts.network_kind import smallest_network_input
-from subsample.selection import MIN_PER_CLASS
+from subsample.subset_config import MIN_PER_CLASS
 
 SEARCH_SIDE = 32  # pixels, as in the paper
 _TARGET_SIDE = 64  # of a retraining that holds its images in memory

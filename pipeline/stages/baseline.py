@@ -192,7 +192,7 @@ def _check_early(config: PipelineConfig, data: ImageDataset, device: torch.devic
             f"the scorer {found}; allowed: a classifier trained here, or other measures"
         )
     epoch = config.subset.early.epoch
-    if epoch > scorer.epochs:
+    if epoch is not None and epoch > scorer.epochs:
         raise ConfigError(
             f"subset.early.epoch: found {epoch}, but the scorer's recipe has {scorer.epochs} "
             "epochs; allowed: at most this number"

@@ -59,7 +59,13 @@ def run(context: Context[SubsetSettings]) -> None:
     """Data, scores (where the measure needs them) → subset.json."""
     import numpy as np  # slow to import, with what follows
 
-    from subsample.selection import Subset, class_histogram, describe_small_classes, select_parts
+    from subsample.selection import (
+        Subset,
+        class_histogram,
+        describe_equal_values,
+        describe_small_classes,
+        select_parts,
+    )
 
     settings, data = context.settings, context.datasets["data"]
     labels = data.train.labels.numpy()
@@ -77,6 +83,8 @@ def run(context: Context[SubsetSettings]) -> None:
             else read_scores(subset, settings.scores, context.input)
         )
         indices, for_architecture = select_parts(labels, subset, scores, seed or 0)
+        if warning := describe_equal_values(labels, subset, scores, data.classes):
+            context.log(f"warning: {warning}")
     kept = indices if for_architecture is None else np.append(indices, for_architecture)
     Subset(
         dataset=data.name,

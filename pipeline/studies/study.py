@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from classification.errors import ConfigError
-from pipeline.config import PipelineConfig, describe_invalid, load_config
+from pipeline.config import PipelineConfig, load_config
 from pipeline.documents import Document
 from pipeline.studies.config import COST, SeriesConfig, Settings, StudyConfig
+from pipeline.validation import describe_invalid
 
 _MAX_TRIALS = 10_000
 

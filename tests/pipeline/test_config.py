@@ -119,6 +119,52 @@ def test_what_extends_the_recommended_scores_keeps_the_others(write, scores, cha
     assert found == ScoresFromAnywhereConfig(**RECOMMENDED | changed)
 
 
+def test_a_dirichlet_anchor_has_the_alpha_of_training(write):
+    write("data: {kind: digits}\nscores: recommended", "below.yaml")
+    path = write("base: below.yaml\nscores: {fraction: dirichlet, num_images: 5}")
+    assert load_config(path).scores.alpha == 1 / 5
+
+
+@pytest.mark.parametrize("base", ["[1]", "{}", "7", "null"])
+def test_a_base_of_scores_that_is_no_name_is_named(write, base):
+    message = refused(write("data: {kind: digits}"), f"scores={{base: {base}}}")
+    assert "scores: found base: " in message
+    assert "allowed: recommended, or a mapping" in message
+
+
+def test_a_refused_override_says_how_to_leave_out_what_a_file_sets():
+    quick = CONFIGS / "quickstart.yaml"
+    for setting, key in (("box=middle", "alpha: 0.2222"), ("fraction=dirichlet", "found 0.5556")):
+        message = refused(quick, f"scores.{setting}")
+        assert key in message
+        assert "(scores={…} replaces all that a file sets)" in message
+        name, value = setting.split("=")
+        scores = load_config(quick, [f"scores={{base: recommended, {name}: {value}}}"]).scores
+        assert getattr(scores, name) == value
+    papers = load_config(CONFIGS / "cifar100.yaml", ["scores.box=middle"]).scores
+    assert (papers.box, papers.draws) == ("middle", 10)
+
+
+@pytest.mark.parametrize("setting", ["scores.alpha", "subset.fraction", "retrain.weight_decay"])
+def test_nan_is_within_no_bounds(write, setting):
+    message = refused(write("data: {kind: digits}"), f"{setting}=nan")
+    assert message.endswith(f"{setting}: found 'nan'; input should be a finite number")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "epoch"), [(1, 1), (10, 1), (15, 2), (20, 2), (200, 20), (300, 30)]
+)
+def test_early_networks_train_for_a_tenth_of_the_scorers_epochs(write, epochs, epoch):
+    path = write(f"data: {{kind: digits}}\nscorer: {{epochs: {epochs}}}")
+    config = load_config(path, ["subset.measure=grand"])
+    assert config.subset.early.epoch == epoch
+    assert f"epoch: {epoch}\n" in dump_config(load_config(path))
+    spelled = load_config(path, ["subset.measure=grand", f"subset.early.epoch={epoch}"])
+    assert spelled == config
+    assert observe(spelled) == observe(config)
+    assert load_config(path, ["subset.early.epoch=3"]).subset.early.epoch == 3
+
+
 @pytest.mark.parametrize("named", ["recommended", "{base: recommended}"])
 def test_the_recommended_scores_replace_those_of_a_base(write, named):
     write("data: {kind: digits}\nscores: {num_images: 5, common_draws: true}", "below.yaml")

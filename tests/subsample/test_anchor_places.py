@@ -55,6 +55,7 @@ def test_fractions_of_training_have_the_mean_and_deviation_of_their_distribution
     assert share.mean().item() == pytest.approx(1 / 3, abs=0.02)
     assert share.std().item() == pytest.approx(1 / 3, abs=0.02)
     assert ScoresConfig(fraction="dirichlet").alpha == 1 / 3
+    assert ScoresConfig(fraction="dirichlet", num_images=5).alpha == 1 / 5
     assert ScoresConfig(fraction="dirichlet", alpha=1.0).alpha == 1.0
     assert ScoresConfig().alpha == 2 / 9
 

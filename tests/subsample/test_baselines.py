@@ -197,7 +197,10 @@ def test_without_dropout_the_entropy_is_the_prediction_s_and_nothing_is_mutual(n
         found = dropout_uncertainty(model, images, PLAIN, config, seed=0)
         expected = torch.special.entr(probabilities).sum(1)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-        config = DropoutConfig(rate=0.0, passes=passes)
+        # Settings that are refused, since nothing is mutual without dropout.
+        config = DropoutConfig.model_construct(
+            uncertainty="mutual_information", rate=0.0, passes=passes
+        )
         assert dropout_uncertainty(model, images, PLAIN, config, seed=0).max() < 1e-12
 
 

@@ -101,21 +101,31 @@ def test_settings_of_other_images_are_refused_beside_a_box(setting, message: str
 
 
 def test_a_box_cannot_be_scored_by_losses_of_the_training() -> None:
-    with pytest.raises(ValidationError, match="allowed: ce, kl"):
-        ScoresConfig(box="middle", source="training")
-    with pytest.raises(ValidationError, match="cannot be used with source: training"):
-        ScoresConfig(box="middle", source="training", loss="ce")
+    for loss in ({}, {"loss": "ce"}):  # the implied loss is not blamed
+        with pytest.raises(
+            ValidationError, match=r"1 validation error .*\nbox\n.*source: training"
+        ):
+            ScoresConfig(box="middle", source="training", **loss)
 
 
 @pytest.mark.parametrize(
     ("place", "fraction", "places"),
     [
         ("middle", 0.99, 0),  # a box of 1×1 hides one of the central 2×2 pixels
-        ("middle", 0.01, 1),  # a box of 8×8 is the image
         ("edges", 0.2, 0),  # 7 of 8 pixels a side leave less than the central two
     ],
 )
 def test_a_box_without_two_places_is_refused_in_one_line(place, fraction, places: int) -> None:
     config = ScoresConfig(box=place, anchor_fraction=fraction)
     with pytest.raises(ConfigError, match=f"with {place}: found {places}; allowed: at least 2"):
+        box_corners(config, 8, 8)
+
+
+@pytest.mark.parametrize("place", ["middle", "edges", "anywhere"])
+@pytest.mark.parametrize(("fraction", "size"), [(0.01, "8×8"), (0.999, "0×0")])
+def test_a_box_that_hides_all_or_nothing_is_refused(place, fraction, size: str) -> None:
+    config = ScoresConfig(box=place, anchor_fraction=fraction)
+    with pytest.raises(
+        ConfigError, match=f"a box of {size} pixels on 8×8, the same at every place"
+    ):
         box_corners(config, 8, 8)

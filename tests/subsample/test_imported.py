@@ -144,11 +144,12 @@ def test_scores_are_one_number_for_each_image(
         ("".join(f"{i} 1\n" for i in range(11)), "found 11 values; allowed: 12"),
         ("1\n" * 11 + "nan\n", "found nan for image 11; allowed: finite numbers"),
         (np.array([np.inf] * 12), "found inf for image 0"),
+        (np.array([np.finfo(np.longdouble).max] * 12), "allowed: finite numbers"),
         ("0 1 0\n1 1 0\n", "line 2: found class '0' for image 1, whose class is 1"),
         ("0 1\n0 1\n", "line 2: found index 0 twice"),
         ("0 1\n12 1\n", "line 2: found index '12'; allowed: 0 to 11"),
         ("0 1\n1\n", "line 2: found '1'; allowed: 2 columns"),
-        ("1\nhigh\n", "line 2: found 'high'"),
+        ("1\nhigh\n", "line 2: found 'high'; allowed: 1 column with a number"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(

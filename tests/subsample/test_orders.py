@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from subsample.measures import StratificationConfig
-from subsample.orders import drawn_order, entropy_probabilities, stratified_order
+from classification.errors import ConfigError
+from subsample.measures import OF_DIFFICULTY, StratificationConfig
+from subsample.orders import check_order, drawn_order, entropy_probabilities, stratified_order
 from subsample.selection import select
 from subsample.subset_config import SelectionConfig
 
@@ -120,3 +121,70 @@ def test_the_cut_and_what_is_kept_are_at_most_a_class() -> None:
     SelectionConfig(**settings, ccs={"beta": 0.3})
     with pytest.raises(ValidationError, match=r"leaves fewer images than the 0\.7 .* at most 0\.3"):
         SelectionConfig(**settings, ccs={"beta": 0.31})
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=6),
+    more=st.integers(0, 20),
+    seed=st.integers(0, 99),
+)
+def test_every_stratum_gives_an_image_if_as_many_are_kept_as_there_are_strata(
+    sizes: list[int], more: int, seed: int
+) -> None:
+    centres = np.arange(len(sizes)) + 0.5
+    centres[0], centres[-1] = 0, len(sizes)
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    order = order_of(np.repeat(centres, sizes).tolist(), strata=len(sizes), seed=seed)
+    assert set(stratum[order[: len(sizes) + more]]) == {*range(len(sizes))}
+
+
+@pytest.mark.parametrize(
+    ("counts", "settings", "kept"),
+    [
+        ({"ant": 500, "bee": 200}, {}, 20),
+        ({"ant": 500, "bee": 200}, {"architecture_fraction": 0.05}, 30),
+        ({"ant": 500, "bee": 9}, {}, 2),  # at least one for each half of the search
+    ],
+)
+def test_more_strata_than_images_kept_of_a_class_are_refused(
+    counts: dict[str, int], settings: dict[str, float], kept: int
+) -> None:
+    def check(strata: int) -> None:
+        ways = {"measure": "el2n", "order": "ccs", "fraction": 0.1, "ccs": {"strata": strata}}
+        check_order(SelectionConfig(**ways | settings), counts, None)
+
+    check(kept)
+    message = f"found {kept + 1}, more than the {kept} images of class bee .* at most {kept}$"
+    with pytest.raises(ConfigError, match=message):
+        check(kept + 1)
+
+
+@pytest.mark.parametrize(
+    "measure", ["aum_high", "mean_low", "entropy_low", "score_low", "moderate", "cv", "std"]
+)
+def test_only_measures_of_difficulty_can_cut_the_hardest(measure: str) -> None:
+    ways = {"measure": measure, "order": "ccs", "fraction": 0.1}
+    assert SelectionConfig(**ways).ccs.beta == 0
+    with pytest.raises(
+        ValidationError, match=f"measure {measure}, whose .* allowed: 0, or measure"
+    ):
+        SelectionConfig(**ways, ccs={"beta": 0.3})
+    for hard in OF_DIFFICULTY:
+        assert SelectionConfig(**ways | {"measure": hard}, ccs={"beta": 0.3}).ccs.beta == 0.3
+
+
+@pytest.mark.parametrize("width", [0.5, 0.25, 0.2])
+def test_bins_are_those_of_the_authors_code_at_its_widths(width: float) -> None:
+    """Theirs begin at the lowest log10, rounded to an integer, or below it by some widths."""
+    entropies = 10 ** np.random.default_rng(0).uniform(-3.4, 0.3, 200)
+    logs = np.log10(entropies)
+    low = np.round(logs.min())
+    while logs.min() < low:
+        low -= width
+    high = np.round(logs.max())
+    while logs.max() > high:
+        high += width
+    edges = np.arange(low, high + width, width)
+    counts = np.histogram(logs, edges)[0][np.digitize(logs, edges) - 1]
+    expected = 1 / counts / (1 / counts).sum()
+    assert entropy_probabilities(entropies, "p2", width) == pytest.approx(expected)

@@ -14,6 +14,7 @@ from subsample.selection import (
     Subset,
     check_selection,
     class_histogram,
+    describe_equal_values,
     describe_small_classes,
     select,
 )
@@ -221,3 +222,22 @@ def test_a_subset_of_other_images_is_refused() -> None:
     for lists in ({}, {"indices": (1, 4), "architecture_indices": (9,)}):
         with pytest.raises(ArtifactError, match="index 9 found; allowed: 0 to 8"):
             subset(**lists).check_against("ab" * 32, 9)
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "line"),
+    [
+        ([1, 1, 1, 1, 2, 2, 2, 3], {}, "all values of class a are equal: its subset is chosen by "),
+        ([1] * 8, {}, "all values of class a (and of 1 more) are equal: "),
+        ([1] * 8, {"order": "ccs"}, "its subset is chosen at random"),
+        ([1] * 8, {"order": "p1"}, "its subset is chosen at random"),
+        ([1, 1, 1, 2, 3, 3, 3, 4], {}, None),
+        ([1] * 8, {"fraction": 1.0}, None),  # nothing is left to chance
+        ([1] * 8, {"measure": "random"}, None),
+    ],
+)
+def test_classes_that_a_measure_does_not_tell_apart_are_named(values, settings, line) -> None:
+    config = SubsetConfig(**{"measure": "entropy", "fraction": 0.5} | settings)
+    labels = np.repeat([0, 1, 2], [4, 4, 0])
+    found = describe_equal_values(labels, config, np.array(values, float), ["a", "b", "none"])
+    assert found is None if line is None else line in found

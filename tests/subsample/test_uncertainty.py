@@ -334,6 +334,25 @@ def test_a_share_of_the_anchor_that_is_drawn_instead_is_refused() -> None:
     assert ScoresConfig(**drawn.model_dump()) == drawn  # a run's config names every key
 
 
+@pytest.mark.parametrize(
+    "unused",
+    [
+        {"anchor": "patch"},
+        {"num_images": 5},
+        {"alpha": 0.5},
+        {"fraction": "dirichlet"},
+        {"anchor_fraction": 0.5},
+        {"common_draws": True},
+        {"box": "middle"},
+    ],
+)
+def test_settings_of_mixes_are_refused_with_recorded_losses(unused: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="source: training, which draws no mixes of its own"):
+        ScoresConfig(source="training", **unused)
+    recorded = ScoresConfig(source="training")
+    assert ScoresConfig(**recorded.model_dump()) == recorded
+
+
 def test_only_anchor_ce_has_a_floor_by_default() -> None:
     assert [ScoresConfig(loss=loss).floor for loss in ("ce", "kl", "anchor_ce")] == [0, 0, 0.5]
     assert ScoresConfig(loss="anchor_ce", cv_floor=0.0).floor == 0

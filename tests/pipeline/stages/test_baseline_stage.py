@@ -59,7 +59,7 @@ def test_the_highest_of_each_class_are_kept(measure, store):
 
 @pytest.mark.parametrize("measure", ["el2n_early", "grand"])
 def test_early_measures_need_no_scorer(measure, store):
-    early = "subset.early={epoch: 1, networks: 2}"
+    early = "subset.early={networks: 2}"  # for a tenth of an epoch, rounded up
     values, kept = make_subset(store, measure, early)
     assert (values > 0).all()
     assert len(kept) == 30
@@ -102,17 +102,27 @@ def test_one_baseline_serves_every_fraction(measure, order, store, capsys):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        (["subset.order=ccs"], "subset.ccs.strata: found 50, more than the 40 images of class 0"),
         (
-            ["subset.order=ccs", "subset.ccs={beta: 0.5, strata: 21}"],
-            "found 21, more than the 20 images of class 0 that ccs.beta leaves; allowed: at mo",
+            ["subset.order=ccs"],
+            "subset.ccs.strata: found 50, more than the 10 images of class 0 that are kept, so th",
+        ),
+        (
+            ["subset={measure: aum_high, order: ccs, ccs: {beta: 0.5, strata: 5}}"],
+            "ccs.beta: found 0.5 with measure aum_high, whose highest values are not those of the",
+        ),
+        (
+            ["subset={measure: mc_dropout, dropout: {rate: 0}}"],
+            "subset.dropout.rate: found 0; the mutual information is then 0 for every image; allo",
         ),
         (["subset.order=ccs", "subset.ccs.beta=0.8"], "allowed: at most 0.75"),
         (["subset.order=p2"], "order: found p2 with measure el2n; allowed: measure entropy, or sc"),
         (["subset.ccs.strata=5"], "ccs: has no effect without order: ccs"),
         (["subset.bin_width=1"], "bin_width: has no effect without order p1, p2 or p3"),
         (["subset={measure: random, order: ccs}"], "found ccs with measure random, which gives"),
-        (["subset.measure=grand"], "subset.early.epoch: found 20, but the scorer's recipe has 1"),
+        (
+            ["subset={measure: grand, early: {epoch: 2}}"],
+            "subset.early.epoch: found 2, but the scorer's recipe has 1 epochs; allowed: at most ",
+        ),
         (
             ["subset.measure=el2n_early", "scorer={model: resnet8, weights: WEIGHTS}"],
             "found 'el2n_early', which trains networks by the scorer's recipe, but the scorer is l",

@@ -96,6 +96,16 @@ def test_scores_are_ranked_in_each_class_and_their_cost_is_unknown(
     assert found.tolist() == sorted(np.concatenate(lowest).tolist())
 
 
+def test_scores_of_one_value_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(tmp_path, TINY.replace("measure: cv, ", ""))
+    np.save(tmp_path / "scores.npy", np.full(72, 3.0))
+    assert place.run("--set", f"scores.file={tmp_path / 'scores.npy'}", "--until", "subset") == 0
+    line = "warning: all values of class 0 (and of 2 more) are equal: its subset is chosen"
+    assert line in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
