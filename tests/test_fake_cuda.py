@@ -1,14 +1,22 @@
 """Steps on fake CUDA tensors: a tensor left on the CPU, or a wait for the device, is an error here
 and not first on a GPU.
 
-Models are built on the CPU and moved, as with a GPU. A backward pass needs a real device: gradients
-of zero replace it, and everything around it is run.
+Models are built on the CPU and moved, as with a GPU. Whatever reads a tensor of the device is
+refused (`.cpu()`, `.to("cpu")`, `.item()`, `.tolist()`, `.numpy()`, a shape that depends on
+values), except for as many copies to the CPU as a test allows.
+
+What this cannot show: values, since fake tensors have none; mistakes in a backward pass, which
+needs a real device and is replaced by gradients of zero; mistakes with CUDA generators, which here
+only name their device; copies from pageable memory to the device, which a graph's capture refuses;
+graphs, compiled cells and several processes. PuzzleMix and Co-Mixup decide on the CPU by what they
+read: they get zeros, and the rounds in which PuzzleMix's patches outbid one another do not run.
 """
 
 import itertools
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,21 +26,27 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Augmentation, Normalization
 from classification.mixing import MixingConfig, MixingContext
 from classification.models import MODELS, build_classifier
 from classification.models.pyramidnet import PyramidNet
+from classification.persistence.workspace import Workspace
+from classification.training.class_balance import class_weights, cross_entropy
 from classification.training.schedules import set_learning_rate
 from classification.training.step import AugmentAndMix, Recipe, TrainingStep
-from evaluate.retrain import build_network
+from evaluate.retrain import _average, build_network
 from evaluate.retrain_config import RetrainConfig
+from pcdarts import pruning
 from pcdarts.architect import Architect
 from pcdarts.genotype import CANDIDATES, Edge, Genotype
 from pcdarts.search import build_supernet
 from pcdarts.search_config import SearchConfig
 from pcdarts.steps import SearchSteps
+from subsample import boxes
 from subsample.config import ScoresConfig
 from subsample.mixes import draw_mixes
 from subsample.uncertainty import score_mixes
@@ -64,11 +78,45 @@ class FakeGenerator(torch.Generator):
         return self._device
 
 
+class WaitError(AssertionError):
+    """A tensor of the device was copied to the CPU."""
+
+
+class Reads(TorchDispatchMode):
+    """Refuses copies from the device to the CPU, but for the next `allowed` ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.allowed = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if "cuda" in devices((args, kwargs)) and "cpu" in devices(result):
+            if not self.allowed:
+                raise WaitError(function)
+            self.allowed -= 1
+        return result
+
+
+def devices(values):
+    """The types of the devices of all tensors in `values`."""
+    return {each.device.type for each in tree_leaves(values) if isinstance(each, torch.Tensor)}
+
+
 class WithoutDevice(TorchFunctionMode):
-    """Draws without the generator, and fills in gradients: both need a real CUDA device."""
+    """Draws without the generator, and fills in gradients: both need a real CUDA device. `answers`
+    replace functions that look at values, by what they are called with."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers = answers
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
+        if function in self.answers:
+            return self.answers[function](*args, **kwargs)
+        if function is torch.autograd.grad:
+            return tuple(map(torch.zeros_like, args[1]))
         if function is torch.Tensor.backward:
             for parameter in kwargs.get("inputs") or leaves(args[0]):
                 parameter.grad = torch.zeros_like(parameter)
@@ -98,11 +146,23 @@ def leaves(loss):
 
 
 @pytest.fixture
-def images(monkeypatch):
-    """uint8 [4, 3, 32, 32] on a device that does not exist."""
+def reads():
+    return Reads()
+
+
+@pytest.fixture
+def answers():
+    return {}
+
+
+@pytest.fixture
+def images(monkeypatch, reads, answers):
+    """uint8 [4, 3, 32, 32] on a device that does not exist, which knows bf16."""
     forget_tensors()
     monkeypatch.setattr(torch, "Generator", FakeGenerator)
-    with FakeTensorMode(), WithoutDevice():
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    with FakeTensorMode(), WithoutDevice(answers), reads:
         yield torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device=CUDA)
     forget_tensors()
 
@@ -163,11 +223,11 @@ def test_pyramidnet(images):
     assert on_cuda(model(NORMALIZATION(images))).shape == (4, CLASSES)
 
 
-@pytest.mark.parametrize("network", ["cifar", "imagenet"])
-def test_a_search_iteration(images, labels, network):
+@pytest.mark.parametrize(("network", "precision"), [("cifar", "bf16"), ("imagenet", "fp32")])
+def test_a_search_iteration(images, labels, network, precision):
     config = SearchConfig(network=network, partial_channels=2, warmup_epochs=0, **SMALL)
     model = built(partial(build_supernet, CLASSES, config, seed=0))
-    architect = Architect(model, 1e-3, 1e-3, gradient_clip=5.0)
+    architect = Architect(model, 1e-3, 1e-3, precision, gradient_clip=5.0)
     optimizer = sgd(model.weight_parameters())
     loader = ImageSet(images, labels).loader(4, CUDA, training=True)
     steps = SearchSteps(architect, optimizer, [loader] * 2, AUGMENTATION, 5.0)
@@ -177,8 +237,27 @@ def test_a_search_iteration(images, labels, network):
     assert on_cuda(steps.totals).shape == (5,)
 
 
-@pytest.mark.parametrize("network", ["cifar", "imagenet"])
-def test_a_retraining_step_of_a_found_network(images, labels, network):
+@pytest.mark.parametrize("predictions", ["plain", "mixes"])
+def test_an_observation_reads_each_half_once(
+    images, labels, reads, answers, monkeypatch, tmp_path, predictions
+):
+    monkeypatch.setattr(pruning, "_BATCH", 2)  # two batches of each half
+    answers[torch.Tensor.pin_memory] = lambda rows: rows
+    answers[torch.Tensor.__int__] = lambda label: 0  # of the first batch, which is looked at
+    config = SearchConfig(partial_channels=2, pruning={"predictions": predictions}, **SMALL)
+    model = built(partial(build_supernet, CLASSES, config, seed=0))
+    halves = (ImageSet(images, labels),) * 2
+    observer = pruning.Pruning(
+        config.pruning, halves, (), NORMALIZATION, CLASSES, 0, Workspace(tmp_path)
+    )
+    reads.allowed = 2
+    observed = observer._observe(1, model, config)
+    assert [each.shape for each in observed] == [(4,), (4,)]
+    assert reads.allowed == 0
+
+
+@pytest.mark.parametrize(("network", "precision"), [("cifar", "bf16"), ("imagenet", "fp32")])
+def test_a_retraining_step_of_a_found_network(images, labels, network, precision):
     config = RetrainConfig.model_validate({"network": network, **SMALL})
     model = built(partial(build_network, GENOTYPE, config, CLASSES))
     model.drop_path_prob = 0.3
@@ -187,7 +266,28 @@ def test_a_retraining_step_of_a_found_network(images, labels, network):
         logits, auxiliary = output
         return F.cross_entropy(logits, targets) + 0.4 * F.cross_entropy(auxiliary, targets)
 
-    train(model, images, labels, MixingConfig(kind="none"), objective)
+    train(model, images, labels, MixingConfig(kind="none"), objective, precision=precision)
+
+
+@pytest.mark.parametrize("averaged", [0, 1])
+def test_a_step_with_averaged_weights(images, labels, monkeypatch, averaged):
+    build = partial(built, partial(build_classifier, "resnet8", CLASSES))
+    monkeypatch.setattr(torch.optim.swa_utils, "deepcopy", lambda model: build())  # not of fakes
+    model = build()
+    average = _average(model, 0.9)
+    average.n_averaged = torch.tensor(averaged)  # the first step copies, later ones average
+    train(model, images, labels, MixingConfig(kind="none"), F.cross_entropy, average=average)
+
+
+@pytest.mark.parametrize("kind", ["none", "mixup"])
+def test_a_step_with_class_weights(images, labels, reads, answers, kind):
+    answers[torch.Tensor.bincount] = lambda counted, minlength: torch.ones(minlength)
+    reads.allowed = 1  # before the training
+    weights = class_weights("effective", 0.999, labels, CLASSES, CUDA)
+    assert reads.allowed == 0
+    model = built(partial(build_classifier, "resnet8", CLASSES))
+    objective = partial(cross_entropy, weights=on_cuda(weights), label_smoothing=0.1)
+    train(model, images, labels, MixingConfig(kind=kind), objective)
 
 
 MIXERS = ["cutout", "mixup", "cutmix", "manifold_mixup", "dmixup", "dcutmix", "saliency_dcutmix"]
@@ -200,8 +300,35 @@ def test_a_training_step_with_each_mixer_that_never_waits(images, labels, kind):
     train(model, images, labels, MixingConfig(kind=kind, prob=0.5), F.cross_entropy)
 
 
-def train(model, images, labels, mixing, objective):
-    """Make a step of a classifier's training."""
+@pytest.mark.parametrize(("kind", "copies"), [("puzzlemix", 3), ("comixup", 3)])
+def test_a_mixer_that_decides_on_the_cpu(images, labels, reads, answers, kind, copies):
+    """It reads costs once for each batch, and its mixes are on the device."""
+
+    def empty(tensor, as_tuple):
+        return (torch.zeros(0, dtype=torch.int64, device=tensor.device),) * tensor.ndim
+
+    def zeros(tensor):
+        assert tensor.device.type == "cpu"
+        return np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch."))
+
+    answers |= {
+        torch.Tensor.__bool__: lambda tensor: False,
+        torch.Tensor.__int__: lambda tensor: 2,
+        torch.Tensor.nonzero: empty,
+        torch.Tensor.numpy: zeros,
+    }
+    model = built(partial(build_classifier, "resnet8", CLASSES))
+    context = MixingContext(NORMALIZATION, model, ())
+    mixer = MixingConfig(kind=kind).build(CLASSES, context)
+    reads.allowed = copies
+    mixed, targets = mixer(NORMALIZATION(images), labels, draws())
+    assert on_cuda(mixed).shape == images.shape
+    assert on_cuda(targets).shape == (4, CLASSES)
+    assert reads.allowed == 0
+
+
+def train(model, images, labels, mixing, objective, **more):
+    """Make a step of a classifier's training; `more` are of its recipe."""
     context = MixingContext(
         NORMALIZATION, model, model.stages[1:3] if hasattr(model, "stages") else ()
     )
@@ -216,6 +343,7 @@ def train(model, images, labels, mixing, objective):
         prepare=AugmentAndMix(AUGMENTATION, mixer),
         objective=objective,
         gradient_clip=5.0,
+        **more,
     )
     optimizer = sgd(model.parameters())
     loader = ImageSet(images, labels).loader(4, CUDA, training=True)
@@ -244,6 +372,24 @@ def test_scoring(images, labels, changes):
     assert on_cuda(losses).shape == (4, 2)
 
 
+def test_scoring_under_a_box(images, labels, monkeypatch):
+    # Chosen among on the CPU, where their number may depend on values.
+    monkeypatch.setattr(boxes, "box_corners", lambda *_: torch.zeros(2, 2, dtype=torch.int64))
+    test_scoring(images, labels, {"box": "edges"})
+
+
+READS = {
+    ".cpu()": lambda tensor: tensor.cpu(),
+    '.to("cpu")': lambda tensor: tensor.to("cpu"),
+    "copy_": lambda tensor: torch.zeros(()).copy_(tensor),
+    ".item()": lambda tensor: tensor.item(),
+    ".tolist()": lambda tensor: tensor.tolist(),
+    ".numpy()": lambda tensor: tensor.numpy(),
+    "float": float,
+}
+REFUSALS = {".numpy()": RuntimeError} | dict.fromkeys((".cpu()", '.to("cpu")', "copy_"), WaitError)
+
+
 class Planted(torch.nn.Module):
     """A classifier with a mistake that a CPU does not show."""
 
@@ -255,9 +401,10 @@ class Planted(torch.nn.Module):
         logits = self.classifier(images.mean((2, 3)))
         if self.mistake == "tensor on the CPU":
             return logits + torch.arange(CLASSES)
-        if self.mistake == "wait":
-            return logits / logits.detach().abs().max().item()
-        return logits[logits.detach()[:, 0] > 0]
+        if self.mistake == "shape that depends on the data":
+            return logits[logits.detach()[:, 0] > 0]
+        READS[self.mistake](logits.detach().abs().max())
+        return logits
 
 
 def test_a_tensor_left_on_the_cpu_is_found(images, labels):
@@ -266,10 +413,11 @@ def test_a_tensor_left_on_the_cpu_is_found(images, labels):
         train(model, images, labels, MixingConfig(kind="none"), F.cross_entropy)
 
 
-@pytest.mark.parametrize("mistake", ["wait", "shape that depends on the data"])
+@pytest.mark.parametrize("mistake", [*READS, "shape that depends on the data"])
 def test_a_wait_for_the_device_is_found(images, labels, mistake):
     model = built(partial(Planted, mistake))
-    with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+    unseen = DataDependentOutputException, DynamicOutputShapeException
+    with pytest.raises(REFUSALS.get(mistake, unseen)):
         train(model, images, labels, MixingConfig(kind="none"), F.cross_entropy)
 
 
