@@ -23,7 +23,7 @@ _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "
 _EVENTS = "tensorboard"
 _START_UPS = "start-ups.jsonl"
 _HISTORY = ".history"
-REPORT, RESULTS = "report.md", "results.json"  # in the report's folder
+REPORT, PAGE, RESULTS = "report.md", "report.html", "results.json"  # in the report's folder
 PARTIAL = "unfinished.md"  # in the same folder, until the run is finished
 
 

@@ -18,7 +18,7 @@ from pipeline.commands.options import (
 )
 from pipeline.config import PipelineConfig, load_config
 from pipeline.console import Console, print_json
-from pipeline.run_folder import REPORT, RunFolder
+from pipeline.run_folder import PAGE, REPORT, RunFolder
 from pipeline.stages import STAGES
 from pipeline.store.store import Store
 
@@ -92,5 +92,6 @@ def fidelity(
         tau = RankCorrelation(**found)
         console.log(f"Kendall tau {correlation_title(measure, own)} against full data: {tau}")
     console.log(f"report      {report / REPORT}")
+    console.log(f"            {report / PAGE}")
     if json_:
         print_json(results)

@@ -13,7 +13,7 @@ from classification.errors import ConfigError
 from classification.persistence.storage import writable, write_atomically
 from pipeline.commands.options import Artifacts, Device, Overrides, Quiet, Runs
 from pipeline.console import Console
-from pipeline.run_folder import REPORT, RunFolder
+from pipeline.run_folder import PAGE, REPORT, RESULTS, RunFolder
 from pipeline.store.ledger import start_time
 from pipeline.store.store import Store
 
@@ -50,7 +50,7 @@ def sweep(
 ) -> int:
     """Run a study, or resume it: a grid of settings and seeds.
 
-    Ends with a report: mean, standard deviation, n.
+    Ends with a report, report.html and report.md: mean, standard deviation, n, differences.
 
     \b
     Example:
@@ -63,10 +63,11 @@ def sweep(
         keep_freed_memory,
         resolve_device,
     )
+    from pipeline.reports.record import is_current, write_record
     from pipeline.start_up import start_up_attempt
     from pipeline.studies.agreement import add_agreement
     from pipeline.studies.ray_cluster import check_ray
-    from pipeline.studies.report import write_study_report
+    from pipeline.studies.report import study_key, write_study_report
     from pipeline.studies.results import collect_trials, study_cost
     from pipeline.studies.study import load_study
     from pipeline.studies.sweep import make_all, plan
@@ -111,23 +112,32 @@ def sweep(
             "--seeds",
             str(asked.config.seeds),
         ]
-        command = shlex.join([*words, *(word for each in overrides for word in ("--set", each))])
+        words += [word for each in overrides for word in ("--set", each)]
+        for option, place in (("--artifacts", artifacts), ("--runs", runs)):
+            words += [option, str(place)] if str(place) != option[2:] else []
+        command = shlex.join(words)
         try:
             make_all(tasks, at_once, own_device, artifacts, console, ray)
         finally:
             store = Store(artifacts)
-            results, all_images = collect_trials(asked, tasks, store), []
-            if asked.config.agreement and all(r.error or r.top1_error is not None for r in results):
-                console.log("comparing rankings and subsets")
-                all_images = add_agreement(
-                    results,
-                    lambda result: datasets_of(result.trial.config)["data"],
-                    own_device,
-                    asked.config.reference,
-                )
-            cost = study_cost(tasks, store)
-            write_study_report(folder, asked, results, cost, command, all_images)
+            results = collect_trials(asked, tasks, store)
+            key = study_key(folder, asked, results, command, store)
+            if not is_current(folder, key):
+                all_images = []
+                whole = all(r.error or r.top1_error is not None for r in results)
+                if asked.config.agreement and whole:
+                    console.log("comparing rankings and subsets")
+                    all_images = add_agreement(
+                        results,
+                        lambda result: datasets_of(result.trial.config)["data"],
+                        own_device,
+                        asked.config.reference,
+                    )
+                cost = study_cost(tasks, store)
+                write_study_report(folder, asked, results, cost, command, all_images)
+                write_record(folder, key, {}, (REPORT, PAGE, RESULTS, "figure*"))
             console.log(f"report      {folder / REPORT}")
+            console.log(f"            {folder / PAGE}")
     failed = [result for result in results if result.error]
     for result in failed:
         console.log(f"failed      {result.trial}: {result.error}")

@@ -18,17 +18,18 @@ from classification.errors import ConfigError
 from classification.persistence.storage import writable
 from classification.persistence.untrusted_files import read_objects
 from evaluate.fidelity import RankCorrelation, mean_of_others, mean_rank_correlation
-from evaluate.figures.style import save_figure
 from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
-from pipeline.reports.page import show_cost, write_page
+from pipeline.reports.page import show_cost, write_html, write_page
+from pipeline.reports.picture import Picture
 from pipeline.reports.results import describe_subset, hours_of, name_subset, selection_cost
+from pipeline.run_folder import PAGE
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Artifact, Store
 
 _FULL, _RANDOM = "full", "random"
-_FIGURE = "ranking.png"
+_FIGURE = "ranking"
 
 
 @dataclass(frozen=True)
@@ -155,18 +156,20 @@ def write_fidelity(
     results: Mapping[str, Any],
     data: str,
 ) -> None:
-    """Write the page and its figure. Raises ArtifactError if `folder` cannot be written."""
+    """Write the pages and their figure. Raises ArtifactError if `folder` cannot be written."""
     correlations = {
         correlation_title(measure, own): RankCorrelation(**found)
         for measure, found in results["correlations"].items()
     }
+    taus = "; ".join(f"{name}, τ = {found}" for name, found in correlations.items())
     figure = fidelity_scatter(
         rankings[_FULL].mean_errors,
         {series_title(m, own): each.mean_errors for m, each in rankings.items() if m != _FULL},
         correlations,
     )
+    title = "Errors on a part over errors on the full data"
     with writable(folder, "--runs"):
-        save_figure(figure, folder / _FIGURE)
+        picture = Picture.save(folder, _FIGURE, figure, title, f"{title}: {taus}.")
     values = {
         "results": results,
         "data": data,
@@ -176,8 +179,9 @@ def write_fidelity(
         "rows": [
             _row(measure, own, each, results["rankings"]) for measure, each in rankings.items()
         ],
-        "figure": _FIGURE,
+        "picture": picture,
     }
+    write_html(folder / PAGE, "fidelity.html.j2", values)
     write_page(folder, "fidelity.md.j2", values, results)
 
 

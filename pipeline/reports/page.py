@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
 from classification.durations import format_cost, format_duration
 
-PAGE = "report.html"
 _MARK = '<meta name="generator" content="nas-acceleration">'
 _HOURS_DIGITS = 8
 _BUSY = 0.1  # share of the wall time, from which on waiting for a processor is named

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from classification.data.source import source_of
 from classification.errors import PipelineError
@@ -32,37 +32,48 @@ _LIBRARIES = ("jinja2", "matplotlib", "numpy", "pillow", "scipy", "torch")
 def report_key(folder: RunFolder, artifacts: Mapping[str, Artifact], store: Store) -> str:
     """Return a digest of all that decides a report: the run's config and manifest, the files of its
     artifacts, the ledger, and the code. The artifacts name the content of the images."""
+    made_from = {
+        "folder": str(folder.path),
+        "config": folder.config_text(),
+        "manifest": folder.manifest(),
+        "artifacts": {name: artifact.digest for name, artifact in artifacts.items()},
+    }
+    return digest_with_code(made_from, store)
+
+
+def digest_with_code(made_from: Mapping[str, Any], store: Store) -> str:
+    """Return a digest of `made_from`, as JSON, of the ledger and of the code."""
+    ledger = store.ledger.path  # absent before the first attempt
+    code = {"code": _code(), "libraries": {name: version(name) for name in _LIBRARIES}}
     return checksum(
-        {
-            "folder": str(folder.path),
-            "config": folder.config_text(),
-            "manifest": folder.manifest(),
-            "artifacts": {name: artifact.digest for name, artifact in artifacts.items()},
-            "ledger": file_digest(store.ledger.path),
-            "code": _code(),
-            "libraries": {name: version(name) for name in _LIBRARIES},
-        }
+        {**made_from, "ledger": file_digest(ledger) if ledger.exists() else None, **code}
     )
 
 
-def is_current(folder: RunFolder, key: str) -> bool:
+def is_current(folder: Path, key: str) -> bool:
     """Whether the report in `folder` was made from what `key` stands for, and is as it was left."""
     try:
-        record = read_verified(folder.report / RECORD)
+        record = read_verified(folder / RECORD)
         files = record["files"].items()
         return record["key"] == key and all(
-            file_digest(folder.report / name) == digest for name, digest in files
+            file_digest(folder / name) == digest for name, digest in files
         )
     except (PipelineError, OSError, KeyError, TypeError, AttributeError):
         return False
 
 
-def write_record(folder: RunFolder, key: str, datasets: Mapping[str, ImageDataset]) -> None:
-    """Record that the report's present files were made from what `key` stands for."""
-    files = [path for path in sorted(folder.report.iterdir()) if path.is_file()]
+def write_record(
+    folder: Path,
+    key: str,
+    datasets: Mapping[str, ImageDataset],
+    patterns: Sequence[str] = ("*",),
+) -> None:
+    """Record that the report's present files, which match one of `patterns`, were made from what
+    `key` stands for."""
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     record = {
         "key": key,
-        "files": {path.name: file_digest(path) for path in files if path.name != RECORD},
+        "files": {path.name: file_digest(path) for path in sorted(found) if path.name != RECORD},
         "images": {
             name: {
                 "source": dataset.source,
@@ -73,7 +84,7 @@ def write_record(folder: RunFolder, key: str, datasets: Mapping[str, ImageDatase
         },
     }
     text = json.dumps(add_checksum(record), indent=1, ensure_ascii=False)
-    write_atomically(folder.report / RECORD, text + "\n")
+    write_atomically(folder / RECORD, text + "\n")
 
 
 def unchanged_run(
@@ -97,7 +108,7 @@ def unchanged_run(
         made = {stage: artifact for stage, artifact in found.items() if artifact is not None}
         if len(made) < len(keys) or manifest["artifacts"] != str(store.root):
             return None
-        return made if is_current(folder, report_key(folder, made, store)) else None
+        return made if is_current(folder.report, report_key(folder, made, store)) else None
     except (PipelineError, OSError, KeyError, TypeError, AttributeError):
         return None  # whatever is wrong, a run that reads the images says it
 
@@ -116,7 +127,7 @@ def _code() -> str:
     digest = hashlib.sha256()
     for room in _ROOMS:
         for path in sorted((_ROOT / room).rglob("*.*")):
-            if path.suffix in (".py", ".j2"):
+            if path.suffix in (".py", ".j2", ".css"):
                 digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0")
                 digest.update(path.read_bytes())
     return digest.hexdigest()

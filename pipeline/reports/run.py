@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
 from pipeline.graph import fingerprints
-from pipeline.reports.page import PAGE, show_cost, show_whole_run
+from pipeline.reports.page import show_cost, show_whole_run
 from pipeline.reports.record import is_current, report_key, write_record
-from pipeline.run_folder import PARTIAL, REPORT, RESULTS, RunFolder
+from pipeline.run_folder import PAGE, PARTIAL, REPORT, RESULTS, RunFolder
 from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.checksum import read_verified
@@ -43,9 +43,9 @@ def write_run_report(
         console.log("            compare it with: python run_pipeline.py fidelity CONFIG")
         return None
     key = report_key(folder, artifacts, store)
-    if again or not is_current(folder, key):
+    if again or not is_current(folder.report, key):
         _write(folder, config, datasets, artifacts, store, published)
-        write_record(folder, key, datasets)
+        write_record(folder.report, key, datasets)
     return log_results(folder, config, console)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from classification.data.datasets import ImageDataset
 from pipeline.config import PipelineConfig, dump_config
 from pipeline.reports.gallery import gallery
-from pipeline.reports.page import PAGE, write_html
-from pipeline.run_folder import RunFolder
+from pipeline.reports.page import write_html
+from pipeline.run_folder import PAGE, RunFolder
 from pipeline.store.store import Artifact
 
 

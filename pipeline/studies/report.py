@@ -1,27 +1,37 @@
-"""The report of a study: report.md, its figures and results.json."""
+"""The report of a study: report.html, report.md, their figures and results.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from matplotlib.figure import Figure
 
-from classification.durations import format_cost, three_figures
-from evaluate.confusion import CONFUSION, read_confusions
 from evaluate.figures.fronts import cost_front
 from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
-from evaluate.figures.style import needs_log_axis, save_figure
-from evaluate.published.tables import PAPER, TABLE_6
-from evaluate.statistics import Summary, summarise_seeds
-from pipeline.reports.page import describe_start_up, write_page
+from evaluate.figures.style import needs_log_axis
+from evaluate.published.tables import PAPER
+from pipeline.reports.page import describe_start_up, write_html, write_page
+from pipeline.reports.picture import Picture
+from pipeline.reports.record import digest_with_code
 from pipeline.reports.results import break_even
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import PAGE, RESULTS, RunFolder
 from pipeline.store.ledger import Cost
+from pipeline.store.store import Store
 from pipeline.studies.config import COST
-from pipeline.studies.differences import Difference, compare_settings
+from pipeline.studies.differences import LEVEL, Difference, compare_settings, describe_differences
+from pipeline.studies.forest import forest
 from pipeline.studies.results import TrialResult, as_json, by_setting
 from pipeline.studies.study import Study, Trial
-from pipeline.studies.tables import agreement_tables, mean_and_std, seconds_table
+from pipeline.studies.tables import (
+    Settings,
+    agreement_tables,
+    error_of,
+    mean_cost,
+    seconds_table,
+    table_6,
+    with_interval,
+)
 
 _ERROR = "top-1 error (%)"
 _SMALLEST_P = 0.0001  # in tables; results.json has all digits
@@ -49,15 +59,15 @@ def write_study_report(
     command: str,
     all_images: Sequence[Mapping[str, float | None]] = (),
 ) -> dict[str, Any]:
-    """Write the study's page from complete and incomplete trials; return its results.
+    """Write the study's pages from complete and incomplete trials; return its results.
 
     `all_images` are the figures of all images in the tables of agreement, by each scorer.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures, start_ups = _draw(folder, study, results), RunFolder(folder).start_ups.attempts()
-    settings = by_setting(results)
-    reference = study.config.reference
+    start_ups = RunFolder(folder).start_ups.attempts()
+    settings, reference = by_setting(results), study.config.reference
     differences = compare_settings(results, reference)
+    contested = any(trial.config.contest is not None for trial in study.trials)
     record = {
         "study": study.config.model_dump(mode="json"),
         "cost": str(total),
@@ -69,9 +79,13 @@ def write_study_report(
         "all_images": list(all_images),
         "trials": [as_json(result) for result in results],
     }
+    axis, groups = forest(settings, results, reference, differences)
+    settings = {row.key: settings[row.key] for rows in groups.values() for row in rows}
     values = {
         "name": study.config.name,
+        "headline": _headline(settings, reference, differences),
         "base": str(study.config.base),
+        "seeds": study.config.seeds,
         "command": command,
         "end": _END[study.until or study.goal],
         "of_contest": study.until is not None,
@@ -83,35 +97,75 @@ def write_study_report(
         "start_up": str(Cost.of(start_ups)) if start_ups else None,
         "devices": "; ".join(sorted(frozenset().union(*(r.devices for r in results)))),
         "reference": reference,
+        "level": f"{LEVEL:g}",
         "comparisons": len(differences),
-        "figures": figures,
-        "settings": [
-            _setting_row(key, trials, results, differences.get(key))
-            for key, trials in settings.items()
-        ],
+        "figures": _draw(folder, study, results),
         "searched": study.goal == "network",
         "probed": study.goal == "subset",
-        "contested": any(trial.config.contest is not None for trial in study.trials),
+        "contested": contested,
+        "names": {
+            "series": [key[0] for key in settings],
+            "point": [key[1] or "–" for key in settings],
+        },
+        "errors": _error_columns(settings, reference, differences),
+        "costs": _cost_columns(settings, results, study, contested),
+        "axis": axis,
+        "groups": groups,
         "agreement": agreement_tables(settings, all_images) if study.config.agreement else [],
         "seconds": seconds_table(settings),
-        "table_6": _table_6(settings) if study.config.table_6 else [],
-        "published": TABLE_6 if study.config.table_6 else [],
+        "table_6": table_6(settings, contested) if study.config.table_6 else None,
         "paper": PAPER,
+        "results": str(folder / RESULTS),
+        "config": yaml.safe_dump(record["study"], sort_keys=False, allow_unicode=True),
     }
+    write_html(folder / PAGE, "study.html.j2", values)
     write_page(folder, "study.md.j2", values, record)
     return record
 
 
-def _draw(folder: Path, study: Study, results: Sequence[TrialResult]) -> list[str]:
-    """Draw a figure per panel from the completed trials; return the file names."""
+def study_key(
+    folder: Path, study: Study, results: Sequence[TrialResult], command: str, store: Store
+) -> str:
+    """Return a digest of all that decides a study's report."""
+    trials = [
+        (str(result.trial), result.error, {n: a.digest for n, a in result.artifacts.items()})
+        for result in results
+    ]
+    config = study.config.model_dump(mode="json")
+    made_from = {"folder": str(folder), "study": config, "command": command, "trials": trials}
+    return digest_with_code(made_from, store)
+
+
+def _headline(
+    settings: Settings, reference: str | None, differences: Mapping[tuple[str, str], Difference]
+) -> str:
+    """Return the finding of the study in a sentence or two."""
+    errors = {key: error for key, trials in settings.items() if (error := error_of(trials))}
+    if not errors:
+        return "No trial is complete, so there is no error to report yet."
+    series = [series for series, _ in settings]
+    names = {key: key[0] if series.count(key[0]) == 1 else ", ".join(key) for key in settings}
+    if reference is not None:
+        return describe_differences(differences, reference, names)
+    ends = [pick(errors, key=lambda key: errors[key].mean) for pick in (min, max)]
+    low, high = (f"{with_interval(errors[key])} % ({names[key]})" for key in ends)
+    return (
+        f"The top-1 errors of {len(errors)} settings range from {low} to {high}. "
+        "The study has no reference, so they are not tested against each other."
+    )
+
+
+def _draw(folder: Path, study: Study, results: Sequence[TrialResult]) -> list[Picture]:
+    """Draw a figure per panel from the completed trials."""
     whole = [result for result in results if result.top1_error is not None]
-    names = []
+    pictures = []
     for panel in dict.fromkeys(result.trial.panel for result in whole):
         figure = _figure_of(study, [result for result in whole if result.trial.panel == panel])
         if figure is not None:
-            names.append(f"figure{'-' if panel else ''}{panel.replace('=', '-')}.png")
-            save_figure(figure, folder / names[-1])
-    return names
+            name = f"figure{'-' if panel else ''}{panel.replace('=', '-')}"
+            title = f"Top-1 error against {study.config.x}{', ' if panel else ''}{panel}"
+            pictures.append(Picture.save(folder, name, figure, title))
+    return pictures
 
 
 def _figure_of(study: Study, whole: Sequence[TrialResult]) -> Figure | None:
@@ -146,27 +200,42 @@ def _point(result: TrialResult, x: float, label: str) -> StudyPoint:
     return StudyPoint(result.trial.series, x, result.top1_error, result.trial.seed, label)
 
 
-def _setting_row(
-    key: tuple[str, str],
-    trials: Sequence[TrialResult],
-    results: Sequence[TrialResult],
-    difference: Difference | None,
-) -> dict[str, str]:
-    whole = [trial for trial in trials if trial.top1_error is not None]
-    return {
-        "series": key[0],
-        "label": key[1] or "–",
-        "n": str(len(whole)),
-        "error": _with_interval(_error(whole)),
-        "difference": _with_interval(difference.summary if difference else None, signed=True),
-        "p": _p(difference.p if difference else None),
-        "p_holm": _p(difference.p_holm if difference else None),
-        "selection": _mean_cost([trial.selection for trial in trials]),
-        "search": _mean_cost([trial.search_alone for trial in trials]),
-        "total": _mean_cost([trial.total for trial in trials]),
-        "contest": _mean_cost([trial.contest for trial in trials]),
-        "break_even": _break_even(trials, results),
+def _error_columns(
+    settings: Settings, reference: str | None, differences: Mapping[tuple[str, str], Difference]
+) -> dict[str, list[str]]:
+    columns = {
+        "n": [str(sum(t.top1_error is not None for t in trials)) for trials in settings.values()],
+        "top-1 error": [with_interval(error_of(trials)) for trials in settings.values()],
     }
+    if reference is not None:
+        found = [differences.get(key, Difference(None, None, None)) for key in settings]
+        columns |= {
+            "difference": [with_interval(each.summary, signed=True) for each in found],
+            "p": [_p(each.p) for each in found],
+            "p (Holm)": [_p(each.p_holm) for each in found],
+        }
+    return columns
+
+
+def _cost_columns(
+    settings: Settings, results: Sequence[TrialResult], study: Study, contested: bool
+) -> dict[str, list[str]]:
+    """Return the mean costs that a study of this goal has."""
+
+    def mean_of(cost: Callable[[TrialResult], Cost]) -> list[str]:
+        return [mean_cost([cost(trial) for trial in trials]) for trials in settings.values()]
+
+    searched = study.goal == "network"
+    columns = {"subset": mean_of(lambda trial: trial.selection)}
+    if searched:
+        columns["search alone"] = mean_of(lambda trial: trial.search_alone)
+    if study.goal != "classifier":
+        columns["total"] = mean_of(lambda trial: trial.total)
+    if searched:
+        columns["break-even"] = [_break_even(trials, results) for trials in settings.values()]
+    if searched and contested:
+        columns["contest"] = mean_of(lambda trial: trial.contest)
+    return columns
 
 
 def _setting_json(
@@ -174,18 +243,13 @@ def _setting_json(
     trials: Sequence[TrialResult],
     difference: Difference | None,
 ) -> dict[str, Any]:
-    error = _error([trial for trial in trials if trial.top1_error is not None])
+    error = error_of(trials)
     return {
         "series": key[0],
         "label": key[1],
         "top1_error": vars(error) if error else None,
         "difference": difference.as_json() if difference else None,
     }
-
-
-def _error(whole: Sequence[TrialResult]) -> Summary | None:
-    errors = [trial.top1_error for trial in whole if trial.top1_error is not None]
-    return summarise_seeds(errors) if errors else None
 
 
 def _break_even(trials: Sequence[TrialResult], results: Sequence[TrialResult]) -> str:
@@ -211,67 +275,8 @@ def _is_full_twin(other: Trial, trial: Trial) -> bool:
     )
 
 
-def _table_6(settings: Mapping[tuple[str, str], Sequence[TrialResult]]) -> list[dict[str, str]]:
-    rows = []
-    for (series, label), trials in settings.items():
-        whole = [c for c in trials if c.accuracy is not None and c.network is not None]
-        if not whole:
-            continue
-        top5 = [float(c.accuracy["top5_error_last"]) for c in whole if c.accuracy]
-        parameters = [c.network["parameters"] / 1e6 for c in whole if c.network]
-        adds, all_adds = (
-            mean_and_std(summarise_seeds([c.network[key] / 1e6 for c in whole if c.network]))
-            for key in ("multiply_adds", "all_multiply_adds")
-        )
-        rows.append(
-            {
-                "name": ", ".join(filter(None, (series, label))),
-                "n": str(len(whole)),
-                "top1": mean_and_std(_error(whole)),
-                "top5": mean_and_std(summarise_seeds(top5)) if _classes(whole[0]) > 5 else "–",
-                "parameters": mean_and_std(summarise_seeds(parameters)),
-                "adds": f"{adds} ({all_adds})",
-                "search": _mean_days([c.search_alone for c in whole]),
-                "total": _mean_days([c.total for c in whole]),
-                "contest": _mean_days([c.contest for c in whole]),
-            }
-        )
-    return rows
-
-
-def _classes(result: TrialResult) -> int:
-    return len(read_confusions(result.artifacts["retrain"].path / CONFUSION))
-
-
 def _spent(result: TrialResult) -> Cost:
     return sum(result.costs.values(), Cost())
-
-
-def _mean_cost(costs: Sequence[Cost]) -> str:
-    hours = [cost.hours for cost in costs if cost.hours is not None]
-    if len(hours) < len(costs) or not hours:
-        return "–"
-    return format_cost(sum(hours) / len(hours), sum(costs, Cost()).unit)
-
-
-def _mean_days(costs: Sequence[Cost]) -> str:
-    """Return the mean in GPU-days, the unit of the published column; other costs as they are."""
-    total = sum(costs, Cost())
-    if total.unit != "GPU-hours":
-        return str(Cost(total.gpu_hours / len(costs), total.cpu_hours / len(costs)))
-    return f"{three_figures(total.gpu_hours / len(costs) / 24)} GPU-days"
-
-
-def _with_interval(summary: Summary | None, signed: bool = False) -> str:
-    if summary is None:
-        return "–"
-    if summary.low is None or summary.high is None or summary.std is None:
-        return f"{summary.mean:+.2f}" if signed else f"{summary.mean:.2f}"
-    sign = "+" if signed else ""
-    mean, low, high = (
-        format(value, f"{sign}.2f") for value in (summary.mean, summary.low, summary.high)
-    )
-    return f"{mean} ± {summary.std:.2f} [{low}, {high}]"
 
 
 def _p(value: float | None) -> str:

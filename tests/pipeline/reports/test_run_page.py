@@ -5,8 +5,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +18,7 @@ from pipeline.reports.gallery import gallery
 from pipeline.run_folder import RunFolder
 from pipeline.store.store import store_of
 from run_pipeline import main
+from tests.html_page import check_fits, check_self_contained, read_page
 
 HOSTILE = "<script>alert(1)"
 QUOTED = '"><img src=x onerror=alert(1)>'
@@ -39,8 +38,6 @@ RUNS = {
     "trained": ["goal=classifier", "scorer.class_weights=inverse"],
     "kept": ["goal=subset"],
 }
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-VOID = {"meta", "link", "img", "br", "input"}
 
 
 @pytest.fixture(scope="module")
@@ -78,63 +75,13 @@ def page_of(folder, name):
 PAGES = [*RUNS, "comparison"]
 
 
-@dataclass
-class Page(HTMLParser):
-    """What the tests ask of a page."""
-
-    elements: list = field(default_factory=list)
-    open_: list = field(default_factory=list)
-    text: str = ""
-    descriptions: list = field(default_factory=list)
-    """Of figures, in words; a name a figure before its colon."""
-
-    def __post_init__(self):
-        super().__init__()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes), tuple(self.open_)))
-        if tag not in VOID:
-            self.open_.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes), tuple(self.open_)))
-
-    def handle_endtag(self, tag):
-        assert self.open_, tag
-        assert self.open_.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open_:
-            self.text += data
-        if self.open_ and self.open_[-1] == "desc":
-            self.descriptions.append(data)
-
-    def of(self, tag):
-        return [attributes for name, attributes, _ in self.elements if name == tag]
-
-
 def read(folder, name):
-    page = Page()
-    page.feed(page_of(folder, name).read_text())
-    page.close()
-    assert page.open_ == []
-    page.text = " ".join(page.text.split())
-    return page
+    return read_page(page_of(folder, name))
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_needs_nothing_beside_it_and_runs_nothing(folder, name):
-    page = read(folder, name)
-    assert not page.of("script")
-    for tag, attributes, _ in page.elements:
-        assert not [key for key in attributes if key.startswith("on")], tag
-        for key in ("src", "href"):
-            target = attributes.get(key, "#")
-            assert target.startswith(("#", "data:")), target
-    text = page_of(folder, name).read_text()
-    assert text.count("url(") == text.count("url(#")
-    assert "@import" not in text
-    assert len(text.encode()) < 3e6
+    check_self_contained(page_of(folder, name))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -440,53 +387,10 @@ def test_text_and_lines_stand_out_in_both_schemes():
             assert contrast(scheme[f"s{slot}"], scheme["band"]) >= 3, slot
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright: pip install -c constraints.txt '.[dev]'"
-    )
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine (Debian's package is called chromium)")
-    flags = [
-        *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--disable-component-update"),
-    ]
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=path, args=flags)
-        yield started
-        started.close()
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_page_fits_a_phone_and_a_desk(folder, browser, name, width):
-    said, asked = [], []
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(page_of(folder, name).as_uri())
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    images = page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)")
-    figures = page.evaluate(
-        "[...document.querySelectorAll('figure svg[role=img]')]"
-        ".map(s => s.getBoundingClientRect()).map(b => b.width * b.height)"
-    )
-    smallest = page.evaluate(
-        "Math.min(...[...document.querySelectorAll('svg text')]"
-        ".map(t => [parseFloat(getComputedStyle(t).fontSize), t.getScreenCTM()])"
-        ".map(([size, turned]) => size * Math.hypot(turned.a, turned.b)))"
-    )
-    page.close()
-    assert wide == width
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert all(images)
-    assert figures
-    assert min(figures) > 10_000
-    assert smallest >= 9
+    check_fits(browser, page_of(folder, name), width)
 
 
 def test_dark_is_dark_and_print_is_light(folder, browser):

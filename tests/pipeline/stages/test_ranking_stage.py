@@ -11,6 +11,7 @@ from pipeline.config import load_config
 from pipeline.graph import fingerprints
 from pipeline.stages import STAGES
 from run_pipeline import main
+from tests.html_page import check_self_contained, read_page
 from tests.tiny import Place
 
 TINY = """
@@ -97,6 +98,9 @@ def test_the_report_prints_them_with_their_cost(finished, results):
     assert "| full data | 24 |" in text
     assert "(ranking.png)" in text
     assert (finished.folder / "runs/tiny-fidelity/ranking.png").exists()
+    page = finished.folder / "runs/tiny-fidelity/report.html"
+    check_self_contained(page)
+    assert f"{tau} on high-CV;" in read_page(page).text
     for ranking in results["rankings"].values():
         assert ranking["cost"]["unit"] == "CPU-hours"
         assert ranking["cost"]["ranking"] > 0

@@ -69,7 +69,7 @@ def test_nothing_is_retrained(study):
     stages = {trial["series"]: set(trial["stages"]) for trial in results["trials"]}
     searched = {"subset", "search", "search-2", "contest"}
     assert stages == {"high CV": {"scorer", "scores", *searched}, "full data": searched}
-    assert "The test\nimages are not used." in page
+    assert "The test images are not used." in " ".join(page.split())
 
 
 def test_seconds_of_scorer_scoring_search_and_contest_are_apart(study):

@@ -90,14 +90,27 @@ def test_trials_share_one_scorer_and_one_scoring_pass_a_seed(sweep):
     assert attempts() == {"scorer": 2, "scores": 2, "subset": CELLS, "probe": CELLS}
 
 
-def test_a_finished_study_trains_nothing_again_and_draws_the_same(sweep):
+def test_a_finished_study_trains_nothing_again_and_draws_the_same(sweep, monkeypatch, capsys):
     sweep()
-    before, ledger = figure(), Path("artifacts/ledger.jsonl").read_bytes()
-    report = Path("runs/digits/report.md").read_bytes()
+    names = ("report.md", "report.html", "results.json", "figure.png")
+    written = {name: Path("runs/digits", name).read_bytes() for name in names}
+    ledger = Path("artifacts/ledger.jsonl").read_bytes()
+    Path("runs/digits/report.html").unlink()
     assert sweep() == 0
     assert Path("artifacts/ledger.jsonl").read_bytes() == ledger
-    assert figure() == before
-    assert Path("runs/digits/report.md").read_bytes() == report
+    assert {name: Path("runs/digits", name).read_bytes() for name in names} == written
+    drawn = []
+    monkeypatch.setattr("pipeline.studies.report.write_study_report", lambda *_: drawn.append(1))
+    capsys.readouterr()
+    assert sweep() == 0
+    assert drawn == []  # nothing changed
+    assert "report      runs/digits/report.md\n            runs/digits/report.html\n" in (
+        capsys.readouterr().out
+    )
+    Path("runs/digits/figure.png").write_bytes(b"")
+    sweep()
+    sweep(runs="others")
+    assert drawn == [1, 1]
 
 
 def test_the_page_holds_mean_std_and_n_of_each_setting(sweep):
