@@ -1,5 +1,4 @@
-"""A study's settings in the order of their difference from the reference, and an axis for the
-intervals to draw beside them (a forest plot)."""
+"""Order of a study's settings by their difference, and an axis to draw intervals on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
