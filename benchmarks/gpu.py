@@ -1,16 +1,19 @@
-"""All benchmarks for a CUDA device in under eight minutes, with one JSON and one Markdown file.
+"""All benchmarks for a CUDA device, with one JSON and one Markdown file.
 
     python -m benchmarks.gpu --output DIR [--reference PC-DARTS]
 
 It measures an iteration of the search and of the public repository's, complete searches on a tenth
 and on all of 50,000 images, the fast scorer and its scores in fp32 and bf16, each with and without
-CUDA graphs, and a profile of an iteration. Images are random, of the size of CIFAR-100's; the time
-does not depend on their content. `--epochs` replaces the epochs of searches and scorers.
+CUDA graphs, a profile of an iteration, and last searches on a tenth with compiled cells, whose time
+includes the compilation. Images are random, of the size of CIFAR-100's; the time does not depend on
+their content. `--epochs` replaces the epochs of searches and scorers.
 """
 
+import itertools
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from benchmarks.measurement import (
 from benchmarks.search import Ours, as_markdown, compare, iterate
 from classification.acceleration import GraphMode, Precision
 from classification.classifier import train_classifier
+from classification.compilation import CompileMode
 from classification.config import ClassifierConfig
 from classification.data.datasets import ImageDataset
 from classification.data.loaders import ImageSet
@@ -91,6 +95,11 @@ def main() -> None:
         "search of all": lambda: [measure_search(dataset, 1.0, config, device, *modes[0])],
         "profile": lambda: profile_iteration(config, device, shape),
     }
+    if cuda:
+        parts["compiled search of a tenth"] = lambda: [
+            measure_search(dataset, 0.1, config, device, "fp32", graph, "on")
+            for graph in ("auto", "off")
+        ]
     record: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
     record["options"] = {key: str(value) for key, value in vars(given).items()}
     for name, measure in parts.items():
@@ -172,16 +181,19 @@ def measure_search(
     device: torch.device,
     precision: Precision,
     cuda_graph: GraphMode,
+    compiled: CompileMode = "off",
 ) -> dict[str, Any]:
     """Measure seconds of a complete search on the first images of each class, with checkpoints."""
     chosen = torch.arange(round(fraction * len(dataset.train.labels)))
     parts = halve(dataset.in_memory().take(chosen).to(device), 0)
     changed: dict[str, Any] = {"precision": precision, "cuda_graph": cuda_graph}
-    changed |= {"batch_size": min(config.batch_size, len(chosen) // 2)}
+    changed |= {"compile": compiled, "batch_size": min(config.batch_size, len(chosen) // 2)}
     config = config.model_copy(update=changed)
     augmentation = dataset.augmentation()
+    parts_of_time: Counter[str] = Counter()
 
     def run(work: Workspace) -> Any:
+        work.spent = lambda part, took: parts_of_time.update({part: took})
         return search(parts, _NUM_CLASSES, augmentation, config, 0, work, device)
 
     _, seconds = _timed(run, device)
@@ -189,8 +201,10 @@ def measure_search(
         "images": len(chosen),
         "precision": precision,
         "cuda_graph": cuda_graph,
+        "compile": compiled,
         "epochs": config.epochs,
         "seconds": seconds,
+        "compilation_seconds": parts_of_time["compilation"],
     }
 
 
@@ -231,10 +245,14 @@ def render(record: dict[str, Any]) -> str:
             f"{row['cuda_graph']}: {row['training_seconds']:.1f} s, scores "
             f"{row['scoring_seconds']:.1f} s"
         )
-    for row in [*record.get("search of a tenth", []), *record.get("search of all", [])]:
+    searches = ("search of a tenth", "search of all", "compiled search of a tenth")
+    for row in itertools.chain.from_iterable(record.get(part, []) for part in searches):
+        compilation = f", of them compilation {row['compilation_seconds']:.1f} s"
         lines.append(
             f"- search on {row['images']} images, {row['epochs']} epochs, {row['precision']}, "
-            f"graphs {row['cuda_graph']}: {row['seconds']:.1f} s"
+            f"graphs {row['cuda_graph']}, compile {row['compile']}: {row['seconds']:.1f} s"
+            + compilation
+            * (row["compile"] == "on")
         )
     if "profile" in record:
         rows = record["profile"]

@@ -42,8 +42,16 @@ def check_compilation(stage: str, mode: CompileMode, device: torch.device) -> No
     if importlib.util.find_spec("triton") is None:
         raise ConfigError(f"{found}, but triton is not installed; allowed without it: off")
     wanted = os.environ.get("CC")
-    if not any(map(shutil.which, [wanted] if wanted else _COMPILERS)):
-        raise ConfigError(f"{found}, but there is no C compiler; allowed without it: off")
+    if wanted and not shutil.which(wanted):
+        raise ConfigError(
+            f"{found}, but CC names a C compiler that is not found, {wanted!r}; allowed: off, or "
+            "another CC"
+        )
+    if not wanted and not any(map(shutil.which, _COMPILERS)):
+        raise ConfigError(
+            f"{found}, but there is no C compiler (CC, or one of {', '.join(_COMPILERS)}); allowed "
+            "without it: off"
+        )
 
 
 def keep_compiled_in(root: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from benchmarks import __main__ as table
 from benchmarks import gpu, quickstart
 from benchmarks.measurement import Row, ratios, write_record
+from pcdarts.search_config import SearchConfig
 
 # Copies a record to the path after --json, prints the other arguments and fails if asked to.
 SCRIPT = """
@@ -157,6 +158,29 @@ def test_every_script_takes_the_arguments_that_the_table_gives_it(script, monkey
     monkeypatch.setattr(sys, "argv", [script.name, *words, "--json", "x"])
     with pytest.raises(ParsedError):
         importlib.import_module(f"benchmarks.{script.name}").main()
+
+
+def test_the_gpu_benchmark_of_compiled_cells_says_what_compilation_took(monkeypatch):
+    """Without a GPU: the search is replaced, and so nothing is compiled."""
+    configs = []
+
+    def search(parts, classes, augmentation, config, seed, work, device):
+        configs.append(config)
+        work.spent("compilation", 2.0)
+        work.spent("compilation", 0.5)
+        work.spent("pruning round 1", 9.0)
+
+    monkeypatch.setattr(gpu, "search", search)
+    dataset, cpu = gpu.make_dataset(400, 8), torch.device("cpu")
+    config = SearchConfig(channels=4, cells=3, batch_size=16, epochs=2, warmup_epochs=0)
+    rows = [gpu.measure_search(dataset, 0.5, config, cpu, "fp32", "off", m) for m in ("off", "on")]
+    assert [each.compile for each in configs] == [row["compile"] for row in rows] == ["off", "on"]
+    assert [row["compilation_seconds"] for row in rows] == [2.5, 2.5]
+    record = {"device": "a device", "torch": "2", "compiled search of a tenth": rows}
+    *_, plain, compiled = (line for line in gpu.render(record).splitlines() if line)
+    assert "graphs off, compile off: " in plain
+    assert "compilation" not in plain
+    assert compiled.endswith(" s, of them compilation 2.5 s")
 
 
 @pytest.mark.long

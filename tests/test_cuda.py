@@ -1,19 +1,25 @@
 """What a GPU must do as the CPU does; `make test-cuda`."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from classification.acceleration import replayed
+from classification.compilation import check_compilation
 from classification.data.loaders import ImageSet
 from classification.data.transforms import Augmentation, Normalization
 from classification.mixing import ManifoldMixup, MixingConfig
 from classification.mixing.saliency import fine_grained_saliency
 from classification.models import build_classifier
+from classification.persistence.workspace import Workspace
 from classification.seeding import make_generator, reseed
 from classification.training.schedules import make_sgd, set_learning_rate
 from classification.training.trainer import to_device
 from pcdarts.architect import Architect
+from pcdarts.search import search
+from pcdarts.search_config import SearchConfig
 from pcdarts.steps import SearchSteps
 from pcdarts.supernet import Supernet
 from run_pipeline import main
@@ -102,6 +108,35 @@ def test_the_supernet_gives_the_cpus_logits_and_gradients():
     F.cross_entropy(gpu(images.cuda()), labels.cuda()).backward()
     for here, there in zip(cpu.parameters(), gpu.parameters(), strict=True):
         torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_compiled_cells_train_as_plain_ones(tmp_path):
+    """Sums are rounded otherwise; with graphs, compiled cells are captured."""
+    check_compilation("search", "on", torch.device("cuda"))
+    torch.backends.cudnn.deterministic = True
+    torch.manual_seed(0)
+    images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, device="cuda")
+    halves = (ImageSet(images, torch.arange(64, device="cuda") % 10),) * 2
+    augmentation = Augmentation(Normalization((0.5,) * 3, (0.2,) * 3))
+    rows, spent = {}, Counter()
+    for mode, graph in (("off", "off"), ("on", "off"), ("on", "on")):
+        changes = {
+            "compile": mode,
+            "cuda_graph": graph,
+            "channels": 8,
+            "cells": 3,
+            "batch_size": 16,
+        }
+        config = SearchConfig(epochs=2, warmup_epochs=1, **changes)
+        workspace = Workspace(tmp_path / f"{mode}-{graph}")
+        workspace.spent = lambda part, seconds: spent.update({part: seconds})
+        search(halves, 10, augmentation, config, 0, workspace, torch.device("cuda"))
+        rows[mode, graph] = workspace.rows()
+    assert spent["compilation"] > 0
+    plain = rows["off", "off"]
+    for compiled in (rows["on", "off"], rows["on", "on"]):
+        for epoch, expected in zip(compiled, plain, strict=True):
+            assert epoch["loss"] == pytest.approx(expected["loss"], rel=1e-2)
 
 
 def _steps(precision="fp32"):

@@ -29,7 +29,15 @@ def test_on_needs_triton_and_a_c_compiler(monkeypatch):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: name == "gcc")
     check_compilation("search", "on", CUDA)
     monkeypatch.setenv("CC", "icc")
-    with pytest.raises(ConfigError, match="but there is no C compiler; allowed without it: off"):
+    with pytest.raises(
+        ConfigError, match=r"CC names a C compiler that is not found, 'icc'; .*: off, or"
+    ):
+        check_compilation("search", "on", CUDA)
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=r"no C compiler \(CC, or one of cc, gcc, clang\); .* off"
+    ):
         check_compilation("search", "on", CUDA)
     monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="but triton is not installed"):
