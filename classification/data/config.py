@@ -33,7 +33,10 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
     )
     classes: int | None = Field(None, ge=2, description="only the first n classes")
     images_per_class: int | None = Field(
-        None, ge=2, description="at most the first n training images of each class; test is whole"
+        None,
+        ge=2,
+        description="at most the first n training images of each class; evaluated images are all "
+        "kept",
     )
     image_size: int | None = Field(
         None, ge=8, le=1024, description="side, pixels; the dataset's own (digits 8, cifar 32)"
@@ -61,8 +64,8 @@ class DataConfig(BaseModel, frozen=True, extra="forbid"):
         None,
         gt=0,
         lt=1,
-        description="share of each class's training images to hold out as test images, where a "
-        "folder has none; drawn from hold_out_seed, whatever the seed of the run",
+        description="share of each class's training images to hold out and evaluate on, where "
+        "a folder has no held-out images; drawn from hold_out_seed, whatever the seed of the run",
     )
     hold_out_seed: int = Field(0, ge=0, lt=2**63, description="from which hold_out is drawn")
     background: str = Field(

@@ -9,7 +9,7 @@ its name is `train`, as in CIFAR-100.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from classification.errors import DataError
 
 TRAIN, HELD_OUT = ("train", "training"), ("val", "valid", "validation", "test", "testing")
 WANTED = "train/<class>/* beside val/<class>/* or test/<class>/*"
+EVALUATED = "evaluated"  # the name of images that have no other, or several
 NESTED = "images"  # where Tiny ImageNet keeps the images of a class, and those of its val/
 # Files that name the classes of a flat val/, where the datasets that have one keep them.
 _LABEL_FILES = (
@@ -111,6 +112,25 @@ def find_layout(config: DataConfig, key: str, boundary: Boundary | None) -> Layo
     missing = "" if held_out else _missing(root, train, candidates, names, key, boundary)
     passed_over = tuple(f"{name}/" for name in names if name not in used)
     return Layout(root, root / train, held_out, labels, passed_over, missing)
+
+
+def evaluated_name(config: DataConfig) -> str:
+    """The usual name of the images that a network trained on `config` is evaluated on: test, val
+    or, of hold_out, held-out. Of a folder that is no longer there it is not known: evaluated."""
+    if config.kind != "folder":
+        return "test"
+    if config.hold_out is not None:
+        return "held-out"
+    try:
+        return find_layout(config, "data", None).evaluated
+    except DataError:
+        return EVALUATED
+
+
+def common_name(names: Iterable[str]) -> str:
+    """The one name of the evaluated images of several runs; evaluated if they have several."""
+    found = set(names)
+    return found.pop() if len(found) == 1 else EVALUATED
 
 
 def list_folder(folder: Path, boundary: Boundary | None = None) -> list[os.DirEntry[str]]:

@@ -44,11 +44,18 @@ _MARGIN = 1.3  # under the lowest loss of a logarithmic axis
 _LINES = ("-", "--", ":", "-.")
 
 
-def landscape_figures(results: Mapping[str, Result]) -> dict[str, Figure]:
+def split_name(result: Result, evaluated: str) -> str:
+    """Return the usual name of the images of a landscape: train, or `evaluated` for the others."""
+    return "train" if result["split"] == "train" else evaluated
+
+
+def landscape_figures(results: Mapping[str, Result], evaluated: str = "test") -> dict[str, Figure]:
     """Draw all figures for which `results` have values, by file name.
 
-    A contour shows one model, so it is drawn only for a single result.
+    A contour shows one model, so it is drawn only for a single result. `evaluated` is the usual
+    name of the images of the test split: test, val or held-out.
     """
+    results = {k: {**each, "split": split_name(each, evaluated)} for k, each in results.items()}
     figures = {"landscape-line": loss_line(results)}
     noisy = {name: result for name, result in results.items() if result["noise"]}
     planar = {name: result for name, result in results.items() if result["plane"]}

@@ -85,8 +85,8 @@ class ShiftConfig(BaseModel, frozen=True, extra="forbid"):
     )
     out_of_distribution: DataConfig | None = Field(
         None,
-        description="another dataset, with test images of other classes than the classifier's; "
-        "they are resized to the classifier's image size",
+        description="another dataset: its evaluated images, of other classes than the "
+        "classifier's; they are resized to the classifier's image size",
     )
 
 
@@ -120,7 +120,9 @@ class AttackConfig(BaseModel, frozen=True, extra="forbid"):
         1, gt=0, le=1000, description="random starts of PGD; each attacks the images still correct"
     )
     images: int | None = Field(
-        None, gt=0, description="number of test images to attack, drawn at random; none: all"
+        None,
+        gt=0,
+        description="number of the evaluated images to attack, drawn at random; none: all",
     )
     batch_size: int = Field(250, gt=0, description="images per batch of an attack")
 

@@ -74,7 +74,10 @@ def check_shift(config: ShiftConfig, dataset: ImageDataset) -> None:
             f"{dataset.image_size}"
         )
     if _load_other(other, dataset).digest() == dataset.test.digest():
-        raise ConfigError(f"{_OTHER}: found the classifier's test images; allowed: another dataset")
+        raise ConfigError(
+            f"{_OTHER}: found the images that the classifier is evaluated on; allowed: those of "
+            "another dataset"
+        )
 
 
 def out_of_distribution_aupr(known: NDArray[np.floating], unknown: NDArray[np.floating]) -> float:

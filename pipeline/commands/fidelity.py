@@ -86,7 +86,7 @@ def fidelity(
             for measure, group in configs.items()
         }
         results = collect_fidelity(own, rankings)
-        write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"])["line"])
+        write_fidelity(report, own, rankings, results, describe_dataset(datasets["data"]))
     console.log("")
     for measure, found in results["correlations"].items():
         tau = RankCorrelation(**found)

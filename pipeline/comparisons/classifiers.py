@@ -7,11 +7,12 @@ from statistics import mean
 from typing import Any
 
 from classification.config import ClassifierConfig
+from classification.data.layout import EVALUATED, common_name
 from classification.errors import ConfigError
 from classification.settings import effective_settings
 from evaluate.published.error_rates import published_row
 from evaluate.published.rows import Setting
-from pipeline.reports.page import BEST_IS_OPTIMISTIC, markdown_table
+from pipeline.reports.page import describe_optimistic, markdown_table
 from pipeline.reports.seed_groups import group_by_setting, setting_key, spread, varied
 from pipeline.reports.training_time import VANILLA, vanilla
 
@@ -71,7 +72,7 @@ def classification_table(runs: Sequence[Results]) -> str:
         "",
         markdown_table(columns, words=2),
         "",
-        *_notes(columns),
+        *_notes(columns, runs),
     ]
     return "\n".join(lines)
 
@@ -149,10 +150,11 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _notes(columns: dict[str, list[str]]) -> list[str]:
+def _notes(columns: dict[str, list[str]], runs: Sequence[Results]) -> list[str]:
+    evaluated = common_name(run.get("classes", {}).get("evaluated", EVALUATED) for run in runs)
     notes = [
         "- Errors: mean ± sample standard deviation over n seeds. Best epoch: "
-        f"{BEST_IS_OPTIMISTIC}.",
+        f"{describe_optimistic(evaluated)}.",
         "- Training time: seconds per epoch, including its test, over those of vanilla on the "
         "same device, in separate runs; `python -m benchmarks.mixing` is less noisy.",
     ]

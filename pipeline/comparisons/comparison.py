@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from classification.data.config import DataConfig
+from classification.data.layout import common_name, evaluated_name
 from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.published.rows import Setting
@@ -39,6 +41,11 @@ class ComparedRun:
     images: str
     """Content hash of the images that it was trained and measured on."""
     cost: Cost
+
+    @property
+    def data(self) -> DataConfig:
+        """The settings of these images."""
+        return self.config.target if self.result["of"] == "network" else self.config.data
 
     @property
     def name(self) -> str:
@@ -82,6 +89,15 @@ class Comparison:
         """Names of the models and of their common images."""
         what = {_model_of(e) for contender in self.contenders for e in contender.entries}
         return f"{', '.join(sorted(what))} on {_describe_images(self._first)}"
+
+    @property
+    def evaluated(self) -> str:
+        """The usual name of the images that the classifiers are evaluated on."""
+        return common_name(
+            evaluated_name(entry.data)
+            for contender in self.contenders
+            for entry in contender.entries
+        )
 
     @property
     def baseline(self) -> Contender | None:
@@ -215,7 +231,7 @@ def _describe(entry: ComparedRun) -> str:
 
 
 def _describe_images(entry: ComparedRun) -> str:
-    data = entry.config.target if entry.result["of"] == "network" else entry.config.data
+    data = entry.data
     name = data.kind if data.root is None or data.kind != "folder" else data.root.name
     classes = "" if data.classes is None else f", {data.classes} classes"
     return f"{name}{classes}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluate.figures.landscape import landscape_figures
+from evaluate.figures.landscape import landscape_figures, split_name
 from evaluate.landscape.mean import RISE, half_width, mean_landscape, sharpness
 from evaluate.published.rows import FIGURE_3
 from evaluate.published.tables import PAPER
@@ -46,6 +46,7 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
     every = [values_of(entry) for c in comparison.contenders for entry in c.entries]
     keys = list(dict.fromkeys(key for values in every for key in values if values[key] is not None))
     first = comparison.contenders[0].entries[0].result
+    split = split_name(first, comparison.evaluated)
     losses = columns_of(comparison, values_of, {_LOSS: _LOSS[1]}, digits=3)
     losses |= columns_of(comparison, values_of, {_ACCURACY: _ACCURACY[1]})
     losses |= columns_of(comparison, values_of, {_WIDTH: _WIDTH[1]}, digits=3)
@@ -55,7 +56,7 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
         f"# Figure 3: {comparison.title}",
         "",
         fill(
-            f"{first['images']:,} {first['split']} images; BatchNorm in {first['batch_norm']}.",
+            f"{first['images']:,} {split} images; BatchNorm in {first['batch_norm']}.",
             describe_means(comparison),
         ),
         "",
@@ -92,7 +93,8 @@ def pages(comparison: Comparison, pictures: Sequence[str]) -> dict[str, str]:
 def figures(comparison: Comparison) -> dict[str, Figure]:
     """Return the pictures by file name."""
     return landscape_figures(
-        {c.label: mean_landscape([e.result for e in c.entries]) for c in comparison.contenders}
+        {c.label: mean_landscape([e.result for e in c.entries]) for c in comparison.contenders},
+        comparison.evaluated,
     )
 
 

@@ -77,8 +77,8 @@ def _table_5(
         f"# Table 5: {comparison.title}",
         "",
         fill(
-            f"Top-1 accuracy (%) on {_images(comparison)} test images, under L∞ attacks of the ε "
-            f"in each column's title; PGD in {settings['steps']} steps of "
+            f"Top-1 accuracy (%) on {_images(comparison)} {comparison.evaluated} images, under "
+            f"L∞ attacks of the ε in each column's title; PGD in {settings['steps']} steps of "
             f"{describe_epsilon(settings['step'])} from {starts}.",
             describe_means(comparison, differences=True),
         ),
@@ -117,8 +117,9 @@ def _table_4(comparison: Comparison, parts: Mapping[str, Sequence[Key]]) -> str:
         f"# Table 4: {comparison.title}",
         "",
         fill(
-            "How well low confidence separates images of unknown classes from the test images: "
-            f"area under the precision-recall curve (AUPR). Chance level: {chances}.",
+            "How well low confidence separates images of unknown classes from the "
+            f"{comparison.evaluated} images: area under the precision-recall curve (AUPR). Chance "
+            f"level: {chances}.",
             describe_means(comparison, differences=True),
         ),
         "",

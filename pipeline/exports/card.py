@@ -41,7 +41,7 @@ def _facts(run: RecordedRun, trained: TrainedNetwork) -> dict[str, Any]:
         "all_multiply_adds": size.all_multiply_adds,
         "average": _average(run, trained.stage),
         "data_name": dataset.name,
-        "data": describe_dataset(dataset)["line"],
+        "data": describe_dataset(dataset),
         "content_hash": dataset.content_hash,
         "subset": Subset.load(run.path("subset", SUBSET)) if "subset" in stages else None,
         "costs": [cost_row(name, attempts[name], run.config.name) for name in stages],

@@ -76,16 +76,18 @@ def _compare(contestants: Sequence[Mapping[str, Any]], seed: int) -> dict[str, A
     }
 
 
-def show_contest(folder: Path, contest: Mapping[str, Any]) -> Section:
-    """Return the section, and write its figure into `folder`."""
+def show_contest(folder: Path, contest: Mapping[str, Any], evaluated: str) -> Section:
+    """Return the section, and write its figure into `folder`. `evaluated` is the usual name of the
+    images that the run is evaluated on."""
     rounds, images = contest["rounds"], contest["images"]
     first = rounds[0]
     text = (
         f"{contest['verdict']}\n\n{first['contestants']} contestants trained on "
         f"{images['train']:,} images of the target's train with the same settings, seed and number "
-        f"of steps; accuracies are on the other {images['held_out']:,}; test images were not used. "
-        "Where data and target are the same images, a search may have seen some of the held-out "
-        "ones.\n\n"
+        f"of steps; accuracies are on the other {images['held_out']:,}. The images that the "
+        f"run is evaluated on ({evaluated} images) were not used. "
+        "Where data and target are the same images, a search may have seen some of these "
+        "others.\n\n"
         f"Found, random and published are compared after round 1 ({_epochs(first)}), the "
         "only round in which all trained. Later rounds "
         f"({_later(rounds)}) choose the network to retrain: {contest['winner']}. Its accuracy in "

@@ -154,9 +154,12 @@ def write_fidelity(
     own: PipelineConfig,
     rankings: Mapping[str, Rankings],
     results: Mapping[str, Any],
-    data: str,
+    data: Mapping[str, Any],
 ) -> None:
-    """Write the pages and their figure. Raises ArtifactError if `folder` cannot be written."""
+    """Write the pages and their figure; `data` is from `describe_dataset`.
+
+    Raises ArtifactError if `folder` cannot be written.
+    """
     correlations = {
         correlation_title(measure, own): RankCorrelation(**found)
         for measure, found in results["correlations"].items()

@@ -99,7 +99,7 @@ def write_report(
     summary["classes"] = show_classes(folder, artifacts["retrain"], results["classes"])
     summary["robustness_sections"] = show_sections(folder, config, made, store, results)
     summary["pruning"] = show_pruning(results)
-    summary["contest"] = _show_contest(folder, results)
+    summary["contest"] = _show_contest(folder, results, datasets["target"].evaluated)
     write_page(folder, "report.md.j2", summary, results)
     write_run_page(run, "network.html.j2", summary, config, data, artifacts, results)
     return results
@@ -156,13 +156,13 @@ def _origin(results: dict[str, Any]) -> dict[str, str]:
     return {"origin": origin, "method": method}
 
 
-def _show_contest(folder: Path, results: dict[str, Any]) -> dict[str, Any] | None:
+def _show_contest(folder: Path, results: dict[str, Any], evaluated: str) -> dict[str, Any] | None:
     """Return the section of the contest and its verdict, or None without a contest."""
     if "contest" not in results:
         return None
     contest = results["contest"]
     return {
-        "section": show_contest(folder, contest),
+        "section": show_contest(folder, contest, evaluated),
         "verdict": contest["verdict"],
     }
 

@@ -30,8 +30,6 @@ _MARK = '<meta name="generator" content="nas-acceleration">'
 _HOURS_DIGITS = 8
 _BUSY = 0.1  # share of the wall time, from which on waiting for a processor is named
 _HEAD = 1000  # characters at the start of a page that include the mark
-_OPTIMISTIC = "lowest {} error: optimistic, not used for selection"
-BEST_IS_OPTIMISTIC = _OPTIMISTIC.format("test")
 
 
 def write_page(
@@ -92,7 +90,12 @@ def best_label(results: Mapping[str, Any]) -> str:
     """Describe how the best epoch was selected."""
     if results["accuracy"]["best_chosen_by"] == "validation":
         return "selected on a held-out part of train"
-    return _OPTIMISTIC.format(results["classes"]["evaluated"])
+    return describe_optimistic(results["classes"]["evaluated"])
+
+
+def describe_optimistic(evaluated: str) -> str:
+    """Describe a best epoch that the evaluated images selected, by their usual name."""
+    return f"lowest {evaluated} error: optimistic, not used for selection"
 
 
 def describe_whole_run(artifacts: Mapping[str, Artifact], store: Store) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from classification.data.layout import evaluated_name
 from classification.persistence.untrusted_files import read_object
-from evaluate.figures.landscape import landscape_figures
+from evaluate.figures.landscape import landscape_figures, split_name
 from evaluate.figures.robustness import robustness_curves
 from evaluate.landscape.mean import RISE, half_width, sharpness
 from evaluate.robustness.measure import describe_attack, describe_epsilon, named_attacks
@@ -74,11 +75,13 @@ def show_sections(
         cost, row = Cost.of(attempts), cost_row(name, attempts, config.name, [_APART])
         rows.append(row)
         if name in _SHOW:
-            text, *tables = _SHOW[name](results[name])
+            of_network = results[name]["of"] == "network"
+            evaluated = evaluated_name(config.target if of_network else config.data)
+            text, *tables = _SHOW[name](results[name], evaluated)
             title = _TITLES[name]
             pictures = [
                 Picture.save(folder, file, figure, f"{title}: {file}")
-                for file, figure in _DRAW[name](artifact).items()
+                for file, figure in _DRAW[name](artifact, evaluated).items()
             ]
             sections.append(Section(name, title, text, tables, pictures, str(cost)))
     links = [(section.anchor, section.title) for section in sections]
@@ -115,16 +118,16 @@ def _collect_landscape(artifact: Artifact) -> Results:
     }
 
 
-def _draw_robustness(artifact: Artifact) -> Mapping[str, Figure]:
+def _draw_robustness(artifact: Artifact, evaluated: str) -> Mapping[str, Figure]:
     return {"robustness": robustness_curves(read_object(artifact.path / robustness.RESULT))}
 
 
-def _draw_landscape(artifact: Artifact) -> Mapping[str, Figure]:
+def _draw_landscape(artifact: Artifact, evaluated: str) -> Mapping[str, Figure]:
     result = read_object(artifact.path / landscape.RESULT)
-    return landscape_figures({result["architecture"]: result})
+    return landscape_figures({result["architecture"]: result}, evaluated)
 
 
-def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
+def _show_robustness(found: Results, evaluated: str) -> tuple[str, *tuple[Columns, ...]]:
     starts = f"{found['restarts']} random start{'s' if found['restarts'] > 1 else ''}"
     attacks = named_attacks(found)
     columns = {
@@ -137,8 +140,8 @@ def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
         ]
     text = (
         f"Top-1 accuracy in percent of the {found['of']} under L∞ attacks, on {found['images']:,} "
-        f"test images. PGD takes {found['steps']} steps of {describe_epsilon(found['step'])} from "
-        f"{starts}."
+        f"{evaluated} images. PGD takes {found['steps']} steps of "
+        f"{describe_epsilon(found['step'])} from {starts}."
     )
     if not found["shift"]:
         return text, columns
@@ -151,7 +154,7 @@ def _show_robustness(found: Results) -> tuple[str, *tuple[Columns, ...]]:
     return text, columns, elsewhere
 
 
-def _show_landscape(found: Results) -> tuple[str, Columns]:
+def _show_landscape(found: Results, evaluated: str) -> tuple[str, Columns]:
     trained, hessian, width = found["trained"], found["hessian"], found["half_width"]
     rows = {
         "loss at the trained weights": _nats(trained["loss"]),
@@ -169,9 +172,10 @@ def _show_landscape(found: Results) -> tuple[str, Columns]:
         error = hessian["trace_error"]
         spread = "" if error is None else f" ± {error:.2g} (standard error)"
         rows["trace of the Hessian"] = f"{hessian['trace']:.4g}{spread}"
+    split = split_name(found, evaluated)
     text = (
-        f"Loss around the weights of the {found['of']}, on {found['images']:,} {found['split']} "
-        f"images; BatchNorm in {found['batch_norm']}. α is the step along a random "
+        f"Loss around the weights of the {found['of']}, on {found['images']:,} {split} images; "
+        f"BatchNorm in {found['batch_norm']}. α is the step along a random "
         "filter-normalised direction."
     )
     return text, {"the landscape": list(rows), "value": list(rows.values())}

@@ -38,9 +38,10 @@ def run(context: Context[LandscapeSettings]) -> None:
     from evaluate.landscape.measure import landscape
 
     settings, evaluated = context.settings, context.settings.evaluated
+    dataset = context.datasets[evaluated.dataset]
     found = landscape(
         evaluated.load(context),
-        context.datasets[evaluated.dataset],
+        dataset,
         settings.landscape,
         seed=settings.seed,
         device=context.device,
@@ -48,7 +49,8 @@ def run(context: Context[LandscapeSettings]) -> None:
     )
     result = {"of": evaluated.of, "architecture": evaluated.architecture} | found
     write_atomically(context.workspace.path(RESULT), json.dumps(result, indent=1) + "\n")
-    for name, figure in landscape_figures({evaluated.architecture: result}).items():
+    figures = landscape_figures({evaluated.architecture: result}, dataset.evaluated)
+    for name, figure in figures.items():
         save_figure(figure, context.workspace.path(f"{name}.png"))
 
 

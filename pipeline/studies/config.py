@@ -57,8 +57,8 @@ class StudyConfig(BaseModel, frozen=True, extra="forbid"):
     )
     error: Literal["goal", "contest"] = Field(
         "goal",
-        description="error of a trial: goal, of what its goal produces, on the test images; or "
-        "contest, the mean over the networks that its searches found, trained equally and "
+        description="error of a trial: goal, of what its goal produces, on the evaluated images; "
+        "or contest, the mean over the networks that its searches found, trained equally and "
         "evaluated on images held out of the training ones; nothing is then retrained",
     )
     agreement: bool = Field(

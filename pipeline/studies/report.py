@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from classification.data.layout import common_name, evaluated_name
 from evaluate.figures.fronts import cost_front
 from evaluate.figures.study import StudyPoint, curves, scale_costs, two_cost_axes
 from evaluate.figures.style import needs_log_axis
@@ -88,6 +89,7 @@ def write_study_report(
         "seeds": study.config.seeds,
         "command": command,
         "end": _END[study.until or study.goal],
+        "evaluated": _evaluated(study),
         "of_contest": study.until is not None,
         "whole": sum(result.top1_error is not None for result in results),
         "trials": len(results),
@@ -133,7 +135,15 @@ def study_key(
     ]
     config = study.config.model_dump(mode="json")
     made_from = {"folder": str(folder), "study": config, "command": command, "trials": trials}
+    made_from["evaluated"] = _evaluated(study)
     return digest_with_code(made_from, store)
+
+
+def _evaluated(study: Study) -> str:
+    """Return the usual name of the images that the trials are evaluated on."""
+    configs = [trial.config for trial in study.trials]
+    images = [c.target if c.goal == "network" else c.data for c in configs]
+    return common_name(map(evaluated_name, dict.fromkeys(images)))
 
 
 def _headline(

@@ -10,6 +10,7 @@ from PIL import Image
 from classification.data.config import DataConfig
 from classification.data.datasets import load_dataset
 from classification.data.folder_survey import survey_folder
+from classification.data.layout import common_name, evaluated_name
 from classification.errors import ConfigError, DataError
 
 STORED = pytest.mark.parametrize("storage", ["memory", "files"])
@@ -288,6 +289,28 @@ def test_a_share_beside_held_out_images_is_refused(tmp_path):
             paint(tmp_path / split / name, 4)
     with pytest.raises(ConfigError, match=r"data\.hold_out: found 0\.2 beside .*val"):
         load(tmp_path, hold_out=0.2)
+
+
+# The name of the evaluated images
+
+
+@pytest.mark.parametrize("held_out", ["Valid", "testing", None])
+def test_the_evaluated_images_are_named_as_the_loaded_dataset_names_them(tmp_path, held_out):
+    for name in CLASSES:
+        paint(tmp_path / "train" / name, 5)
+        paint(tmp_path / (held_out or "unlabelled") / name, 1)
+    share = None if held_out else 0.2
+    config = DataConfig(kind="folder", root=tmp_path, hold_out=share, image_size=8)
+    named = {"Valid": "val", "testing": "test", None: "held-out"}[held_out]
+    assert evaluated_name(config) == load_dataset(config).evaluated == named
+    shutil.rmtree(tmp_path)
+    assert evaluated_name(config) == ("evaluated" if held_out else "held-out")
+
+
+def test_images_that_are_no_folder_are_test_images_and_several_names_have_none_in_common():
+    assert evaluated_name(DataConfig(kind="cifar10")) == "test"
+    assert common_name(["val", "val"]) == "val"
+    assert common_name(["val", "test"]) == "evaluated"
 
 
 # Images that are alike in a channel

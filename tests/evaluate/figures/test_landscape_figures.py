@@ -71,6 +71,14 @@ def test_the_caption_says_what_was_seen_and_how_batch_norm_was_treated():
         )
 
 
+def test_the_caption_names_the_images_as_they_are_called():
+    def caption(result):
+        return landscape_figures({"one": result}, "held-out")["landscape-line"].get_suptitle()
+
+    assert caption(RESULT).startswith("1,200 held-out images;")
+    assert caption(RESULT | {"split": "train"}).startswith("1,200 train images;")
+
+
 def test_losses_that_span_far_have_a_logarithmic_axis_and_missing_ones_leave_a_gap():
     left = loss_line({"x": changed("line", losses=[50.0, 1.0, None])}).axes[0]
     assert left.get_yscale() == "log"

@@ -14,6 +14,7 @@ def result(name, last=20.0, best=19.0, seconds=2.0, ratio=None, mixing=MIXED, **
     """What results.json holds of a run; `changes` go to the scorer's config, or are known here."""
     content, published_as = changes.pop("content", "hash"), changes.pop("published_as", "cifar100")
     seed, device = changes.pop("seed", 0), changes.pop("device", "a device")
+    evaluated = changes.pop("evaluated", "test")
     augmentation = changes.pop("augmentation", {"crop_padding": None, "flip": True})
     scorer = ClassifierConfig.model_validate({"mixing": mixing} | changes)
     return {
@@ -27,6 +28,7 @@ def result(name, last=20.0, best=19.0, seconds=2.0, ratio=None, mixing=MIXED, **
             "published_as": published_as,
         },
         "scorer": effective_settings(scorer),
+        "classes": {"evaluated": evaluated},
         "accuracy": {"top1_error_last": last, "top1_error_best": best},
         "training_time": {"seconds_per_epoch": seconds, "relative_to_vanilla": ratio},
     }
@@ -151,4 +153,7 @@ def test_a_seed_that_comes_twice_is_refused():
 def test_the_best_epoch_is_labelled():
     text = classification_table([vanilla()])
     assert "lowest test error: optimistic, not used for selection" in text
+    assert "lowest val error: optim" in classification_table([vanilla(evaluated="val")])
+    mixed = [vanilla(evaluated="val"), result("a")]
+    assert "lowest evaluated error: optim" in classification_table(mixed)
     assert text.startswith("images called hash; 300 epochs.\n\n| model |")

@@ -115,6 +115,10 @@ class Place:
     def written(self, name):
         return (self.folder / "out" / name).read_text()
 
+    def text(self, page):
+        """A page as one line."""
+        return " ".join(self.written(page).split())
+
     def rows(self, page, heading):
         """A table as a list of mappings from its columns' titles."""
         lines = self.written(page).split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
@@ -168,6 +172,17 @@ def test_the_papers_rows_stand_beside_them_and_are_called_the_papers(place):
         assert "**Published figures**, the paper's, not measured here" in published
         assert number in published
     assert json.loads(place.written("comparison.json"))["published"]["measured_here"] is False
+
+
+def test_pages_name_the_images_as_the_runs_do(place):
+    held_out = f"data={{kind: folder, root: {place.folder}, hold_out: 0.2}}"
+    place.add("v-0", attacked(60, 10, 4, aupr=0.5))
+    place.add("h-0", attacked(60, 10, 4, aupr=0.5), held_out, seed=1)
+    names = {"test": ["v-0"], "held-out": ["h-0"], "evaluated": ["v-0", "h-0"]}
+    for name, runs in names.items():
+        assert place.compare(*runs, options=["--overwrite"]) == 0
+        assert f"Top-1 accuracy (%) on 1,000 {name} images, under" in place.text("table5.md")
+        assert f"of unknown classes from the {name} images: area" in place.text("table4.md")
 
 
 def test_table_4_has_the_aupr_and_what_chance_would_have(place):

@@ -114,7 +114,10 @@ def test_config_and_weights_say_all_that_is_needed(trained: Trained) -> None:
     assert tuple(config["mean"]) == trained.dataset.normalization.mean
     assert config["resize"] == {"cells_imagenet": 73}.get(trained.kind, 8)  # 64 · 256 / 224
     card = (trained.folder / "README.md").read_text()
-    assert f"| top-1 error | {trained.error:.2f} %" in card
+    name = {"cells_imagenet": "val"}.get(trained.kind, "test")
+    number = f"{len(trained.dataset.test)} {name} images"
+    assert f"| top-1 error | {trained.error:.2f} % of {number}, with these weights |" in card
+    assert f"not selected on {name} images" in card
     assert ("moving average of decay 0.9" in card) == (trained.kind == "cells_cifar")
     assert all(f"- `{key}`: " in card for key in config)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from classification.data.config import DataConfig
 from pipeline.config import load_config
 from pipeline.reports.page import fill_template
 from pipeline.reports.robustness_sections import (
@@ -150,6 +151,34 @@ def test_a_report_shows_each_with_its_pictures_and_a_cost_in_its_own_unit(store,
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("of", ["scorer", "network"])
+def test_the_images_are_named_as_those_of_the_classifier(store, config, tmp_path, of, monkeypatch):
+    folder = {"kind": "folder", "root": tmp_path}
+    held_out = DataConfig(**folder, hold_out=0.5)
+    of_val = DataConfig(**folder, image_size=8)
+    for split in ("train", "val"):
+        for name in ("ant", "bee"):
+            (tmp_path / split / name).mkdir(parents=True)
+    images = {"data": held_out, "target": of_val}
+    config = config.model_copy(update=images)
+    results = collect_sections(store.made, store)
+    for section in results.values():
+        section["of"] = of
+    captions = []
+    monkeypatch.setattr(
+        "pipeline.reports.robustness_sections.landscape_figures",
+        lambda found, evaluated: captions.append(evaluated) or {},
+    )
+    shown = show_sections(tmp_path, config, store.made, store, results)["sections"]
+    name = "held-out" if of == "scorer" else "val"
+    assert f", on 1,000 {name} images. PGD" in shown[0].text
+    assert f", on 90 {name} images; BatchNorm" in shown[1].text
+    assert captions == [name]
+    results["landscape"]["split"] = "train"
+    shown = show_sections(tmp_path, config, store.made, store, results)["sections"]
+    assert ", on 90 train images; BatchNorm" in shown[1].text
+
+
 def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     pytest.importorskip("art", reason="the robustness extra is not installed")
     (tmp_path / "tiny.yaml").write_text(TINY)
@@ -160,7 +189,7 @@ def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     text = (report / "report.md").read_text()
     # The scorer was trained to be attacked; the random subset did not need one.
     assert set(results["cost"]["stages"]) == {"subset", "probe"}
-    assert text.count("| not part of the totals |") == 2
+    assert text.count("| not part of the totals") == 2
     assert results["cost"]["total"] == pytest.approx(
         sum(results["cost"]["stages"].values()), abs=1e-7
     )
@@ -170,6 +199,6 @@ def test_what_serves_an_extra_alone_is_no_cost_of_the_subset(tmp_path):
     page = (report / "report.html").read_text()
     assert '<section id="robustness">' in page
     assert '<desc id="robustness-description">' in page
-    assert page.count("<td>not part of the totals</td>") == 2
+    assert page.count("<td>not part of the totals") == 2
     for figure in report.glob("*.png"):
         assert f"({figure.name})" in text

@@ -115,6 +115,7 @@ def test_the_reports_answer_whether_the_search_paid(finished, results):
     assert "(contest.png)" in text
     for suffix in ("png", "pdf"):
         assert (finished.folder / f"runs/tiny/report/contest.{suffix}").exists()
+    assert "is evaluated on (test images) were not used." in " ".join(text.split())
     assert "Was the search worth it?" in page
     assert 'id="contest"' in page
     assert all(each["latency_ms"] > 0 for each in results["contest"]["contestants"])

@@ -3,12 +3,15 @@
 import json
 
 import pytest
+from markupsafe import Markup
 
 from classification.data.datasets import DataConfig, load_dataset
 from evaluate import fidelity
 from pcdarts.genotype import Genotype
 from pipeline.config import load_config
 from pipeline.graph import fingerprints
+from pipeline.reports.page import fill_template
+from pipeline.reports.picture import Picture
 from pipeline.stages import STAGES
 from run_pipeline import main
 from tests.html_page import check_self_contained, read_page
@@ -104,6 +107,17 @@ def test_the_report_prints_them_with_their_cost(finished, results):
     for ranking in results["rankings"].values():
         assert ranking["cost"]["unit"] == "CPU-hours"
         assert ranking["cost"]["ranking"] > 0
+
+
+def test_the_page_names_the_images_of_the_errors(finished, results):
+    assert "| error | top-1 on the test images after the" in finished.read(
+        "tiny-fidelity/report.md"
+    )
+    data = {"line": "a line", "evaluated": "val"}
+    values = {"results": results, "data": data, "training": results["fidelity"]["training"]}
+    picture = Picture("a title", "ranking.png", Markup())
+    values |= {"correlations": {}, "rows": [], "own_is_random": False, "picture": picture}
+    assert "| error | top-1 on the val images after the" in fill_template("fidelity.md.j2", values)
 
 
 def test_a_second_call_trains_nothing(finished, counted):

@@ -201,7 +201,7 @@ def test_the_stage_is_named_by_all_that_decides_it(finished):
         ),
         (
             ["robustness.shift.out_of_distribution={kind: digits, classes: 3}"],
-            "classifier's test images",
+            "images that the classifier is evaluated on",
         ),
         (
             ["robustness.substitutes=[{weights: /absent}]"],

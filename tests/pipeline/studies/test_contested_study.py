@@ -54,6 +54,10 @@ def test_the_error_is_the_mean_over_the_networks_found_after_the_first_round(stu
         assert f"| {mean(found):.2f} |" in page
 
 
+def test_the_page_names_the_images_that_are_not_used(study):
+    assert "is evaluated on (test images) are not used." in " ".join(study[1].split())
+
+
 def test_the_networks_of_all_trials_train_equally(study):
     _, _, contests = study
     first, other = contests.values()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from classification import classifier
 from classification.errors import InterruptedRunError, PipelineError
@@ -19,6 +20,7 @@ from pipeline.commands.sweep import sweep as run_sweep
 from pipeline.console import Console
 from pipeline.store.ledger import Attempt, Cost, Ledger, start_time
 from pipeline.store.store import Store
+from pipeline.studies.report import write_study_report
 from pipeline.studies.results import collect_trials
 from pipeline.studies.study import load_study
 from pipeline.studies.sweep import plan
@@ -44,6 +46,7 @@ series:
   - {name: random, set: {subset.measure: random}}
 """
 ROOT = Path(__file__).resolve().parents[3]
+SPLITS = ("train", "val")
 CELLS = 12  # 3 series, 2 fractions, 2 seeds
 
 
@@ -290,6 +293,31 @@ def test_a_scorer_that_is_trained_to_be_attacked_is_no_cost_of_a_random_subset(t
     }
     assert hours["high CV", 0.2] == 3  # scorer, scores, subset
     assert hours["random", 0.2] == 1  # subset
+
+
+def test_the_page_names_the_images_of_the_trials(tmp_path):
+    """Nothing is trained for it: a page of no complete trial has the same words."""
+    for path in (tmp_path / s / n / f"{i}.png" for s in SPLITS for n in "ab" for i in range(20)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    val = f"{{kind: folder, root: {tmp_path}}}"
+    held_out = f"{{kind: folder, root: {tmp_path / 'train'}, hold_out: 0.2}}"
+    (tmp_path / "base.yaml").write_text(BASE)
+
+    def page(*images):
+        series = [f"  - {{name: s{n}, set: {{data: {d}}}}}\n" for n, d in enumerate(images)]
+        head = STUDY.split("reference")[0] + "series:\n"
+        (tmp_path / "study.yaml").write_text(head + "".join(series))
+        study = load_study(tmp_path / "study.yaml", [], 1)
+        tasks = plan(study, torch.device("cpu"), tmp_path / "artifacts", Console(io.StringIO()))
+        results = collect_trials(study, tasks, Store(tmp_path / "artifacts"))
+        write_study_report(tmp_path / "report", study, results, Cost(), "sweep")
+        return (tmp_path / "report/report.md").read_text()
+
+    assert "last epoch on the test images, percent" in page("{kind: digits}")
+    assert "last epoch on the val images, percent" in page(val)
+    assert "last epoch on the held-out images, percent" in page(held_out)
+    assert "last epoch on the evaluated images, percent" in page(val, held_out)
 
 
 @pytest.mark.long
