@@ -4,17 +4,12 @@ Each epoch has a new generator, determined by its number, so checkpoints store n
 a resumed run makes the same draws as an uninterrupted one.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-
-def derive_seed(seed: int, stream: str, *indices: int) -> int:
-    """Return a 63-bit seed, the same on every platform; different streams are independent."""
-    text = "/".join([str(seed), stream, *map(str, indices)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+from classification.seeds import derive_seed
 
 
 def make_generator(

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from classification.data.datasets import ImageDataset
 from classification.persistence.workspace import Workspace
 from classification.progress import PartOfWork
-from classification.seeding import derive_seed, make_generator
+from classification.seeding import make_generator
+from classification.seeds import derive_seed
 from evaluate.fidelity_config import FidelityConfig
 from evaluate.retrain import network_complexity, retrain, summarise_accuracy
 from pcdarts.genotype import Genotype, random_genotype

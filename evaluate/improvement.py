@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 from numpy.typing import NDArray
 
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 
 _INTERVAL = (2.5, 97.5)  # percentiles
 

@@ -13,7 +13,7 @@ from classification.data.datasets import ImageDataset
 from classification.persistence.storage import write_atomically
 from classification.persistence.workspace import METRICS, Workspace
 from classification.progress import PartOfWork
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 from evaluate.confusion import Counts, count_confusions
 
 _FOLDER = "probe-"

@@ -19,7 +19,7 @@ from classification.data.transforms import Normalization
 from classification.errors import PipelineError
 from classification.persistence.workspace import Workspace
 from classification.progress import PartOfWork, Progress, silent
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
 from subsample.baselines import BATCH_SIZE, el2n

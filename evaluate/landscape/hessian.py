@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from classification.errors import PipelineError
-from classification.seeding import derive_seed, seeded
+from classification.seeding import seeded
+from classification.seeds import derive_seed
 from classification.training.trainer import evaluating
 from evaluate.landscape.empirical_risk import EmpiricalRisk
 

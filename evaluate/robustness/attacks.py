@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classification.data.transforms import Normalization
-from classification.seeding import derive_seed, seeded
+from classification.seeding import seeded
+from classification.seeds import derive_seed
 from classification.training.step import logits_of
 from classification.training.trainer import evaluating
 from evaluate.robustness.config import Attack

@@ -11,6 +11,7 @@ from classification.compilation import check_compilation
 from classification.config import SUPERNET
 from classification.data.config import AugmentationSettings
 from classification.errors import ConfigError
+from classification.seeds import derive_seed
 from evaluate.contest_config import MAX_RESTARTS
 from pcdarts.search_config import SearchConfig, check_search
 from pipeline.config import PipelineConfig
@@ -79,11 +80,7 @@ def run(context: Context[SearchSettings]) -> None:
 
 def settings(config: PipelineConfig, number: int = 1) -> SearchSettings:
     """Return the settings of the search with this number. The first has the run's seed."""
-    seed = config.seed
-    if number > 1:
-        from classification.seeding import derive_seed  # slow to import
-
-        seed = derive_seed(seed, "restart", number)
+    seed = config.seed if number == 1 else derive_seed(config.seed, "restart", number)
     return SearchSettings(search=config.search, augmentation=config.data.augmentation, seed=seed)
 
 

@@ -1,6 +1,7 @@
 import torch
 
-from classification.seeding import derive_seed, make_generator, reseed, seeded
+from classification.seeding import make_generator, reseed, seeded
+from classification.seeds import derive_seed
 
 
 def test_seeds_are_the_same_on_every_machine():

@@ -7,7 +7,7 @@ from scipy.stats import kendalltau
 from classification.data.datasets import DataConfig, load_dataset
 from classification.errors import ConfigError
 from classification.persistence.workspace import Workspace
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 from evaluate import fidelity
 from evaluate.fidelity import (
     FidelityConfig,

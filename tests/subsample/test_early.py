@@ -14,7 +14,7 @@ from classification.data.datasets import DataConfig, ImageDataset, load_dataset
 from classification.data.transforms import Normalization
 from classification.errors import PipelineError
 from classification.persistence.workspace import Workspace
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 from subsample.baselines import el2n
 from subsample.early import early_values, grand
 

@@ -9,7 +9,7 @@ from classification import classifier
 from classification.classifier import train_classifier
 from classification.data.datasets import DataConfig, load_dataset
 from classification.persistence.workspace import Workspace
-from classification.seeding import derive_seed
+from classification.seeds import derive_seed
 from pipeline.config import load_config
 from pipeline.graph import build_graph, fingerprints, stage_order
 from pipeline.stages import STAGES
