@@ -15,7 +15,7 @@ import numpy as np
 from classification.errors import DataError
 from classification.persistence.untrusted_files import memory_limit, open_regular, read_regular
 
-_META = "meta.mat"
+META = "meta.mat"
 _MAX_DIGITS = 9
 _MAX_BYTES = 1 << 26  # of a file; ImageNet's take a few MB
 _MAX_MEMORY = 1 << 28  # bytes, for what a meta.mat unpacks to
@@ -83,7 +83,7 @@ def _by_order(
 ) -> dict[int, int]:
     if len(lines) != count:
         raise DataError(f"{path}: found {len(lines)} lines, allowed: {count}, one an image of val")
-    names = _names_by_number(path.with_name(_META))
+    names = _names_by_number(path.with_name(META))
     known = {name: i for i, name in enumerate(classes)}
     labels = {}
     for place, (number, line) in enumerate(lines):
@@ -91,7 +91,7 @@ def _by_order(
         if name not in known:
             found = "which is no class" if name is None else f"{name}, which train does not hold"
             raise DataError(
-                f"{path}: line {number}: found {line}, by {_META} {found}; allowed: the "
+                f"{path}: line {number}: found {line}, by {META} {found}; allowed: the "
                 "number of a class of train"
             )
         labels[place] = known[name]
