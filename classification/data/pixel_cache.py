@@ -2,8 +2,8 @@
 
 The files are beside the kept listings, in the user's cache folder ($XDG_CACHE_HOME or ~/.cache);
 together they take at most 8 GiB, of which the least recently used go first, and no more than half
-of the free disk. What is kept serves again while every file of the folder has the path, size and
-modification time it had, the settings of decoding are the same, and the pixels have their digest.
+of the free disk. What is kept serves again while every file has the path, size and times of change
+it had (`listing_of`), the settings of decoding are the same, and the pixels have their digest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from classification.data.config import DataConfig
-from classification.persistence.storage import cache_folder, replacing
+from classification.persistence.storage import abandoned, cache_folder, replacing
 
 KEPT_FROM = 2_000  # images; fewer are decoded within a second
 MOST_BYTES = 8 << 30  # of all kept images
@@ -81,9 +81,10 @@ class PixelCache:
             if self.path.stat().st_size != start + int(np.prod(shape)):
                 raise ValueError(f"{self.path}: cut short")
             pixels = np.memmap(self.path, np.uint8, "c", start, shape)  # writes stay in memory
-            os.utime(self.path)
         except OSError:
             return None
+        with contextlib.suppress(OSError):  # another user's file serves, too
+            os.utime(self.path)
         return KeptImages(pixels, found["num_train"], found["description"])
 
     def save(self, kept: KeptImages) -> None:
@@ -104,8 +105,7 @@ class PixelCache:
         header = json.dumps(found).encode()
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _make_room(path, size)
-            if shutil.disk_usage(path.parent).free < 2 * size:
+            if not _make_room(path, size):
                 return
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.write(hashlib.sha256(header).digest())
@@ -117,20 +117,41 @@ class PixelCache:
 def kept_files() -> list[Path]:
     """Return the files of kept images, the least recently used first."""
     home = cache_folder()
-    found = [] if home is None else [(path.stat().st_mtime, path) for path in _files(home)]
-    return [path for _, path in sorted(found)]
+    return [] if home is None else [path for _, path, _ in _kept(home)]
 
 
-def _files(home: Path) -> list[Path]:
-    return [path for path in home.glob("pixels-*.bin") if path.is_file()]
+def abandoned_files() -> list[Path]:
+    """Return the files of images and listings that killed processes left partly written."""
+    home = cache_folder()
+    return [] if home is None else abandoned(home)
 
 
-def _make_room(path: Path, size: int) -> None:
-    """Remove kept images until `size` bytes at `path` fit into the bound."""
-    others = [each for each in kept_files() if each != path]
-    total = size + sum(each.stat().st_size for each in others)
-    for each in others:
-        if total <= MOST_BYTES:
-            return
-        total -= each.stat().st_size
+def _kept(home: Path) -> list[tuple[float, Path, int]]:
+    """Return when each file of kept images was used, its path and its size in bytes, in order."""
+    found = []
+    for path in home.glob("pixels-*.bin"):
+        with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+            status = path.stat()
+            found.append((status.st_mtime, path, status.st_size))
+    return sorted(found)
+
+
+def _make_room(path: Path, size: int) -> bool:
+    """Remove abandoned files, and kept images until `size` bytes at `path` fit into the bound.
+
+    Return whether they also fit on the disk. If not, no kept images are removed.
+    """
+    for each in abandoned(path.parent):
         each.unlink(missing_ok=True)
+    others = [(each, bytes_) for _, each, bytes_ in _kept(path.parent) if each != path]
+    total, going, freed = size + sum(bytes_ for _, bytes_ in others), list[Path](), 0
+    for each, bytes_ in others:
+        if total - freed <= MOST_BYTES:
+            break
+        going.append(each)
+        freed += bytes_
+    if shutil.disk_usage(path.parent).free + freed < 2 * size:
+        return False
+    for each in going:
+        each.unlink(missing_ok=True)
+    return True

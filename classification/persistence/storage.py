@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ _REFUSALS = {
     errno.ENFILE, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN, errno.ETIMEDOUT,
 }  # fmt: skip
 _CACHES = "nas-acceleration"
+_LONGEST_WRITING = 3600  # seconds
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -49,6 +51,22 @@ def replacing(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Return the temporary files of `replacing` directly in `folder` that no process is writing:
+    those of processes that have ended, and, as process numbers are used again, those that were not
+    written to for an hour.
+    """
+    found, latest = [], time.time() - _LONGEST_WRITING
+    for path in sorted(folder.glob(".*.tmp")):
+        number = path.suffixes[-2:-1]
+        with suppress(FileNotFoundError):
+            if number and number[0][1:].isdecimal():
+                gone = not _is_running(int(number[0][1:]))
+                if gone or path.stat().st_mtime < latest:
+                    found.append(path)
+    return found
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -116,6 +134,16 @@ def cache_folder() -> Path | None:
         return Path.home() / ".cache" / _CACHES
     except RuntimeError:
         return None
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _free(path: Path) -> int | None:

@@ -9,16 +9,19 @@ import typer
 from rich.filesize import decimal
 
 from classification.errors import ConfigError
-from pipeline.commands.options import Artifacts
 from pipeline.console import Console
 from pipeline.maintenance.cleaning import Removable, caches_of, check_clean, removable, remove
 from pipeline.maintenance.inventory import References, inventory
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, discard, store_of
 
+_STORE = Path("artifacts")
+
 
 def clean(
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Annotated[
+        Path | None, typer.Option(help="folder of artifacts (default: artifacts, if it exists)")
+    ] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Option(help="folder of runs (default: runs); repeat it for each that uses the store"),
@@ -32,7 +35,8 @@ def clean(
 
     Lists them first, with their size and cost, and asks. The decoded images of folders, kept in the
     user's cache folder, and the kernels of search.compile, kept in the store, are made again when a
-    run needs them. Runs in .history and the trials of studies count as runs. The ledger is kept.
+    run needs them. Without a store, only the decoded images are removed. Runs in .history and the
+    trials of studies count as runs. The ledger is kept.
 
     \b
     Example:
@@ -40,15 +44,19 @@ def clean(
       python run_pipeline.py clean --runs runs --runs /shared/runs --yes
     """
     console, folders = Console(), runs or [Path("runs")]
-    store = store_of({}, artifacts)
-    referred = check_clean(store, folders)
-    found = removable(store, referred)
-    caches = caches_of(store)
+    store = store_of({}, artifacts or _STORE) if artifacts or _STORE.is_dir() else None
+    found, caches = list[Removable](), caches_of(store)
+    if store is None:
+        console.log(f"{_STORE}: no such folder; name the store with --artifacts")
+    else:
+        referred = check_clean(store, folders)
+        found = removable(store, referred)
     if found or not caches:
         _list(console, found)
     for each in caches:
         console.log(f"to remove   {decimal(each.size)} of {each.what}, {each.path}")
-    _tell_of_history(console, store, referred, folders)
+    if store is not None:
+        _tell_of_history(console, store, referred, folders)
     if dry_run or not (found or caches):
         return
     if not yes:
@@ -57,10 +65,11 @@ def clean(
         if not typer.confirm("Remove all of it?", default=False):
             console.log("nothing was removed")
             return
-    # A run may have started since the list was printed.
-    referred = check_clean(store, folders)
-    still = {each.entry for each in removable(store, referred)}
-    gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
+    gone = list[Removable]()
+    if store is not None:  # a run may have started since the list was printed
+        referred = check_clean(store, folders)
+        still = {each.entry for each in removable(store, referred)}
+        gone = [e for e in found if e.entry in still and remove(store, e.entry, referred)]
     if found or not caches:
         console.log(f"removed     {_sum_of(gone)}")
     listed = {each.path for each in caches}

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from classification.compilation import CACHE
-from classification.data.pixel_cache import kept_files
+from classification.data.pixel_cache import abandoned_files, kept_files
 from classification.errors import ArtifactError
 from pipeline.maintenance.inventory import (
     Entry,
@@ -58,9 +58,13 @@ class Cache:
     size: int
 
 
-def caches_of(store: Store) -> list[Cache]:
-    """Return the kept images of folders and, unless a stage of the store runs, compiled kernels."""
-    found = [Cache("decoded images", path, size_of(path)) for path in kept_files()]
+def caches_of(store: Store | None) -> list[Cache]:
+    """Return the kept images of folders, what killed processes left of them, and, unless a stage of
+    the store runs, its compiled kernels."""
+    images = (*kept_files(), *abandoned_files())
+    found = [Cache("decoded images", path, size_of(path)) for path in images]
+    if store is None:
+        return found
     compiled = store.root / CACHE
     running = any(
         entry.kind == "begun" and store.is_locked(entry.stage, entry.key)

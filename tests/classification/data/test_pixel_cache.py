@@ -1,23 +1,26 @@
 """Decoded images of a folder are kept, verified, bounded, and give the bytes of decoding."""
 
+import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from classification.data import datasets, decoding, pixel_cache
+from classification.data import datasets, decoding, pixel_cache, source
 from classification.data.config import DataConfig
 from classification.data.datasets import load_dataset
-from classification.data.pixel_cache import kept_files
+from classification.data.pixel_cache import abandoned_files, kept_files
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder of two classes whose images are a minute old."""
+    """A folder of two classes; files count as settled at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pixel_cache, "KEPT_FROM", 1)
+    monkeypatch.setattr(source, "_SETTLED_NS", 0)
     values = np.random.default_rng(0)
     for number in range(12):
         path = tmp_path / "images" / ("train", "test")[number % 3 == 2] / "ab"[number % 2]
@@ -123,14 +126,83 @@ def test_the_least_recently_used_images_make_room(folder, monkeypatch):
     assert sum(path.stat().st_size for path in kept_files()) < 2 * pixel_cache.MOST_BYTES
 
 
-def test_fresh_files_and_few_files_are_not_kept(folder, monkeypatch):
-    write(folder.root / "train" / "a" / "0.png", np.zeros((8, 8, 3), np.uint8), age=0)
+def test_a_nearly_full_disk_costs_no_kept_images(folder, monkeypatch):
     load_dataset(folder)
-    assert kept_files() == []
-    os.utime(folder.root / "train" / "a" / "0.png", (1, 1))
+    (first,) = kept_files()
+    size = 12 * 3 * 16 * 16  # bytes of the images at 16 pixels
+    monkeypatch.setattr(pixel_cache, "MOST_BYTES", size)
+    usage = shutil.disk_usage(folder.root)
+    free = 2 * size - first.stat().st_size  # after the removal of the first, twice the size
+
+    def disk_usage(path):
+        return usage._replace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    free -= 1
+    larger = folder.model_copy(update={"image_size": 16})
+    load_dataset(larger)
+    assert kept_files() == [first]
+    free += 1
+    load_dataset(larger)
+    assert len(kept_files()) == 1
+    assert first not in kept_files()
+
+
+def test_what_killed_processes_left_goes_with_the_next_images(folder):
+    load_dataset(folder)
+    (kept,) = kept_files()
+    ended, old = (kept.with_name(f".pixels-1.bin.{pid}.tmp") for pid in (2**40, os.getpid()))
+    written = kept.with_name(f".index-2.npz.{os.getpid()}.tmp")
+    for path in (ended, old, written):
+        path.write_bytes(b"part")
+    os.utime(old, (1, 1))
+    assert abandoned_files() == sorted([ended, old])
+    load_dataset(folder.model_copy(update={"image_size": 16}))
+    assert not ended.exists()
+    assert not old.exists()
+    assert written.exists()
+    assert kept.exists()
+
+
+def test_images_in_a_cache_of_another_user_serve(folder, counted, monkeypatch):
+    load_dataset(folder)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    load_dataset(folder)
+    assert len(counted) == 1
+
+
+def test_fresh_files_and_few_files_are_not_kept(folder, monkeypatch):
     monkeypatch.setattr(pixel_cache, "KEPT_FROM", 13)
     load_dataset(folder)
     assert kept_files() == []
+    monkeypatch.setattr(pixel_cache, "KEPT_FROM", 12)
+    monkeypatch.setattr(source, "_SETTLED_NS", 3600 * 10**9)
+    load_dataset(folder)
+    assert kept_files() == []
+    monkeypatch.setattr(source, "_SETTLED_NS", 0)
+    load_dataset(folder)
+    assert len(kept_files()) == 1
+
+
+def test_changed_classes_in_a_label_file_outside_the_root_are_no_damage(folder, tmp_path):
+    for number in (2, 5, 8, 11):
+        path = folder.root / "test" / "ab"[number % 2] / f"{number}.png"
+        path.rename(folder.root / "test" / path.name)
+    (folder.root / "test" / "a").rmdir()
+    (folder.root / "test" / "b").rmdir()
+    labels = tmp_path / "labels.txt"
+    labels.write_text("2.png a\n5.png b\n8.png a\n11.png b\n")
+    config = DataConfig(kind="folder", root=folder.root, val_labels="../labels.txt")
+    before = load_dataset(config)
+    assert before.test.labels.tolist() == [1, 0, 1, 0]  # 11, 2, 5 and 8
+    labels.write_text("2.png a\n5.png a\n8.png b\n11.png b\n")
+    after = load_dataset(config)
+    assert after.test.labels.tolist() == [1, 0, 0, 1]
+    assert after.notes == before.notes
 
 
 def test_processes_decode_as_threads_do_and_name_the_same_damaged_files(folder, monkeypatch):

@@ -272,6 +272,32 @@ def test_decoded_images_are_listed_and_removed(tmp_path, monkeypatch, capsys):
     assert not kept.exists()
 
 
+def test_decoded_images_and_what_kills_left_of_them_are_removed_without_a_store(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    cache = tmp_path / "cache" / "nas-acceleration"
+    cache.mkdir(parents=True)
+    (cache / "pixels-0.bin").write_bytes(bytes(2000))
+    (cache / f".pixels-1.bin.{2**40}.tmp").write_bytes(bytes(3000))  # no process has this number
+    (cache / f".pixels-2.bin.{os.getpid()}.tmp").write_bytes(bytes(10))  # still being written
+    (cache / "index-0.npz").write_bytes(bytes(10))
+    assert main(["clean", "--artifacts", "elsewhere", "--yes"]) == 2
+    assert "elsewhere: folder not found" in capsys.readouterr().err
+    assert main(["clean", "--yes"]) == 0
+    said = capsys.readouterr().out
+    assert "artifacts: no such folder" in said
+    assert "removed     2.0 kB of decoded images" in said
+    assert "removed     3.0 kB of decoded images" in said
+    assert sorted(path.name for path in cache.iterdir()) == [
+        f".pixels-2.bin.{os.getpid()}.tmp",
+        "index-0.npz",
+    ]
+    assert main(["clean", "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+
+
 def test_compiled_kernels_are_removed_unless_a_stage_of_the_store_runs(store, tmp_path, capsys):
     kernel = store.root / CACHE / "ab" / "kernel.so"
     kernel.parent.mkdir(parents=True)
