@@ -35,6 +35,21 @@ for command in json.loads(sys.argv[1]):
     found[" ".join(command[:2])] = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
 print(json.dumps(found))
 """
+# Run by one new process: fails if the fingerprints of a config need torch.
+FINGERPRINTS = """
+import sys
+from pathlib import Path
+from pipeline.config import load_config
+from pipeline.reports.record import _compared
+from pipeline.graph import fingerprints
+from pipeline.stages import STAGES
+for path in sorted(Path("configs").glob("*.yaml")):
+    config = load_config(path)
+    fingerprints(STAGES, config, {"data": "0", "target": "1"})
+    if config.goal != "ranking":
+        _compared(config, "0")
+    assert "torch" not in sys.modules, path
+"""
 
 
 def test_status_config_plot_and_every_help_start_without_torch(tmp_path):
@@ -68,3 +83,7 @@ def test_status_config_plot_and_every_help_start_without_torch(tmp_path):
 
 def test_the_help_of_export_lists_every_form():
     assert tuple(FORMS) == NAMES
+
+
+def test_fingerprints_need_no_torch():
+    subprocess.run([sys.executable, "-c", FINGERPRINTS], check=True, cwd=ROOT)

@@ -121,7 +121,7 @@ def sweep(
         finally:
             store = Store(artifacts)
             results = collect_trials(asked, tasks, store)
-            key = study_key(folder, asked, results, command, store)
+            key = study_key(folder, asked, results, command, tasks, store)
             if not is_current(folder, key):
                 all_images = []
                 whole = all(r.error or r.top1_error is not None for r in results)

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import PipelineConfig
 from pipeline.console import Console
-from pipeline.graph import fingerprints
 from pipeline.reports.page import show_cost, show_whole_run
-from pipeline.reports.record import is_current, report_key, write_record
+from pipeline.reports.record import full_search_fingerprint, is_current, report_key, write_record
 from pipeline.run_folder import PAGE, PARTIAL, REPORT, RESULTS, RunFolder
-from pipeline.stages import STAGES
 from pipeline.stages.ranking import RANKING
 from pipeline.store.checksum import read_verified
 from pipeline.store.store import Artifact, Store
-from subsample.subset_config import SubsetConfig
 
 if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
@@ -42,7 +39,8 @@ def write_run_report(
         console.log(f"ranking     {artifacts['ranking'].path / RANKING}")
         console.log("            compare it with: python run_pipeline.py fidelity CONFIG")
         return None
-    key = report_key(folder, artifacts, store)
+    contents = {name: dataset.content_hash for name, dataset in datasets.items()}
+    key = report_key(folder, config, contents, artifacts, store)
     if again or not is_current(folder.report, key):
         _write(folder, config, datasets, artifacts, store, published)
         write_record(folder.report, key, datasets)
@@ -83,14 +81,6 @@ def log_results(folder: RunFolder, config: PipelineConfig, console: Console) -> 
     if config.goal != "subset":  # whose network is a measure of the subset
         console.log(f"predict     {folder.command_on('predict', 'IMAGE')}")
     return results
-
-
-def full_search_fingerprint(config: PipelineConfig, content_hash: str) -> str:
-    """Return the fingerprint of the same search on all images."""
-    full = config.goal_alone.model_copy(
-        update={"subset": SubsetConfig(measure="full", fraction=1.0)}
-    )
-    return fingerprints(STAGES, full, {"data": content_hash, "target": content_hash})["search"]
 
 
 def _write(

@@ -46,14 +46,14 @@ def training_time(config: PipelineConfig, content_hash: str, store: Store) -> Tr
 
     `content_hash` is that of the config's data. Different devices are not compared.
     """
-    own = last_making(store.ledger.attempts([_fingerprint(config, content_hash)]))
+    trained, vanilla_twin = compared_fingerprints(config, content_hash)
+    own = last_making(store.ledger.attempts([trained]))
     seconds = _seconds_per_epoch(own, config.scorer.trained_epochs)
     if seconds is None:
         return TrainingTime(None, None, "not in the ledger, or trained on several devices")
     if Setting.of(config.scorer).is_vanilla:
         return TrainingTime(seconds, 1.0, "this is the vanilla run")
-    twin = config.model_copy(update={"scorer": vanilla(config.scorer)})
-    other = last_making(store.ledger.attempts([_fingerprint(twin, content_hash)]))
+    other = last_making(store.ledger.attempts([vanilla_twin]))
     vanilla_seconds = _seconds_per_epoch(other, config.scorer.trained_epochs)
     if vanilla_seconds is None:
         return TrainingTime(seconds, None, "the store has no vanilla twin of this run", True)
@@ -68,6 +68,12 @@ def training_time(config: PipelineConfig, content_hash: str, store: Store) -> Tr
         f"twin ({other[-1].run}) on the same device"
     )
     return TrainingTime(seconds, seconds / vanilla_seconds, basis)
+
+
+def compared_fingerprints(config: PipelineConfig, content_hash: str) -> tuple[str, str]:
+    """Return the fingerprints of the config's training and of its vanilla twin's."""
+    twin = config.model_copy(update={"scorer": vanilla(config.scorer)})
+    return _fingerprint(config, content_hash), _fingerprint(twin, content_hash)
 
 
 def devices_of(attempts: Sequence[Attempt]) -> list[str]:

@@ -33,6 +33,7 @@ from pipeline.studies.tables import (
     table_6,
     with_interval,
 )
+from pipeline.studies.tasks import Tasks
 
 _ERROR = "top-1 error (%)"
 _SMALLEST_P = 0.0001  # in tables; results.json has all digits
@@ -126,9 +127,15 @@ def write_study_report(
 
 
 def study_key(
-    folder: Path, study: Study, results: Sequence[TrialResult], command: str, store: Store
+    folder: Path,
+    study: Study,
+    results: Sequence[TrialResult],
+    command: str,
+    tasks: Tasks,
+    store: Store,
 ) -> str:
-    """Return a digest of all that decides a study's report."""
+    """Return a digest of all that decides a study's report, of the ledger the attempts at its
+    stages."""
     trials = [
         (str(result.trial), result.error, {n: a.digest for n, a in result.artifacts.items()})
         for result in results
@@ -136,7 +143,7 @@ def study_key(
     config = study.config.model_dump(mode="json")
     made_from = {"folder": str(folder), "study": config, "command": command, "trials": trials}
     made_from["evaluated"] = _evaluated(study)
-    return digest_with_code(made_from, store)
+    return digest_with_code(made_from, store, [fingerprint for _, fingerprint in tasks.tasks])
 
 
 def _evaluated(study: Study) -> str:

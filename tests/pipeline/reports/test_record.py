@@ -1,16 +1,17 @@
 """A run with nothing to do reads no images and draws no report; any change makes it look again."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
-from classification.data import datasets, source
-from classification.data.config import DataConfig
+from classification.data import datasets
 from pipeline.config import load_config
+from pipeline.graph import fingerprints
 from pipeline.reports import record
 from pipeline.run_folder import RunFolder
+from pipeline.stages import STAGES
+from pipeline.store.ledger import Attempt
 from pipeline.store.store import Store
 from run_pipeline import main
 from tests.tiny import TINY, Place
@@ -50,9 +51,7 @@ def test_a_report_that_a_person_asks_for_is_drawn_again(place, monkeypatch):
     assert drawn == [1]
 
 
-@pytest.mark.parametrize(
-    "changed", ["runs/tiny/report/report.html", "runs/tiny/config.yaml", "artifacts/ledger.jsonl"]
-)
+@pytest.mark.parametrize("changed", ["runs/tiny/report/report.html", "runs/tiny/config.yaml"])
 def test_a_changed_file_makes_the_run_look_again(place, changed):
     path = place.folder / changed
     before = path.read_bytes()
@@ -74,23 +73,49 @@ def test_a_damaged_artifact_and_other_code_make_the_run_look_again(place, monkey
     assert found(place) is None
 
 
-def test_a_source_changes_with_any_file_and_is_unknown_while_files_change(tmp_path):
-    config = DataConfig(kind="folder", root=tmp_path, image_size=8)
-    path = tmp_path / "train" / "a" / "1.png"
+def attempt(key, stage="scorer"):
+    return Attempt(stage, key, "another", "2026-01-01", 60.0, "a CPU", "cpu", 1, "done")
+
+
+def test_costs_that_the_report_shows_make_the_run_look_again_and_no_others(place):
+    ledger = Store(place.folder / "artifacts").ledger
+    before = ledger.path.read_bytes()
+    config = load_config(place.config, ["scorer.epochs=1", "scorer.mixing={kind: none}"], "tiny")
+    images = record.read_verified(place.folder / "runs/tiny/report/record.json")["images"]
+    twin = fingerprints(STAGES, config, {"data": images["data"]["content_hash"]})["scorer"]
+    for key, shown in (
+        (twin, True),  # the training without mixing with which the report compares
+        (place.artifact("scorer", "tiny").name, True),
+        ("0" * 16, False),
+    ):
+        ledger.append(attempt(key))
+        assert (found(place) is None) == shown
+        ledger.path.write_bytes(before)
+    assert found(place) is not None
+
+
+def test_the_cost_of_the_full_search_decides_the_report_of_a_network(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    config, store, contents = load_config(path), Store(tmp_path), {"data": "a", "target": "a"}
+    folder = RunFolder.record(tmp_path, config, {}, tmp_path, "a CPU")
+    full = load_config(path, ["subset={measure: full, fraction: 1}"])
+    key = record.report_key(folder, config, contents, {}, store)
+    store.ledger.append(attempt(fingerprints(STAGES, config, contents)["search"], "search"))
+    assert record.report_key(folder, config, contents, {}, store) == key
+    store.ledger.append(attempt(fingerprints(STAGES, full, contents)["search"], "search"))
+    assert record.report_key(folder, config, contents, {}, store) != key
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [("page.py", True), ("templates/page.css", True), ("__pycache__/page.pyc", False)],
+)
+def test_each_file_that_makes_a_page_is_code(tmp_path, monkeypatch, file, counts):
+    monkeypatch.setattr(record, "_ROOT", tmp_path)
+    path = tmp_path / "pipeline" / "reports" / file
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"one")
-    assert source.source_of(config) is None  # written just now
-    os.utime(path, (1, 1))
-    first = source.source_of(config)
-    assert first is not None
-    assert first == source.source_of(config)
-    path.write_bytes(b"two")
-    os.utime(path, (2, 2))
-    second = source.source_of(config)
-    assert second not in (None, first)
-    (tmp_path / "train" / "a" / "2.png").symlink_to(path)
-    assert source.source_of(config) is None  # its target may change
-    (tmp_path / "train" / "a" / "2.png").unlink()
-    assert source.source_of(config) == second
-    assert source.source_of(config.model_copy(update={"image_size": 16})) != second
-    assert source.source_of(config.model_copy(update={"storage": "files"})) is None
+    path.write_text("one")
+    before = record._code.__wrapped__()
+    path.write_text("two")
+    assert (record._code.__wrapped__() != before) == counts

@@ -105,8 +105,11 @@ def test_a_finished_study_trains_nothing_again_and_draws_the_same(sweep, monkeyp
     drawn = []
     monkeypatch.setattr("pipeline.studies.report.write_study_report", lambda *_: drawn.append(1))
     capsys.readouterr()
+    place = {"run": "another", "device": "CPU", "device_kind": "cpu", "devices": 1}
+    foreign = Attempt("scorer", "0" * 16, started="", seconds=1.0, outcome="done", **place)
+    Ledger(Path("artifacts/ledger.jsonl")).append(foreign)
     assert sweep() == 0
-    assert drawn == []  # nothing changed
+    assert drawn == []  # nothing of this study changed
     assert "report      runs/digits/report.md\n            runs/digits/report.html\n" in (
         capsys.readouterr().out
     )
