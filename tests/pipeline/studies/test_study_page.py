@@ -176,6 +176,15 @@ def test_a_study_without_a_completed_trial_says_so_and_lists_what_is_missing(tmp
     assert "<figure" not in path.read_text()
 
 
+def test_published_rows_are_marked_on_both_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.STUDY", STUDY.replace("series:", "table_6: true\nseries:"))
+    path = write(tmp_path, {"random": (0, 0, 0)})
+    row = "SNAS (published: Xie et al. 2019 (ICLR))"
+    assert row in read_page(path).text
+    markdown = (path.parent / "report.md").read_text()
+    assert f"| {row} | – | 27.3 | 9.2 | 4.3 | 522 | 1.5 GPU-days | – |" in markdown
+
+
 def test_settings_are_grouped_by_the_point_they_are_compared_at(tmp_path):
     found = {"random": (0, 0, 0), "equal": (-1, 0, 1)}
     page = read_page(write(tmp_path, found, fractions=(0.2, 0.4)))
