@@ -1,5 +1,7 @@
 """runs/<name>/: a run's config, manifest, log and report."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -8,16 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from classification.errors import ArtifactError
 from classification.persistence.storage import writable, write_atomically
-from pipeline.config import PipelineConfig, dump_config, load_config
 from pipeline.store.checksum import add_checksum, read_verified
 from pipeline.store.ledger import Ledger
 from pipeline.store.store import is_locked
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
 
 _CONFIG, _MANIFEST, _LOG, _REPORT = "config.yaml", "manifest.json", "log.txt", "report"
 _EVENTS = "tensorboard"
@@ -65,7 +69,7 @@ class RunFolder:
         return Ledger(self.path / _START_UPS)
 
     @classmethod
-    def open(cls, root: Path, run: str) -> "RunFolder":
+    def open(cls, root: Path, run: str) -> RunFolder:
         """Open an existing run by name or path. Raises ArtifactError if there is none."""
         for path in (root / run, Path(run)):
             if (path / _CONFIG).is_file():
@@ -84,12 +88,14 @@ class RunFolder:
         stages: dict[str, str],
         artifacts: Path,
         device: str,
-    ) -> "RunFolder":
+    ) -> RunFolder:
         """Record a run before it starts; `stages` maps stage names to fingerprints.
 
         An existing folder of that name with another config or other artifacts is moved to
         runs/.history, with its report.
         """
+        from pipeline.config import dump_config  # slow to import, and reading needs none of it
+
         folder = cls(root / config.name)
         text = dump_config(config)
         written = folder.path / _CONFIG
@@ -110,8 +116,10 @@ class RunFolder:
             )
         return folder
 
-    def make_way(self, config: PipelineConfig, stages: Mapping[str, str]) -> "RunFolder | None":
+    def make_way(self, config: PipelineConfig, stages: Mapping[str, str]) -> RunFolder | None:
         """Move the folder to runs/.history if it records another run; return where it is then."""
+        from pipeline.config import dump_config  # slow to import, as above
+
         last = self.last()
         if last is None or (last.config_text == dump_config(config) and last.stages == stages):
             return None
@@ -123,7 +131,7 @@ class RunFolder:
             self.path.rename(kept)
         return RunFolder(kept)
 
-    def last(self) -> "LastRun | None":
+    def last(self) -> LastRun | None:
         """Return the run that was recorded last in this folder, if any."""
         try:
             text = (self.path / _CONFIG).read_text(errors="replace")
@@ -167,6 +175,8 @@ class RunFolder:
 
     def config(self) -> PipelineConfig:
         """Return the resolved config. Raises ArtifactError if its file is damaged."""
+        from pipeline.config import load_config  # slow to import, as above
+
         self.config_text()
         return load_config(self.config_path)
 

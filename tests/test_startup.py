@@ -81,6 +81,17 @@ def test_status_config_plot_and_every_help_start_without_torch(tmp_path):
     assert set(map(tuple, loaded.values())) == {()}, loaded
 
 
+def test_reading_runs_for_a_plot_needs_neither_configs_nor_stages():
+    program = (
+        "import sys, pipeline.commands.plot, pipeline.reports.cost_point\n"
+        "print([name for name in ('pipeline.config', 'pipeline.stages') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_the_help_of_export_lists_every_form():
     assert tuple(FORMS) == NAMES
 

@@ -28,7 +28,7 @@ def plot(
     """
     from evaluate.figures.study import curves, scale_costs  # slow to import: matplotlib
     from evaluate.figures.style import check_figure_path, needs_log_axis, save_figure
-    from pipeline.reports.results import cost_point, read_results
+    from pipeline.reports.cost_point import cost_point, read_results
 
     if x not in ("search", "total"):
         raise ConfigError(f"--x: found {x!r}; allowed: search, total")

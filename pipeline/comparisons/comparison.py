@@ -16,8 +16,8 @@ from classification.errors import ArtifactError, ConfigError
 from classification.persistence.untrusted_files import read_object
 from evaluate.published.rows import Setting
 from pipeline.config import PipelineConfig, flatten
-from pipeline.reports.results import name_subset
 from pipeline.reports.seed_groups import group_by_setting, varied
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import RunFolder
 from pipeline.store.ledger import Cost
 from pipeline.store.store import Store, store_of

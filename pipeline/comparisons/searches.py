@@ -13,9 +13,10 @@ from evaluate.figures.study import scale_costs, two_cost_axes
 from pcdarts.drawing import describe_genotype, draw_genotype
 from pcdarts.genotype import Genotype
 from pipeline.config import flatten
+from pipeline.reports.cost_point import cost_point, read_results
 from pipeline.reports.page import is_page, show_cost, write_html
 from pipeline.reports.picture import inline
-from pipeline.reports.results import cost_point, name_subset, read_results
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import RESULTS, RunFolder
 
 COMPARISON = "comparison.html"

@@ -22,7 +22,8 @@ from evaluate.figures.subset import fidelity_scatter
 from pipeline.config import PipelineConfig
 from pipeline.reports.page import show_cost, write_html, write_page
 from pipeline.reports.picture import Picture
-from pipeline.reports.results import describe_subset, hours_of, name_subset, selection_cost
+from pipeline.reports.results import describe_subset, hours_of, selection_cost
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import PAGE
 from pipeline.stages.ranking import RANKING
 from pipeline.store.ledger import Cost

@@ -39,11 +39,11 @@ from pipeline.reports.results import (
     class_sizes,
     collect_results,
     describe_class_sizes,
-    name_subset,
 )
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
 from pipeline.reports.scorer_comparison import collect_scorer, compare_with_scorer
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import RunFolder
 from pipeline.stages import search
 from pipeline.stages.width import width_line

@@ -12,7 +12,8 @@ from classification.persistence.workspace import read_metrics
 from pcdarts.drawing import cells_in_words
 from pcdarts.genotype import Genotype
 from pipeline.config import PipelineConfig
-from pipeline.reports.results import describe_subset, name_subset
+from pipeline.reports.results import describe_subset
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import PARTIAL, RunFolder
 from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classification.errors import ArtifactError, ConfigError
+from classification.errors import ArtifactError
 from classification.persistence.untrusted_files import read_object
-from evaluate.figures.study import StudyPoint
 from pipeline.config import PipelineConfig
 from pipeline.stages.genotype import genotype_stage
 from pipeline.stages.retrain import SUMMARY
@@ -17,7 +15,6 @@ from pipeline.stages.scores import RELIABILITY
 from pipeline.stages.search import GENOTYPE, searches_of, stages_of_search
 from pipeline.stages.subset import SUBSET
 from pipeline.stages.width import chosen_width
-from pipeline.store.checksum import verify_checksum
 from pipeline.store.ledger import Attempt, Cost, software_of
 from pipeline.store.store import Artifact, Store
 from subsample.measures import MEASURES_OF_FILES
@@ -26,30 +23,8 @@ if TYPE_CHECKING:
     from classification.data.datasets import ImageDataset
 
 SELECTION = ("scorer", "scores", "baseline", "subset")  # stages that make up the cost of a subset
-_SERIES = {
-    "full": "full data",
-    "random": "random",
-    "cv": "high-CV",
-    "score": "high imported score",
-    "score_low": "low imported score",
-    "imported": "imported subset",
-}
-_ORDERS = {
-    "deterministic": "",
-    "interval": ", every n-th",
-    "ccs": ", in strata (CCS)",
-    "p1": ", drawn by P1",
-    "p2": ", drawn by P2",
-    "p3": ", drawn by P3",
-}
 MADE_ELSEWHERE = "the images were scored or chosen elsewhere, at an unknown cost"
 _HOURS_DIGITS = 8
-_OTHER_GOALS = {
-    "classifier": "trained a classifier",
-    "subset": "trained a classifier on its subset",
-    "ranking": "ranked architectures",
-    "genotype": "retrained a given genotype",
-}
 
 
 def collect_results(
@@ -83,32 +58,6 @@ def collect_results(
         | _break_even(config, costs, subset["size"], num_train, store, full_search),
         "search_epochs": config.search.epochs,
     }
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """Read the results.json of a run with a search.
-
-    Raises ArtifactError if the run is unfinished, ConfigError if its goal is not a network.
-    """
-    if not path.exists():
-        raise ArtifactError(f"{path}: not found; the run has no report yet")
-    results = verify_checksum(read_object(path), path)
-    goal = str(results.get("goal", "network"))
-    if goal != "network":
-        instead = {"classifier": " (for classifiers: python run_pipeline.py table)"}.get(goal, "")
-        raise ConfigError(
-            f"RUN: {results.get('name')} {_OTHER_GOALS.get(goal, 'has another goal')} and has no "
-            f"search; allowed: runs whose goal is a network{instead}"
-        )
-    try:
-        points = [cost_point(results, axis, 0) for axis in ("search", "total")]
-        if not all(math.isfinite(point.x) and math.isfinite(point.y) for point in points):
-            raise ValueError("finite figures")
-        if not isinstance(results["cost"]["unit"], str):
-            raise TypeError("a unit of its cost")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a run's results (lacks {error})") from error
-    return results
 
 
 def describe_network(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
@@ -147,13 +96,6 @@ def class_sizes(data: ImageDataset, artifacts: Mapping[str, Artifact]) -> dict[s
     }
 
 
-def name_subset(measure: str, order: str) -> str:
-    """Return how reports name the images that are chosen by `measure` in `order`."""
-    if measure in ("full", "random", "imported"):  # the same images in any order
-        return _SERIES[measure]
-    return _SERIES.get(measure, measure) + _ORDERS[order]
-
-
 def describe_class_sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
     """Return a text such as `2 to 1,000, of which the subset keeps 2 to 100`."""
     ranges = [
@@ -178,30 +120,6 @@ def cost_before_search(config: PipelineConfig, costs: Mapping[str, Cost]) -> Cos
     """Return the part of the subset's cost that a search on all images does not have."""
     own = stages_of_search(config)
     return selection_cost({name: cost for name, cost in costs.items() if name not in own})
-
-
-def cost_point(results: Mapping[str, Any], axis: str, number: int) -> StudyPoint:
-    """Return a run as a point: accuracy in percent over hours of the search alone or in total. The
-    number takes the place of the seed, so runs of one setting can have the same seed."""
-    subset = results["subset"]
-    hours = results["cost"]["search_alone" if axis == "search" else "total"]
-    if not isinstance(hours, int | float):
-        raise ArtifactError(
-            f"{results['name']}: ran on CPU and GPU, whose hours cannot be added; allowed: runs on "
-            "one kind of device"
-        )
-    pruned = results.get("pruning")
-    dropped = f", {pruned['by']} pruning to {pruned['final_fraction']:g}" if pruned else ""
-    if pruned and pruned.get("warmup_fraction"):
-        dropped += f" after a warm-up on {pruned['warmup_fraction']:g}"
-    unknown = ", without the choice" if subset.get("made_elsewhere") and axis == "total" else ""
-    return StudyPoint(
-        series=name_subset(subset["measure"], subset.get("order", "deterministic")),
-        x=float(hours),
-        y=100 - float(results["accuracy"]["top1_error_last"]),
-        seed=number,
-        label=f"t={subset['fraction']:g}, {results['search_epochs']} epochs{dropped}{unknown}",
-    )
 
 
 def hours_of(cost: Cost) -> float | dict[str, float]:

@@ -32,12 +32,12 @@ from pipeline.reports.results import (
     describe_class_sizes,
     describe_subset,
     hours_of,
-    name_subset,
     selection_cost,
     wall_hours_of,
 )
 from pipeline.reports.robustness_sections import collect_sections, goal_artifacts, show_sections
 from pipeline.reports.run_page import write_run_page
+from pipeline.reports.subset_names import name_subset
 from pipeline.run_folder import RunFolder
 from pipeline.stages.probe import SUMMARY
 from pipeline.stages.subset import SUBSET

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from pipeline.reports.results import name_subset
+from pipeline.reports.subset_names import name_subset
 from subsample.measures import Measure, Order
 
 

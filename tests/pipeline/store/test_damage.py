@@ -14,7 +14,7 @@ from classification.errors import ArtifactError
 from classification.persistence.workspace import Workspace
 from pipeline.maintenance.inventory import inventory
 from pipeline.maintenance.verification import check_entry, check_run
-from pipeline.reports.results import read_results
+from pipeline.reports.cost_point import read_results
 from pipeline.run_folder import RunFolder
 from pipeline.stages import STAGES
 from pipeline.store.ledger import Ledger
