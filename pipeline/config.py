@@ -34,6 +34,7 @@ from pcdarts.search_config import SearchConfig
 from pipeline.documents import Document, check_values, dump_values, kind_of, parse_value
 from pipeline.validation import describe_invalid
 from subsample.config import NAMED, RECOMMENDED, Scores, ScoresFromAnywhereConfig
+from subsample.measures import OF_EARLY
 from subsample.subset_config import SubsetConfig
 
 Goal = Literal["network", "classifier", "subset", "ranking"]
@@ -128,7 +129,8 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
     @field_validator("subset")
     @classmethod
     def _early_is_a_tenth(cls, subset: SubsetConfig, info: ValidationInfo) -> SubsetConfig:
-        if subset.early.epoch is not None or "scorer" not in info.data:
+        given = subset.early.epoch is not None or subset.measure not in OF_EARLY
+        if given or "scorer" not in info.data:
             return subset
         epoch = math.ceil(info.data["scorer"].epochs / 10)
         early = subset.early.model_copy(update={"epoch": epoch})

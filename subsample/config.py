@@ -33,7 +33,6 @@ RECOMMENDED: dict[str, Any] = {
 
 NAMED = {"recommended": RECOMMENDED}
 _OF_OTHERS = ("num_images", "anchor", "fraction", "alpha")  # settings of the other images of a mix
-_OF_MIXES = (*_OF_OTHERS, "anchor_fraction", "common_draws")
 _LEFT_OUT = "scores={…} replaces all that a file sets"
 
 
@@ -141,7 +140,7 @@ class ScoresConfig(LossesConfig, frozen=True, extra="forbid"):
             values = {"loss": "anchor_ce"} | values
         return values
 
-    @field_validator(*_OF_MIXES, "box")
+    @field_validator("anchor", "fraction", "common_draws", "box")
     @classmethod
     def _drawn(cls, value: Any, info: ValidationInfo) -> Any:
         # The default passes, so that a config that names every key loads again.

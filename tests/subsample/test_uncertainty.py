@@ -338,10 +338,7 @@ def test_a_share_of_the_anchor_that_is_drawn_instead_is_refused() -> None:
     "unused",
     [
         {"anchor": "patch"},
-        {"num_images": 5},
-        {"alpha": 0.5},
         {"fraction": "dirichlet"},
-        {"anchor_fraction": 0.5},
         {"common_draws": True},
         {"box": "middle"},
     ],
