@@ -78,6 +78,7 @@ def test_so_do_the_processes_of_torchrun(folder):
     assert (folder / "runs" / "here" / "report" / "report.md").is_file()
 
 
+@pytest.mark.long
 def test_so_do_the_workers_of_ray(folder):
     pytest.importorskip("ray", reason="the distributed extra is not installed")
     (folder / "config.yaml").write_text(CLASSIFIER.format(data=DIGITS))

@@ -317,7 +317,8 @@ def test_the_scorer_of_a_run_can_be_loaded_by_another(finished, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["SIGINT", "SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.long)]
+    "name",
+    ["SIGINT", *(pytest.param(name, marks=pytest.mark.long) for name in ("SIGKILL", "SIGTERM"))],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_stopped_and_its_cost_is_kept(finished, tmp_path, name):
     """A signal during the search; then the same command again; then the same bytes."""

@@ -58,7 +58,6 @@ def label_points(
     for label in labels:
         label.set_in_layout(False)  # or the layout would make room for the first position
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
     taken = np.concatenate([_cover(axes, line) for line in lines])
     frame = np.array([axes.get_window_extent().extents])
     for label in labels:

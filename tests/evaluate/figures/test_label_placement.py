@@ -40,14 +40,3 @@ def test_labels_of_one_point_do_not_cover_each_other() -> None:
     label_points(figure, axes, [(f"t = {index}", point) for index in range(6)], [[point]])
     boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-
-
-def test_labels_stand_in_the_layout_that_is_saved():
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    label_points(figure, axes, [("a", (0.5, 0.5))], [[(0.0, 0.0), (1.0, 1.0)]])
-    (label,) = axes.texts
-    where = label.get_window_extent().extents
-    axes.set_ylabel("a wide\nlabel")  # another layout would move the point and its label
-    figure.draw_without_rendering()
-    assert label.get_window_extent().extents.tolist() == where.tolist()

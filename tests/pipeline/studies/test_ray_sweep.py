@@ -172,6 +172,7 @@ def test_a_stopped_sweep_has_written_down_what_it_has(study, cluster):
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
+@pytest.mark.long
 def test_a_node_that_dies_costs_nothing_that_was_made(study, cluster, capsys):
     def remove(found):
         (node,) = (n for n in cluster.worker_nodes if raylet(n) == found[0].node)
