@@ -135,20 +135,15 @@ def long_tail(root):
 
 LAYOUTS = [
     alpha_alone,
-    *(
-        pytest.param(layout, marks=pytest.mark.long)
-        for layout in (
-            deep,
-            constant_channel,
-            other_formats,
-            tiny_imagenet,
-            roboflow,
-            training_alone,
-            class_folders_alone,
-            turned,
-            long_tail,
-        )
-    ),
+    deep,
+    constant_channel,
+    other_formats,
+    tiny_imagenet,
+    roboflow,
+    training_alone,
+    class_folders_alone,
+    turned,
+    long_tail,
 ]
 
 
@@ -168,6 +163,7 @@ def error():
     return results["accuracy"]["top1_error_last"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_classes_are_told_apart(root, capsys, layout):
     settings, said = layout(root)
