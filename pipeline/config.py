@@ -4,7 +4,6 @@ A mapping can extend another file with `base:`, a path relative to its own file;
 `scores` can extend named settings in the same way.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -132,7 +131,7 @@ class PipelineConfig(BaseModel, frozen=True, extra="forbid"):
         given = subset.early.epoch is not None or subset.measure not in OF_EARLY
         if given or "scorer" not in info.data:
             return subset
-        epoch = math.ceil(info.data["scorer"].epochs / 10)
+        epoch = -(-info.data["scorer"].epochs // 10)  # a float cannot hold every number
         early = subset.early.model_copy(update={"epoch": epoch})
         return subset.model_copy(update={"early": early})
 

@@ -88,7 +88,8 @@ def nudged(value):
     if isinstance(value, bool):
         return st.just(not value)
     if isinstance(value, int):
-        return st.sampled_from([value, value + 1, max(value - 1, 0), value * 2, float(value)])
+        near = [value, value + 1, max(value - 1, 0), value * 2]
+        return st.sampled_from(near + [float(value)] * (value < 2**63))
     if isinstance(value, float):
         return st.sampled_from([value, value / 2, value * 1.5, min(value * 2, 1.0), 1])
     return st.just(value)
