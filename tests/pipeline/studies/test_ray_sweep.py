@@ -196,7 +196,7 @@ def test_a_machine_outside_the_cluster_sweeps_as_its_client(study, cluster):
 
 @pytest.mark.long
 def test_a_node_without_the_folder_says_so_in_one_line(study, cluster, monkeypatch, capsys):
-    from pipeline import ray_workers
+    from pipeline.studies import ray_workers
 
     monkeypatch.setattr(ray_workers, "Path", SimpleNamespace(cwd=lambda: "/not/shared"))
     assert sweep(study, cluster.address) == 1
